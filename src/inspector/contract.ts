@@ -1,0 +1,100 @@
+import type { Action, Decision, Reason } from "../model/decision.ts";
+import type { Application, Facts } from "../model/facts.ts";
+import type { Address } from "../net/address.ts";
+
+/**
+ * One queued packet, as the loop hands it in. `bytes` is borrowed: it is overwritten after the call, so whatever
+ * must outlive it (inspected bytes) is copied. Every packet gets exactly one verdict, now or later (held).
+ */
+export interface QueuedPacket {
+  /** NFQUEUE packet id, unique among the packets that wait. */
+  id: number;
+  /** The question: masked bits of the packet mark, shifted down (model/verdict.ts). */
+  question: number;
+  bytes: Uint8Array;
+  /** First byte of the IP header, and the byte after the last one captured. */
+  start: number;
+  end: number;
+  /** True on the queue of observed workloads, which nobody holds back or cuts. */
+  observed: boolean;
+}
+
+/** What the inspector tells the loop to do. Tests pass a sink that writes a transcript. */
+export interface Commands {
+  /** `answer` is one of ANSWER, or DROP. `replacement` is a whole IP packet that goes out instead. */
+  verdict(packetId: number, answer: number, replacement: Uint8Array | null): void;
+  /** Sends a whole IP packet, marked `injected`, from the node. */
+  inject(packet: Uint8Array): void;
+  /** Asks the agent's own resolver (A and AAAA) for these names; `Inspector.resolved` brings the answer. */
+  resolve(request: ResolveRequest): void;
+  record(event: FlowEvent): void;
+  /** Marks the conntrack entry of a flow rejected and probes both ends, so that each resets at once. */
+  end(flow: FlowTuple): void;
+}
+
+export const DROP = 0;
+
+export interface ResolveRequest {
+  readonly id: number;
+  readonly workloadId: number;
+  readonly names: readonly string[];
+}
+
+export interface Resolved {
+  readonly name: string;
+  readonly aliases: readonly string[];
+  readonly addresses: readonly Address[];
+  /** Seconds. */
+  readonly ttl: number;
+}
+
+/** As seen in the forward hook: the pod's own address, and the destination after translation. */
+export interface FlowTuple {
+  /** IP protocol number as on the wire (58 stays 58). */
+  readonly protocol: number;
+  readonly client: Address;
+  readonly server: Address;
+  /** Ports; for ICMP echo the identifier is the client port and the server port is 0. */
+  readonly clientPort: number;
+  readonly serverPort: number;
+}
+
+/** A decision on a flow, an HTTP request or a DNS question. Becomes one line of the flow log. */
+export interface FlowEvent {
+  readonly kind: "flow" | "request" | "dns";
+  /** Given by the inspector, counts up; the same for every event of one flow. */
+  readonly flowId: number;
+  /** Milliseconds since the epoch. */
+  readonly time: number;
+  readonly workloadId: number;
+  readonly tuple: FlowTuple;
+  readonly application: Application;
+  /** Name in the flow, else the first bound name, else null. */
+  readonly name: string | null;
+  readonly method: string | null;
+  readonly path: string | null;
+  readonly decision: Decision;
+  /** What Audit policies would have made of it; null where it is the same. */
+  readonly audit: Decision | null;
+  /** Facts at the decision, so that an open flow can be decided anew after a change. Null where the flow is already over. */
+  readonly facts: Facts | null;
+  /** The state that conntrack was told to remember. */
+  readonly state: "allowed" | "http" | "rejected" | "none";
+}
+
+/** Counted by the inspector, read by the loop; monotonic. */
+export interface InspectorCounters {
+  packets: number;
+  malformed: number;
+  held: number;
+  ambiguousCopies: number;
+  droppedCopies: number;
+  limitReached: number;
+  unknownSources: number;
+  dnsQuestions: number;
+  dnsDenied: number;
+  dnsUnasked: number;
+  resolutions: number;
+}
+
+export type { Action, Decision, Reason };

@@ -1,0 +1,48 @@
+import type { Address } from "../net/address.ts";
+import type { Cidr } from "../net/cidr.ts";
+
+/** `AgentConfig.spec`, with its defaults filled in. */
+export interface AgentConfig {
+  /** Trusted DNS resolvers, as pods address them (before Service translation) or after it. */
+  readonly resolvers: readonly Address[];
+  /** Where the agent itself asks; default: `resolvers`. */
+  readonly agentResolvers: readonly Address[];
+  /** Inside ranges: pods and services of the whole cluster. Traffic to them is not egress. */
+  readonly clusterCIDRs: readonly Cidr[];
+  /** Ranges of this node's own pods: every source in them is a workload, known or not yet known. */
+  readonly podCIDRs: readonly Cidr[];
+  /** Node and API server addresses that count as inside, by protocol and port. */
+  readonly internalEndpoints: readonly InternalEndpoint[];
+  /** Canonical DNS name, for example `cluster.local`. */
+  readonly clusterDomain: string;
+  readonly systemNamespaces: readonly string[];
+  readonly failMode: "Closed" | "Open";
+  readonly existingFlows: "Adopt" | "End";
+  readonly dnsDenial: "NXDomain" | "Refused";
+  /** Bits of packet mark and conntrack mark that are Sallyport's: contiguous, 6 bits. */
+  readonly markMask: number;
+  /** First of the two NFQUEUE numbers used: queueNumber (isolated or unknown), +1 (observed). */
+  readonly queueNumber: number;
+  readonly limits: Limits;
+}
+
+export interface InternalEndpoint {
+  readonly address: Address;
+  /** IP protocol number. */
+  readonly protocol: number;
+  readonly port: number;
+}
+
+/** Bounds, per workload unless said otherwise. Times in milliseconds. */
+export interface Limits {
+  readonly lookingFlows: number;
+  readonly heldPackets: number;
+  readonly reassemblyBytes: number;
+  readonly bindings: number;
+  readonly pendingQuestions: number;
+  readonly resolutions: number;
+  /** How long an unknown source inside the pod ranges is held. */
+  readonly unknownSourceHold: number;
+  /** Facts end this long after the first payload byte. */
+  readonly factsTimeout: number;
+}

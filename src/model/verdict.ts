@@ -1,0 +1,39 @@
+/**
+ * The words that kernel and packet lane exchange in the masked bits of the packet mark. Values are before the shift
+ * to the lowest bit of the mask; six bits. Written down, with every transition, in docs/adr/0003-conntrack-states.md.
+ */
+
+/** Kernel → lane: bit 5 says "question", the rest says what the kernel knows. */
+export const QUESTION = 0x20;
+/** The packet goes against the direction of the flow's first packet (conntrack). */
+export const FROM_SERVER = 0x01;
+/** The address that the pod asked (before translation) is a trusted resolver, on port 53. */
+export const TO_RESOLVER = 0x02;
+/** The destination was translated (DNAT). */
+export const TRANSLATED = 0x04;
+/** Two bits: what conntrack remembers of the flow: 0 none, 1 looking, 2 allowed, 3 HTTP. */
+export const REMEMBERED_SHIFT = 3;
+
+/** Lane → kernel, as mark of an accepted packet. */
+export const ANSWER = {
+  /** Let this packet go, remember nothing new. */
+  pass: 1,
+  /** Pass, and remember `looking`: both directions stay queued. */
+  look: 2,
+  /** Pass, and remember `allowed`: the kernel carries the rest. */
+  allow: 3,
+  /** Pass, and remember `http`: the client's direction stays queued. */
+  http: 4,
+  /** Remember `rejected` and let the kernel tell the sender (TCP reset, ICMP admin-prohibited). */
+  reject: 5,
+  /** Remember `rejected`, drop silently: the agent has injected an answer itself. */
+  cut: 6,
+  /** Pass, and remember `inbound`: the flow was opened from outside towards the pod. */
+  inbound: 7,
+  /** On packets that the agent injects (SO_MARK): not to be queued again. */
+  injected: 8,
+} as const;
+
+/** What conntrack remembers (masked bits of the conntrack mark). */
+export const STATE = { none: 0, looking: 1, allowed: 2, http: 3, rejected: 4, inbound: 5 } as const;
+export type State = (typeof STATE)[keyof typeof STATE];
