@@ -23,8 +23,11 @@ export interface QueuedPacket {
 export interface Commands {
   /** `answer` is one of ANSWER, or DROP. `replacement` is a whole IP packet that goes out instead. */
   verdict(packetId: number, answer: number, replacement: Uint8Array | null): void;
-  /** Sends a whole IP packet, marked `injected`, from the node. */
-  inject(packet: Uint8Array): void;
+  /**
+   * Sends a whole IP packet from the node, in the addresses that the forward hook sees (FlowTuple); the loop puts in the
+   * address that the pod asked where conntrack translated it. `towards` says to which end of the flow.
+   */
+  inject(packet: Uint8Array, towards: "client" | "server"): void;
   /** Asks the agent's own resolver (A and AAAA) for these names; `Inspector.resolved` brings the answer. */
   resolve(request: ResolveRequest): void;
   record(event: FlowEvent): void;

@@ -30,8 +30,14 @@ export const ANSWER = {
   cut: 6,
   /** Pass, and remember `inbound`: the flow was opened from outside towards the pod. */
   inbound: 7,
-  /** On packets that the agent injects (SO_MARK): not to be queued again. */
+  /** On packets that the agent injects towards the server (SO_MARK): not to be queued again; conntrack translates them like the flow. */
   injected: 8,
+  /**
+   * On packets that the agent injects towards the client: not queued, and not tracked. A tracked one would open an
+   * entry of its own on a masqueraded flow (the flow's reply tuple ends at the node's address), and clash with it.
+   * Such a packet is written as the client must see it: from the address that the pod asked, before translation.
+   */
+  injectedUntracked: 9,
 } as const;
 
 /** What conntrack remembers (masked bits of the conntrack mark). */

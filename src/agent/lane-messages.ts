@@ -1,0 +1,41 @@
+import type { FlowTuple } from "../flow/event.ts";
+import type { ResolveRequest, Resolved } from "../inspector/contract.ts";
+import type { AgentConfig } from "../model/config.ts";
+import type { ProgramData } from "../program/compile.ts";
+
+/** What the lane is started with. */
+export interface LaneStart {
+  readonly program: ProgramData;
+  readonly config: AgentConfig;
+  /** Flow records leave through this ring (flow/ring.ts). */
+  readonly ring: SharedArrayBuffer;
+  readonly pulse: SharedArrayBuffer;
+  /** eventfd that the main thread signals after each message. */
+  readonly wakeFd: number;
+  readonly adopting: boolean;
+  /** Secret of this run for hash tables that hostile keys reach. */
+  readonly seed: number;
+  /** First flow id; a lane that replaces another goes on counting. */
+  readonly firstFlowId: number;
+}
+
+export type ToLane =
+  | { readonly kind: "program"; readonly program: ProgramData; readonly config: AgentConfig }
+  | { readonly kind: "resolved"; readonly requestId: number; readonly answers: readonly Resolved[] }
+  | { readonly kind: "ended"; readonly flows: readonly FlowTuple[] }
+  | { readonly kind: "inUse"; readonly bindings: readonly { workloadId: number; address: FlowTuple["server"] }[] }
+  | { readonly kind: "adopted" }
+  | { readonly kind: "stop" };
+
+export type FromLane =
+  /** Queues are bound; the sockets belong to the process and outlive a lane that dies, so main may close them. */
+  | { readonly kind: "bound"; readonly fds: readonly number[] }
+  | { readonly kind: "adopted"; readonly epoch: number }
+  | { readonly kind: "resolve"; readonly request: ResolveRequest }
+  | { readonly kind: "end"; readonly flow: FlowTuple }
+  | { readonly kind: "trouble"; readonly message: string; readonly suppressed: number }
+  | { readonly kind: "stopped" };
+
+/** Slots of the pulse, 64-bit floats: written by the lane, read by anyone. */
+export const PULSE = { loops: 0, packets: 1, verdictErrors: 2, injectErrors: 3, epoch: 4, bindings: 5, flows: 6, counters: 8 } as const;
+export const PULSE_SLOTS = 32;

@@ -1,0 +1,16 @@
+/** What `sallyport agent` was asked for; the command line is read once, in cli/. */
+export interface AgentOptions {
+  /** Files or folders of policy documents. */
+  readonly policies: readonly string[];
+  /** File of core/v1 Pod and Namespace objects. */
+  readonly workloads: string;
+  /** File with the AgentConfig document; null: looked for among the policies, else defaults. */
+  readonly config: string | null;
+  /** Flow log: a file, `-` for stdout, null for none. */
+  readonly flows: string | null;
+  /** Bytes after which the flow log is rotated. */
+  readonly flowsMaxSize: number;
+  /** Rotated files that are kept. */
+  readonly flowsKeep: number;
+  readonly logLevel: string;
+}
