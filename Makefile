@@ -1,0 +1,58 @@
+# Sallyport. Every target that needs something sets it up first; `make help` lists the targets.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-node build lint typecheck test test-unit test-lab demo bench clean
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+
+# The pinned Node of node_modules comes first; tools of the lab live in sbin.
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+# $(call timed,name,command): runs the command, prints its seconds, keeps its exit status.
+define timed
+	@begun=$$(date +%s%N); ( $(2) ); status=$$?; \
+	took=$$(( ($$(date +%s%N) - begun) / 100000000 )); \
+	printf '%s: %d.%d s\n' '$(1)' $$((took / 10)) $$((took % 10)); exit $$status
+endef
+
+# $(call vitest,project): one test project, its results also as JSON for the tally.
+vitest = mkdir -p .cache && rm -f .cache/test-$(1).json && \
+	vitest run --project $(1) --reporter=default --reporter=json --outputFile.json=.cache/test-$(1).json
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+setup: ## install what is missing: Debian packages, npm packages, Node 24
+	$(call timed,setup,scripts/setup.sh)
+
+setup-node:
+	@scripts/setup.sh node
+
+build: setup-node ## bundle the command line and the workers into dist/
+	$(call timed,build,node scripts/build.ts)
+
+lint: setup-node ## formatting, lint rules and types
+	$(call timed,lint,status=0; biome check || status=1; tsc -p . || status=1; exit $$status)
+
+typecheck: setup-node ## types only
+	$(call timed,typecheck,tsc -p .)
+
+test-unit: setup-node build ## tests that need no root
+	$(call timed,test-unit,$(call vitest,unit))
+
+test-lab: setup build ## tests on real traffic in network namespaces (root)
+	$(call timed,test-lab,scripts/setup.sh root test-lab && $(call vitest,lab))
+
+test: setup build ## every test; the last line is `N passed, N failed`
+	@status=0; $(MAKE) test-unit || status=1; $(MAKE) test-lab || status=1; \
+	node scripts/tally.ts .cache/test-unit.json .cache/test-lab.json || status=1; exit $$status
+
+demo: setup build ## two apps on real traffic in the lab (root); KEEP=1 leaves it up
+	$(call timed,demo setup,scripts/setup.sh root demo)
+	@node examples/two-apps/demo.ts $(if $(KEEP),--keep)
+
+bench: setup build ## measurements
+	$(call timed,bench,for script in bench/*.ts; do echo "== $$script"; node "$$script" || exit 1; done)
+
+clean: ## remove what was built; node_modules stays
+	@rm -rf dist .cache
