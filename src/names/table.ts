@@ -1,0 +1,202 @@
+import type { Address } from "../net/address.ts";
+import {
+  type AddressEntry,
+  ALIASES_PER_ADDRESS,
+  type Bound,
+  find,
+  firstExpiry,
+  hashAddress,
+  insert,
+  moveToFront,
+  NOTHING_BOUND,
+  refresh,
+  remove,
+  type WorkloadEntry,
+} from "./addresses.ts";
+
+export { type Bound, NOTHING_BOUND } from "./addresses.ts";
+
+/** A hostile TTL must not bind for ever (RFC 8767 §4 caps at seven days too). */
+const LONGEST_TTL_SECONDS = 604_800;
+
+export interface NameTableOptions {
+  /** Bound on name–address pairs of one workload. */
+  readonly bindingsPerWorkload: number;
+  /** A binding lives max(TTL, this). */
+  readonly minimumLifetimeMs?: number;
+  /** How long a touch keeps a binding alive; longer than touches are apart. */
+  readonly inUseMs?: number;
+  readonly namesPerAddress?: number;
+  /** Secret of this run: the pod chooses the addresses that are hashed. */
+  readonly seed?: number;
+}
+
+/** One name–address pair, as a journal keeps it. `expires` is on the clock of `now`. */
+export interface Binding {
+  readonly workloadId: number;
+  readonly address: Address;
+  readonly name: string;
+  readonly aliases: readonly string[];
+  readonly expires: number;
+}
+
+/**
+ * Bindings: which names each workload resolved to which address. Kept apart by workload, with a bound for each, so that
+ * one pod's look-ups open no door for another, and a pod that floods its table loses its own bindings only (least
+ * recently useful address first). Shared CDN addresses stay cheap: a few names an address, oldest out.
+ */
+export class NameTable {
+  readonly #limit: number;
+  readonly #minimumLifetime: number;
+  readonly #inUse: number;
+  readonly #namesPerAddress: number;
+  readonly #seed: number;
+  readonly #workloads = new Map<number, WorkloadEntry>();
+  #bindings = 0;
+  #evicted = 0;
+
+  constructor(options: NameTableOptions) {
+    this.#limit = Math.max(1, options.bindingsPerWorkload);
+    this.#minimumLifetime = options.minimumLifetimeMs ?? 3_600_000;
+    this.#inUse = options.inUseMs ?? 600_000;
+    this.#namesPerAddress = Math.min(options.namesPerAddress ?? 64, this.#limit);
+    this.#seed = options.seed ?? 0;
+  }
+
+  /** Pairs held now; expired ones count until they are met. */
+  get bindings(): number {
+    return this.#bindings;
+  }
+
+  /** Pairs that were dropped before their time because a bound was reached; monotonic. */
+  get evicted(): number {
+    return this.#evicted;
+  }
+
+  /** Binds `question` (canonical) to each address. `aliases` are the CNAMEs between them. Times in ms, TTL in seconds. */
+  learn(
+    workloadId: number,
+    question: string,
+    aliases: readonly string[],
+    addresses: readonly Address[],
+    ttlSeconds: number,
+    now: number,
+  ): void {
+    const expires = now + Math.max(Math.min(ttlSeconds, LONGEST_TTL_SECONDS) * 1000, this.#minimumLifetime);
+    for (const address of addresses) this.restore({ workloadId, address, name: question, aliases, expires }, now);
+  }
+
+  /** Takes a binding with a known end: from the journal of an earlier run. */
+  restore(binding: Binding, now: number): void {
+    if (!(binding.expires > now)) return;
+    let workload = this.#workloads.get(binding.workloadId);
+    if (workload === undefined) {
+      workload = { byHash: new Map(), bindings: 0, newest: null, oldest: null };
+      this.#workloads.set(binding.workloadId, workload);
+    }
+    const hash = hashAddress(binding.address, this.#seed);
+    const entry = find(workload, hash, binding.address) ?? insert(workload, hash, binding.address);
+    this.#bind(workload, entry, binding);
+    refresh(entry);
+    moveToFront(workload, entry);
+    while (workload.bindings > this.#limit) this.#evictOldest(workload, entry, now);
+  }
+
+  /** What the workload resolved to the address; `NOTHING_BOUND` if nothing is known. Being asked for keeps an entry from eviction. */
+  lookup(workloadId: number, address: Address, now: number): Bound {
+    const workload = this.#workloads.get(workloadId);
+    if (workload === undefined) return NOTHING_BOUND;
+    const entry = find(workload, hashAddress(address, this.#seed), address);
+    if (entry === null) return NOTHING_BOUND;
+    if (now >= entry.expires && !this.#expire(workload, entry, now)) return NOTHING_BOUND;
+    moveToFront(workload, entry);
+    return entry.bound;
+  }
+
+  /** A live flow uses the address: its bindings stay while that goes on. What has expired is not revived. */
+  touch(workloadId: number, address: Address, now: number): void {
+    if (this.lookup(workloadId, address, now) === NOTHING_BOUND) return;
+    const workload = this.#workloads.get(workloadId)!;
+    const entry = find(workload, hashAddress(address, this.#seed), address)!;
+    for (const name of entry.names) name.expires = Math.max(name.expires, now + this.#inUse);
+    entry.expires = firstExpiry(entry.names);
+  }
+
+  /** The workload is gone; its id is never used again. */
+  forgetWorkload(workloadId: number): void {
+    const workload = this.#workloads.get(workloadId);
+    if (workload === undefined) return;
+    this.#bindings -= workload.bindings;
+    this.#workloads.delete(workloadId);
+  }
+
+  /** Every binding that has not expired, for the journal; least recently useful first, so that replaying keeps the order. */
+  *all(now: number): Generator<Binding> {
+    for (const [workloadId, workload] of this.#workloads) {
+      for (let entry = workload.oldest; entry !== null; entry = entry.newer) {
+        for (const { name, aliases, expires } of entry.names) {
+          if (expires > now) yield { workloadId, address: entry.address, name, aliases, expires };
+        }
+      }
+    }
+  }
+
+  #bind(workload: WorkloadEntry, entry: AddressEntry, binding: Binding): void {
+    const at = entry.names.findIndex((known) => known.name === binding.name);
+    const known = at < 0 ? undefined : entry.names.splice(at, 1)[0];
+    entry.names.push({
+      name: binding.name,
+      // The chain of an earlier answer still binds for Deny as long as the name is bound.
+      aliases: known === undefined ? binding.aliases : union(known.aliases, binding.aliases),
+      expires: Math.max(known?.expires ?? 0, binding.expires),
+    });
+    if (known !== undefined) return;
+    this.#count(workload, 1);
+    if (entry.names.length > this.#namesPerAddress) {
+      entry.names.shift();
+      this.#count(workload, -1);
+      this.#evicted++;
+    }
+  }
+
+  /** Drops what has expired; false: nothing is left of the entry. */
+  #expire(workload: WorkloadEntry, entry: AddressEntry, now: number): boolean {
+    const alive = entry.names.filter((name) => name.expires > now);
+    this.#count(workload, alive.length - entry.names.length);
+    entry.names = alive;
+    if (alive.length === 0) {
+      remove(workload, entry);
+      return false;
+    }
+    refresh(entry);
+    return true;
+  }
+
+  #evictOldest(workload: WorkloadEntry, keep: AddressEntry, now: number): void {
+    const entry = workload.oldest!;
+    if (entry.expires <= now) {
+      this.#expire(workload, entry, now);
+      return;
+    }
+    if (entry !== keep) {
+      this.#evicted += entry.names.length;
+      this.#count(workload, -entry.names.length);
+      remove(workload, entry);
+      return;
+    }
+    entry.names.shift();
+    this.#evicted++;
+    this.#count(workload, -1);
+    refresh(entry);
+  }
+
+  #count(workload: WorkloadEntry, change: number): void {
+    workload.bindings += change;
+    this.#bindings += change;
+  }
+}
+
+function union(known: readonly string[], added: readonly string[]): readonly string[] {
+  if (added.every((alias) => known.includes(alias))) return known;
+  return [...new Set([...added, ...known])].slice(0, ALIASES_PER_ADDRESS);
+}
