@@ -88,8 +88,13 @@ install_node_modules() {
   echo "setup: Sallyport runs on node $(PATH=$PWD/node_modules/.bin:$PATH node --version)"
 }
 
-# TypeScript files run as they are from Node 22.18 on; node_modules holds 24 for x64 and arm64.
+# TypeScript files run as they are from Node 22.18 on; node_modules holds 24 for x64 and arm64 (the packages that the npm
+# package `node` fetches from a script; no install script runs here). npm 10 does not link its command.
 check_node() {
+  local binary
+  for binary in node_modules/node-linux-*/bin/node; do
+    if [ -x "$binary" ] && "$binary" --version >/dev/null 2>&1; then ln -sfn "../${binary#node_modules/}" node_modules/.bin/node; fi
+  done
   PATH=$PWD/node_modules/.bin:$PATH node -e '
     const [major, minor] = process.versions.node.split(".").map(Number);
     process.exit(major > 22 || (major === 22 && minor >= 18) ? 0 : 1)' ||
