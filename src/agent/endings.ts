@@ -1,8 +1,11 @@
 import type { FlowTuple } from "../flow/event.ts";
-import type { ConntrackSocket } from "../kernel/conntrack.ts";
+import type { Conntrack } from "../kernel/conntrack.ts";
+import { inPlace, type MarkLayout } from "../kernel/marks.ts";
+import { STATE } from "../model/verdict.ts";
 import { buildTcp } from "../packet/build.ts";
 import { PROTOCOL } from "../packet/ip.ts";
 import type { Injector } from "./injector.ts";
+import { findEntry } from "./translation.ts";
 
 const ACK = 0x10;
 /** Half the sequence space apart: whatever the receive window, one of them lies outside. */
@@ -14,23 +17,21 @@ const PROBE_SEQUENCES = [1, 0x8000_0001];
  * has to know a sequence number, and an idle flow ends as fast as a busy one.
  */
 export class FlowEnder {
-  readonly #conntrack: ConntrackSocket;
+  readonly #conntrack: Conntrack;
   readonly #injector: Injector;
-  readonly #rejectedMark: number;
-  readonly #markMask: number;
+  readonly #marks: MarkLayout;
 
-  constructor(conntrack: ConntrackSocket, injector: Injector, rejectedMark: number, markMask: number) {
+  constructor(conntrack: Conntrack, injector: Injector, marks: MarkLayout) {
     this.#conntrack = conntrack;
     this.#injector = injector;
-    this.#rejectedMark = rejectedMark;
-    this.#markMask = markMask;
+    this.#marks = marks;
   }
 
   /** Marks and probes one flow; false when conntrack no longer knows it. */
   end(flow: FlowTuple): boolean {
-    const entry = this.#conntrack.findFlow(flow);
+    const entry = findEntry(this.#conntrack, flow);
     if (entry === null) return false;
-    this.#conntrack.setMark(entry.original, this.#rejectedMark, this.#markMask);
+    this.#conntrack.setMark(entry.original, inPlace(this.#marks, STATE.rejected), this.#marks.mask);
     if (flow.protocol === PROTOCOL.tcp) this.#probe(flow);
     return true;
   }

@@ -1,0 +1,108 @@
+import type { FlowTuple } from "../flow/event.ts";
+import type { Conntrack } from "../kernel/conntrack.ts";
+import type { ConntrackEntry } from "../kernel/conntrack-entry.ts";
+import { inPlace, type MarkLayout, stateOf } from "../kernel/marks.ts";
+import type { Decision } from "../model/decision.ts";
+import type { Facts } from "../model/facts.ts";
+import { STATE } from "../model/verdict.ts";
+import type { Address } from "../net/address.ts";
+import { ICMP, ICMPV6 } from "../net/ports.ts";
+import { decide } from "../decide/decide.ts";
+import type { Program } from "../program/program.ts";
+import { flowOf } from "./translation.ts";
+
+export interface ExistingFlow {
+  readonly flow: FlowTuple;
+  readonly workloadId: number;
+  readonly facts: Facts;
+  readonly decision: Decision;
+}
+
+export interface ExistingFlows {
+  /** Flows that stay, to be decided again at each change. */
+  readonly kept: ExistingFlow[];
+  /** Flows to end. */
+  readonly ended: ExistingFlow[];
+  /** Flows opened towards pods, marked as such. */
+  readonly inbound: number;
+}
+
+/**
+ * Settles the flows that conntrack knew before this agent (AgentConfig.existingFlows). Flows towards pods are not egress: they
+ * are marked inbound. Of those from pods, the ones that an earlier agent allowed stay, unless what conntrack tells of them
+ * (address, port, protocol) is denied for certain; the ones that nobody decided are decided on these facts alone, as if no more
+ * could come, or ended.
+ */
+export function settleExistingFlows(
+  conntrack: Conntrack,
+  program: Program,
+  marks: MarkLayout,
+  undecided: "Adopt" | "End",
+): ExistingFlows {
+  const found: ConntrackEntry[] = [];
+  for (const family of ["ipv4", "ipv6"] as const) conntrack.dump(family, (entry) => found.push(entry));
+  const result = { kept: [] as ExistingFlow[], ended: [] as ExistingFlow[], inbound: 0 };
+  for (const entry of found) {
+    const state = stateOf(marks, entry.mark);
+    const row = rowOf(program, entry.original.source);
+    if (row < 0) {
+      if (state !== STATE.none || rowOf(program, entry.reply.source) < 0) continue;
+      if (conntrack.setMark(entry.original, inPlace(marks, STATE.inbound), marks.mask)) result.inbound++;
+      continue;
+    }
+    if (state !== STATE.none && state !== STATE.allowed) continue;
+    const settled = settle(program, row, entry, state === STATE.allowed, undecided);
+    if (settled === null) continue;
+    if (settled.decision.action === "Deny") result.ended.push(settled);
+    else {
+      if (state === STATE.none) conntrack.setMark(entry.original, inPlace(marks, STATE.allowed), marks.mask);
+      result.kept.push(settled);
+    }
+  }
+  return result;
+}
+
+/** Null: inside traffic, which is nobody's egress. */
+function settle(
+  program: Program,
+  row: number,
+  entry: ConntrackEntry,
+  allowedBefore: boolean,
+  undecided: "Adopt" | "End",
+): ExistingFlow | null {
+  const flow = flowOf(entry);
+  const protocol = flow.protocol === ICMPV6 ? ICMP : flow.protocol;
+  if (program.isInside(flow.server, protocol, flow.serverPort) && flow.serverPort !== 53) return null;
+  const cls = program.classOfRow(row);
+  const facts = { ...firstFacts(flow.server, flow.serverPort, protocol), ended: !allowedBefore };
+  const known = decide(program, cls, facts, "enforce");
+  const allow: Decision = { action: "Allow", policy: null, rule: null, reason: "RuleMatched" };
+  let decision = known ?? allow;
+  if (!allowedBefore && undecided === "End" && program.selected(cls)) {
+    decision = { action: "Deny", policy: null, rule: null, reason: "NoRememberedDecision" };
+  }
+  return { flow, workloadId: program.workloadId(row), facts, decision };
+}
+
+/** What is known at the first packet, with no name bound yet. */
+function firstFacts(address: Address, port: number, protocol: number): Facts {
+  return {
+    address,
+    port,
+    protocol,
+    names: [],
+    aliases: [],
+    namesFinal: false,
+    application: "Unknown",
+    evidence: undefined,
+    nameHidden: false,
+    encryptedClientHello: undefined,
+    method: undefined,
+    path: undefined,
+    ended: false,
+  };
+}
+
+function rowOf(program: Program, address: Address): number {
+  return program.workloadAt(address.w0, address.w1, address.w2, address.w3);
+}

@@ -1,0 +1,185 @@
+import { randomInt } from "node:crypto";
+import { Worker } from "node:worker_threads";
+import type { FlowEvent } from "../flow/event.ts";
+import { createRing, RingReader } from "../flow/ring.ts";
+import { closeDescriptor } from "../kernel/libc.ts";
+import { EventFd } from "../kernel/poller.ts";
+import type { AgentConfig } from "../model/config.ts";
+import type { ProgramData } from "../program/layout.ts";
+import { type FromLane, type LaneStart, PULSE, PULSE_SLOTS, type ToLane } from "./lane-messages.ts";
+import type { Logger } from "./log.ts";
+
+const RING_BYTES = 8 * 1024 * 1024;
+const READ_EVERY_MS = 20;
+const PULSE_CHECK_MS = 250;
+/** A lane whose pulse stands still this long hangs: it gives no verdicts, so it is replaced. */
+const HANG_AFTER_MS = 1_000;
+const START_LIMIT_MS = 5_000;
+
+export interface LaneListener {
+  onEvent(event: FlowEvent): void;
+  onLost(count: number): void;
+  onMessage(message: FromLane): void;
+  /** The lane died or hung; a new one is being started. */
+  onReplaced(reason: string): void;
+}
+
+/** What a lane is told to run. */
+export interface LaneInput {
+  readonly program: ProgramData;
+  readonly config: AgentConfig;
+  readonly adopting: boolean;
+}
+
+/**
+ * The main thread's end of the packet lane: starts it, reads its records, watches its pulse and replaces it when it
+ * dies or hangs. While there is no lane the kernel drops what it would have asked: nothing opens.
+ */
+export class LaneHandle {
+  readonly #workerFile: URL;
+  readonly #listener: LaneListener;
+  readonly #log: Logger;
+  readonly #wake = new EventFd();
+  readonly #seed = randomInt(0x7fffffff);
+  #input: LaneInput;
+  #worker: Worker | null = null;
+  #descriptors: readonly number[] = [];
+  #reader: RingReader | null = null;
+  #pulse = new Float64Array(PULSE_SLOTS);
+  #lastLoops = -1;
+  #beatAt = 0;
+  #timers: NodeJS.Timeout[] = [];
+  #stopping = false;
+  #lostBefore = 0;
+  #nextFlowId = 1;
+  restarts = 0;
+
+  constructor(workerFile: URL, input: LaneInput, listener: LaneListener, log: Logger) {
+    this.#workerFile = workerFile;
+    this.#input = input;
+    this.#listener = listener;
+    this.#log = log;
+  }
+
+  get pulse(): Float64Array {
+    return this.#pulse;
+  }
+
+  /** Resolves when the queues are bound; rejects when they cannot be. */
+  async start(): Promise<void> {
+    await this.#spawn();
+    this.#timers = [
+      setInterval(() => this.#read(), READ_EVERY_MS),
+      setInterval(() => this.#checkPulse(), PULSE_CHECK_MS),
+    ];
+  }
+
+  /** Hands over a new epoch; it is adopted between two batches. */
+  setProgram(program: ProgramData, config: AgentConfig): void {
+    this.#input = { program, config, adopting: false };
+    this.send({ kind: "program", program, config });
+  }
+
+  send(message: ToLane): void {
+    if (message.kind === "adopted") this.#input = { ...this.#input, adopting: false };
+    this.#worker?.postMessage(message);
+    this.#wake.signal();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    for (const timer of this.#timers) clearInterval(timer);
+    const worker = this.#worker;
+    if (worker !== null) {
+      const exited = new Promise((resolve) => worker.once("exit", resolve));
+      this.send({ kind: "stop" });
+      await Promise.race([exited, new Promise((resolve) => setTimeout(resolve, HANG_AFTER_MS))]);
+      await worker.terminate();
+    }
+    this.#read();
+    this.#wake.close();
+  }
+
+  async #spawn(): Promise<void> {
+    const ring = createRing(RING_BYTES);
+    const pulse = new SharedArrayBuffer(PULSE_SLOTS * 8);
+    const start: LaneStart = {
+      ...this.#input,
+      ring,
+      pulse,
+      wakeFd: this.#wake.fd,
+      seed: this.#seed,
+      firstFlowId: this.#nextFlowId,
+    };
+    const worker = new Worker(this.#workerFile, { workerData: start, name: "packet-lane" });
+    this.#worker = worker;
+    this.#reader = new RingReader(ring);
+    this.#pulse = new Float64Array(pulse);
+    this.#lostBefore = 0;
+    this.#lastLoops = -1;
+    this.#beatAt = performance.now();
+    await this.#bound(worker);
+    worker.on("message", (message: FromLane) => this.#listener.onMessage(message));
+    worker.on("error", (error) => void this.#replace(worker, error.message));
+    worker.on("exit", (code) => void this.#replace(worker, `exit ${code}`));
+  }
+
+  #bound(worker: Worker): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error("the packet lane did not start in time")), START_LIMIT_MS);
+      worker.once("error", reject);
+      worker.once("message", (message: FromLane) => {
+        clearTimeout(timer);
+        worker.off("error", reject);
+        if (message.kind === "bound") this.#descriptors = message.fds;
+        resolve();
+      });
+    });
+  }
+
+  async #replace(worker: Worker, reason: string): Promise<void> {
+    if (this.#stopping || worker !== this.#worker) return;
+    this.#worker = null;
+    this.restarts++;
+    this.#log.error({ event: "lane-replaced", reason, restarts: this.restarts }, "packet lane is replaced");
+    worker.removeAllListeners();
+    worker.on("error", () => undefined);
+    this.#read();
+    // The sockets belong to the process and keep the queues bound; closing them returns what waits to the kernel, which drops it.
+    for (const fd of this.#descriptors) closeDescriptor(fd);
+    this.#descriptors = [];
+    await worker.terminate();
+    for (let wait = 50; !this.#stopping; wait = Math.min(wait * 2, 2_000)) {
+      try {
+        await this.#spawn();
+        return this.#listener.onReplaced(reason);
+      } catch (error) {
+        this.#log.error({ event: "lane-start-failed", error: String(error) }, "packet lane does not start; trying again");
+        await new Promise((resolve) => setTimeout(resolve, wait));
+      }
+    }
+  }
+
+  #checkPulse(): void {
+    const worker = this.#worker;
+    if (worker === null) return;
+    const loops = this.#pulse[PULSE.loops]!;
+    const time = performance.now();
+    if (loops !== this.#lastLoops) {
+      this.#lastLoops = loops;
+      this.#beatAt = time;
+    } else if (time - this.#beatAt > HANG_AFTER_MS) void this.#replace(worker, "no pulse");
+  }
+
+  #read(): void {
+    const reader = this.#reader;
+    if (reader === null) return;
+    for (let event = reader.read(); event !== null; event = reader.read()) {
+      this.#nextFlowId = Math.max(this.#nextFlowId, event.flowId + 1);
+      this.#listener.onEvent(event);
+    }
+    const lost = reader.lost();
+    if (lost > this.#lostBefore) this.#listener.onLost(lost - this.#lostBefore);
+    this.#lostBefore = lost;
+  }
+}

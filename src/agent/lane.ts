@@ -1,0 +1,198 @@
+import type { MessagePort } from "node:worker_threads";
+import { receiveMessageOnPort } from "node:worker_threads";
+import { RingWriter } from "../flow/ring.ts";
+import type { FlowEvent, FlowTuple } from "../flow/event.ts";
+import { type Commands, DROP, type QueuedPacket, type ResolveRequest } from "../inspector/contract.ts";
+import { DnsGuard } from "../inspector/dns/guard.ts";
+import { Inspector } from "../inspector/inspector.ts";
+import { type MarkLayout, markLayout, withWord, wordOf } from "../kernel/marks.ts";
+import { EventFd, Poller } from "../kernel/poller.ts";
+import { openQueue, type Queue } from "../kernel/queue.ts";
+import { NameTable } from "../names/table.ts";
+import { openProgram } from "../program/program.ts";
+import { Injector } from "./injector.ts";
+import { type FromLane, type LaneStart, PULSE, type ToLane } from "./lane-messages.ts";
+import { RateLimit } from "./log.ts";
+
+/** How long the lane sleeps at most, so that its pulse is seen to beat while there is no traffic. */
+const BEAT_MS = 200;
+const TROUBLE_INTERVAL_MS = 1_000;
+
+/**
+ * The packet lane: one thread that waits for queued packets, hands them to the inspector and carries out its commands.
+ * Nothing in here waits for anyone: records go to a ring, requests to other threads are posted.
+ */
+export class Lane implements Commands {
+  readonly #port: MessagePort;
+  readonly #start: LaneStart;
+  readonly #strict: Queue;
+  readonly #observed: Queue;
+  readonly #poller: Poller;
+  readonly #wake: EventFd;
+  readonly #inspector: Inspector;
+  readonly #injector: Injector;
+  readonly #ring: RingWriter;
+  readonly #pulse: Float64Array;
+  readonly #troubles = new RateLimit(TROUBLE_INTERVAL_MS);
+  readonly #marks: MarkLayout;
+  /** Which queue a waiting packet came from, and its mark: ids count up per queue, so the queue is part of the key. */
+  readonly #origins = new Map<number, { queue: Queue; id: number; mark: number }>();
+  #nextTicket = 1;
+  #stopped = false;
+
+  constructor(port: MessagePort, start: LaneStart) {
+    this.#port = port;
+    this.#start = start;
+    const { config } = start;
+    this.#marks = markLayout(config.markMask);
+    this.#pulse = new Float64Array(start.pulse);
+    this.#ring = new RingWriter(start.ring);
+    this.#wake = new EventFd(start.wakeFd);
+    this.#injector = new Injector(this.#marks);
+    const names = new NameTable({ bindingsPerWorkload: config.limits.bindings });
+    const dns = new DnsGuard({
+      names,
+      dnsDenial: config.dnsDenial,
+      clusterDomain: config.clusterDomain,
+      limits: config.limits,
+    });
+    this.#inspector = new Inspector({
+      program: openProgram(start.program),
+      names,
+      dns,
+      config,
+      commands: this,
+      adopting: start.adopting,
+      seed: start.seed,
+      firstFlowId: start.firstFlowId,
+    });
+    const failOpen = config.failMode === "Open";
+    this.#strict = openQueue({ number: config.queueNumber, maxLength: 8192, failOpen });
+    this.#observed = openQueue({ number: config.queueNumber + 1, maxLength: 8192, failOpen: true });
+    this.#poller = new Poller([this.#strict.fd, this.#observed.fd, start.wakeFd]);
+    this.#post({ kind: "bound", fds: [this.#strict.fd, this.#observed.fd] });
+  }
+
+  /** Runs until it is told to stop. */
+  run(): void {
+    while (!this.#stopped) {
+      const wait = Math.min(BEAT_MS, Math.max(0, this.#inspector.nextDeadline() - now()));
+      this.#poller.wait(Math.ceil(wait));
+      this.#messages();
+      this.#drain(this.#strict, false);
+      this.#drain(this.#observed, true);
+      this.#inspector.tick(now());
+      this.#strict.flush();
+      this.#observed.flush();
+      this.#beat();
+    }
+    this.#strict.close();
+    this.#observed.close();
+    this.#post({ kind: "stopped" });
+  }
+
+  verdict(ticket: number, answer: number, replacement: Uint8Array | null): void {
+    const origin = this.#origins.get(ticket);
+    if (origin === undefined) return this.#trouble(`a second verdict for packet ${ticket}`);
+    this.#origins.delete(ticket);
+    origin.queue.verdict(origin.id, answer !== DROP, withWord(this.#marks, origin.mark, answer), replacement);
+  }
+
+  inject(packet: Uint8Array, towards: "client" | "server"): void {
+    // Answers must not overtake the verdicts that they go with: the reset belongs behind the held packets.
+    this.#injector.inject(packet, towards);
+  }
+
+  resolve(request: ResolveRequest): void {
+    this.#post({ kind: "resolve", request });
+  }
+
+  record(event: FlowEvent): void {
+    this.#ring.write(event);
+  }
+
+  end(flow: FlowTuple): void {
+    this.#post({ kind: "end", flow });
+  }
+
+  #drain(queue: Queue, observed: boolean): void {
+    const count = queue.receive();
+    const { batch } = queue;
+    const time = now();
+    for (let i = 0; i < count; i++) {
+      const ticket = this.#nextTicket++;
+      const mark = batch.mark[i]!;
+      this.#origins.set(ticket, { queue, id: batch.id[i]!, mark });
+      const packet: QueuedPacket = {
+        id: ticket,
+        question: wordOf(this.#marks, mark),
+        bytes: batch.bytes,
+        start: batch.offset[i]!,
+        end: batch.offset[i]! + batch.length[i]!,
+        observed,
+      };
+      try {
+        this.#inspector.packet(packet, time);
+      } catch (error) {
+        // A fault of ours must not leave the packet without a verdict, nor let it pass.
+        if (this.#origins.has(ticket)) this.verdict(ticket, DROP, null);
+        this.#trouble(error instanceof Error ? (error.stack ?? error.message) : String(error));
+      }
+    }
+    this.#pulse[PULSE.packets]! += count;
+  }
+
+  #messages(): void {
+    this.#wake.drain();
+    for (let next = receiveMessageOnPort(this.#port); next !== undefined; next = receiveMessageOnPort(this.#port)) {
+      this.#message(next.message as ToLane);
+    }
+  }
+
+  #message(message: ToLane): void {
+    switch (message.kind) {
+      case "program": {
+        const program = openProgram(message.program);
+        this.#inspector.adopt(program, now());
+        this.#pulse[PULSE.epoch] = program.epoch;
+        return this.#post({ kind: "adopted", epoch: program.epoch });
+      }
+      case "resolved":
+        return this.#inspector.resolved(message.requestId, message.answers, now());
+      case "ended":
+        for (const flow of message.flows) this.#inspector.flowEnded(flow);
+        return;
+      case "inUse":
+        return this.#inspector.inUse(message.bindings, now());
+      case "adopted":
+        return this.#inspector.stopAdopting();
+      case "stop":
+        this.#stopped = true;
+    }
+  }
+
+  #beat(): void {
+    const pulse = this.#pulse;
+    pulse[PULSE.loops]!++;
+    pulse[PULSE.verdictErrors] = lostVerdicts(this.#strict) + lostVerdicts(this.#observed);
+    pulse[PULSE.injectErrors] = this.#injector.errors;
+  }
+
+  #trouble(message: string): void {
+    const suppressed = this.#troubles.allow(now());
+    if (suppressed !== null) this.#post({ kind: "trouble", message, suppressed });
+  }
+
+  #post(message: FromLane): void {
+    this.#port.postMessage(message);
+  }
+}
+
+function lostVerdicts(queue: Queue): number {
+  return queue.counters.lostVerdicts + queue.counters.refusedVerdicts;
+}
+
+/** Milliseconds since the epoch that never step back: the clock of the machine as it stood when the process began. */
+function now(): number {
+  return performance.timeOrigin + performance.now();
+}
