@@ -1,8 +1,129 @@
 import type { Decision } from "../model/decision.ts";
-import type { Walk } from "../program/layout.ts";
+import type { Facts } from "../model/facts.ts";
+import { ACTION, ENTRY, GROUP, NONE, RULE, TLS, type Walk } from "../program/layout.ts";
 import type { Program } from "../program/program.ts";
+import { withoutRule } from "./default-reason.ts";
+import { ANSWER, NO_RULE, type RuleAnswers, type WalkSink, walkRules } from "./walk.ts";
 
-/** Decides a DNS question by its name (canonical, as parsed; "" is the root). */
-export function gateName(_program: Program, _cls: number, _name: string, _walk: Walk = "enforce"): Decision {
-  throw new Error("not built yet");
+const UNKNOWN_WORKLOAD = withoutRule("Deny", "UnknownWorkload");
+const NOT_ISOLATED = withoutRule("Allow", "NotIsolated");
+const CLUSTER_DOMAIN = withoutRule("Allow", "ClusterDomain");
+const DEFAULT_DENY = withoutRule("Deny", "DefaultDeny");
+
+/**
+ * Decides a DNS question by its name (canonical, as parsed; "" is the root): does any flow that the name could lead to
+ * have a rule by name that lets it out? Address and port are unknown, so Deny, Pass and Next that only may match are
+ * followed both ways.
+ *
+ * 1. A class that this epoch does not know: Deny, UnknownWorkload.
+ * 2. The walk isolates nobody: Allow, NotIsolated.
+ * 3. The cluster domain and every name under it: Allow, ClusterDomain.
+ * 4. An Allow with `domains` (its own or its group's) that can still decide: Allow, that rule.
+ * 5. A Deny that certainly matches: Deny, that rule.
+ * 6. Deny, DefaultDeny. Rules on addresses and rules without `domains` open no name.
+ */
+export function gateName(program: Program, cls: number, name: string, walk: Walk = "enforce"): Decision {
+  return gateBeforeRules(program, cls, name, walk) ?? gateByRules(program, cls, name, walk, null);
+}
+
+/** Steps 1 to 3; null: the rules decide. */
+export function gateBeforeRules(program: Program, cls: number, name: string, walk: Walk): Decision | null {
+  if (cls < 0) return UNKNOWN_WORKLOAD;
+  if (!program.isolated(cls, walk)) return NOT_ISOLATED;
+  const domain = program.clusterDomain;
+  return name === domain || name.endsWith(`.${domain}`) ? CLUSTER_DOMAIN : null;
+}
+
+/** Steps 4 to 6. */
+export function gateByRules(program: Program, cls: number, name: string, walk: Walk, sink: WalkSink | null): Decision {
+  const ends = walkRules(program, cls, walk, new NameAnswers(program, cls, name), sink);
+  if (ends.allow !== NO_RULE) return program.ruleDecision(ends.allow, false);
+  return ends.decided === NO_RULE ? DEFAULT_DENY : program.ruleDecision(ends.decided, false);
+}
+
+/** The answers of rules when only a name is known. An Allow never says yes for certain: what follows it stays in reach. */
+class NameAnswers implements RuleAnswers {
+  private readonly program: Program;
+
+  constructor(program: Program, cls: number, name: string) {
+    this.program = program;
+    program.marks.begin(cls, onlyName(name));
+  }
+
+  answer(rule: number): number {
+    const { rules } = this.program.rules;
+    const row = rule * RULE.stride;
+    const allow = rules[row + RULE.action] === ACTION.allow;
+    const count = rules[row + RULE.entryCount]!;
+    if (count === NONE) return allow ? ANSWER.no : ANSWER.yes;
+    const first = rules[row + RULE.entries]!;
+    let best: number = ANSWER.no;
+    for (let entry = first; entry < first + count; entry++) {
+      const answer = allow ? this.opens(entry) : this.matches(entry, rules[row + RULE.action] === ACTION.deny);
+      if (answer > best) best = answer;
+    }
+    return best;
+  }
+
+  /** An Allow entry: it can decide for the name if it holds it by name. */
+  private opens(entry: number): number {
+    const { entries } = this.program.rules;
+    const row = entry * ENTRY.stride;
+    const own = entries[row + ENTRY.names]!;
+    const byOwn = own === NONE || this.holds(own);
+    const named = this.holds(own) || this.holds(entries[row + ENTRY.groupNames]!);
+    return named && byOwn && this.group(row, false) !== ANSWER.no ? ANSWER.notYet : ANSWER.no;
+  }
+
+  /** An entry of a Deny, Pass or Next: yes only if no address, port or payload could make it fail. */
+  private matches(entry: number, deny: boolean): number {
+    const { entries } = this.program.rules;
+    const row = entry * ENTRY.stride;
+    const names = entries[row + ENTRY.names]!;
+    const group = this.group(row, deny);
+    if (group === ANSWER.no || (names !== NONE && !this.holds(names))) return ANSWER.no;
+    const looksFurther =
+      entries[row + ENTRY.portCount] !== NONE ||
+      entries[row + ENTRY.http] !== NONE ||
+      entries[row + ENTRY.tls] !== TLS.none;
+    return looksFurther || !this.everywhere(entries[row + ENTRY.cidrs]!) ? ANSWER.notYet : group;
+  }
+
+  /** A group holds by name, or may hold by address. */
+  private group(row: number, deny: boolean): number {
+    const { entries } = this.program.rules;
+    const state = entries[row + ENTRY.groupState]!;
+    if (state === GROUP.none) return ANSWER.yes;
+    if (state === GROUP.missing) return deny ? ANSWER.yes : ANSWER.no;
+    if (this.holds(entries[row + ENTRY.groupNames]!)) return ANSWER.yes;
+    const cidrs = entries[row + ENTRY.groupCidrs]!;
+    if (cidrs === NONE) return ANSWER.no;
+    return this.everywhere(cidrs) ? ANSWER.yes : ANSWER.notYet;
+  }
+
+  private holds(set: number): boolean {
+    return set !== NONE && this.program.marks.nameMarks(set) !== 0;
+  }
+
+  private everywhere(set: number): boolean {
+    return set === NONE || this.program.rules.everywhere[set] === 1;
+  }
+}
+
+function onlyName(name: string): Facts {
+  return {
+    address: { w0: 0, w1: 0, w2: 0, w3: 0 },
+    port: 0,
+    protocol: 0,
+    names: [name],
+    aliases: [],
+    namesFinal: true,
+    application: "Unknown",
+    evidence: undefined,
+    nameHidden: false,
+    encryptedClientHello: undefined,
+    method: undefined,
+    path: undefined,
+    ended: false,
+  };
 }

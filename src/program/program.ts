@@ -1,29 +1,153 @@
+import { RE2JS } from "re2js";
+import type { Decision } from "../model/decision.ts";
+import type { PathMatch } from "../model/policy.ts";
 import type { Address } from "../net/address.ts";
-import type { ProgramData, Walk } from "./layout.ts";
+import { holdsAddress } from "./cidr-table.ts";
+import {
+  ACTION,
+  CLASS,
+  CLASS_FLAG,
+  type ProgramData,
+  RULE,
+  type RuleData,
+  type TextData,
+  type Walk,
+} from "./layout.ts";
+import { Marks } from "./marks.ts";
+import { endpointWord, findWords } from "./word-table.ts";
 
-/** A view of one epoch, for one thread. Rows and classes are valid for this Program only; workload ids outlive it. */
-export interface Program {
-  readonly epoch: number;
-  readonly workloadCount: number;
-  readonly classCount: number;
-  readonly clusterDomain: string;
-  /** The row of the workload that owns an address (unsigned words), or -1. */
-  workloadAt(w0: number, w1: number, w2: number, w3: number): number;
-  workloadId(row: number): number;
-  classOfRow(row: number): number;
-  /** The class of a workload, or -1 when this epoch does not know it. */
-  classOf(workloadId: number): number;
-  /** Some policy of the walk with `defaultDeny: true` selects the class: what no rule decides is denied. */
-  isolated(cls: number, walk?: Walk): boolean;
-  /** Some enforcing policy selects the class. */
-  selected(cls: number): boolean;
-  /** Some Audit policy selects the class: the walk `all` may differ from `enforce`. */
-  audited(cls: number): boolean;
-  /** Inside the cluster: by range, or by listed endpoint. */
-  isInside(address: Address, protocol: number, port: number): boolean;
-  isResolver(address: Address): boolean;
+export type PathTest = (path: string) => boolean;
+
+/** What an entry asks of an HTTP request, ready to be asked. */
+export interface HttpTests {
+  readonly methods: ReadonlySet<string> | null;
+  readonly paths: readonly PathTest[] | null;
 }
 
-export function openProgram(_data: ProgramData): Program {
-  throw new Error("not built yet");
+/** Opens a compiled epoch for the calling thread. Cost: the regular expressions, and two arrays as long as the sets are many. */
+export function openProgram(data: ProgramData): Program {
+  return new Program(data);
+}
+
+/**
+ * A view of one epoch, for one thread (it keeps marks of the flow being decided). Rows and classes are valid for this
+ * Program only; workload ids outlive it. Look-ups allocate nothing.
+ */
+export class Program {
+  readonly data: ProgramData;
+  readonly rules: RuleData;
+  readonly text: TextData;
+  readonly marks: Marks;
+  readonly http: readonly HttpTests[];
+  private readonly decisions: (Decision | undefined)[] = [];
+
+  constructor(data: ProgramData) {
+    this.data = data;
+    this.rules = data.rules;
+    this.text = data.text;
+    this.marks = new Marks(data);
+    this.http = data.rules.http.map(({ methods, paths }) => ({
+      methods: methods === null ? null : new Set(methods),
+      paths: paths === null ? null : paths.map(pathTest),
+    }));
+  }
+
+  get epoch(): number {
+    return this.data.epoch;
+  }
+
+  get workloadCount(): number {
+    return this.data.workloadIds.length;
+  }
+
+  get classCount(): number {
+    return this.data.classes.length / CLASS.stride;
+  }
+
+  get clusterDomain(): string {
+    return this.data.clusterDomain;
+  }
+
+  /** The row of the workload that owns an address (unsigned words), or -1. */
+  workloadAt(w0: number, w1: number, w2: number, w3: number): number {
+    return findWords(this.data.addresses, w0, w1, w2, w3, 0);
+  }
+
+  workloadId(row: number): number {
+    return this.data.workloadIds[row]!;
+  }
+
+  classOfRow(row: number): number {
+    return this.data.workloadClasses[row]!;
+  }
+
+  /** The class of a workload, or -1 when this epoch does not know it. */
+  classOf(workloadId: number): number {
+    const row = findWords(this.data.rowsById, 0, 0, 0, workloadId, 0);
+    return row < 0 ? -1 : this.data.workloadClasses[row]!;
+  }
+
+  /** Some policy of the walk with `defaultDeny: true` selects the class: what no rule decides is denied. */
+  isolated(cls: number, walk: Walk = "enforce"): boolean {
+    return this.hasFlag(cls, walk === "enforce" ? CLASS_FLAG.isolated : CLASS_FLAG.isolatedByAll);
+  }
+
+  /** Some enforcing policy selects the class. */
+  selected(cls: number): boolean {
+    return this.hasFlag(cls, CLASS_FLAG.selected);
+  }
+
+  /** Some Audit policy selects the class: the walk `all` may differ from `enforce`. */
+  audited(cls: number): boolean {
+    return this.hasFlag(cls, CLASS_FLAG.audited);
+  }
+
+  /** Inside the cluster: by range, or by listed endpoint. */
+  isInside(address: Address, protocol: number, port: number): boolean {
+    const { w0, w1, w2, w3 } = address;
+    return (
+      holdsAddress(this.data.inside, address) ||
+      findWords(this.data.endpoints, w0, w1, w2, w3, endpointWord(protocol, port)) >= 0
+    );
+  }
+
+  isResolver(address: Address): boolean {
+    return findWords(this.data.resolvers, address.w0, address.w1, address.w2, address.w3, 0) >= 0;
+  }
+
+  /** The decision of an Allow or Deny rule, by rule number; one object a rule, made when first needed. */
+  ruleDecision(rule: number, nameHidden: boolean): Decision {
+    const key = rule * 2 + (nameHidden ? 1 : 0);
+    const known = this.decisions[key];
+    if (known !== undefined) return known;
+    const row = rule * RULE.stride;
+    const decision: Decision = Object.freeze({
+      action: this.rules.rules[row + RULE.action] === ACTION.allow ? "Allow" : "Deny",
+      policy: this.text.policyRefs[this.rules.rules[row + RULE.policy]!]!,
+      rule: this.text.ruleNames[rule]!,
+      reason: nameHidden ? "NameHidden" : "RuleMatched",
+    });
+    this.decisions[key] = decision;
+    return decision;
+  }
+
+  private hasFlag(cls: number, flag: number): boolean {
+    return cls >= 0 && (this.data.classes[cls * CLASS.stride + CLASS.flags]! & flag) !== 0;
+  }
+}
+
+/** Regular expressions match the whole path, in linear time: V8's own would let a request stall the lane. */
+function pathTest({ kind, value }: PathMatch): PathTest {
+  switch (kind) {
+    case "exact":
+      return (path) => path === value;
+    case "prefix":
+      return (path) => path.startsWith(value);
+    case "suffix":
+      return (path) => path.endsWith(value);
+    case "regex": {
+      const regex = RE2JS.compile(value);
+      return (path) => regex.testExact(path);
+    }
+  }
 }

@@ -1,0 +1,83 @@
+import type { Policy } from "../model/policy.ts";
+import type { Workload } from "../model/workload.ts";
+import { CLASS_FLAG } from "./layout.ts";
+import { selects } from "./select.ts";
+
+/** Workloads that the same policies select, and those policies in the order they are walked. */
+export interface WorkloadClass {
+  readonly policies: readonly Policy[];
+  readonly flags: number;
+}
+
+export interface Classes {
+  readonly classes: readonly WorkloadClass[];
+  /** By position of the workload. */
+  readonly classOf: readonly number[];
+}
+
+/** `policies` in the order they are walked. Replicas share one answer: a label set is judged once. */
+export function classify(
+  policies: readonly Policy[],
+  workloads: readonly Workload[],
+  systemNamespaces: readonly string[],
+): Classes {
+  const candidates = candidatesByNamespace(policies, workloads);
+  const classes: WorkloadClass[] = [];
+  const byPolicies = new Map<string, number>();
+  const byLabels = new Map<string, number>();
+  const classOf = workloads.map((workload) => {
+    const labels = labelKey(workload);
+    const known = byLabels.get(labels);
+    if (known !== undefined) return known;
+    const selected = candidates
+      .get(workload.namespace)!
+      .filter((at) => selects(policies[at]!, workload, systemNamespaces));
+    const key = selected.join();
+    const cls = byPolicies.get(key) ?? classes.length;
+    if (cls === classes.length) classes.push(describe(selected.map((at) => policies[at]!)));
+    byPolicies.set(key, cls);
+    byLabels.set(labels, cls);
+    return cls;
+  });
+  return { classes, classOf };
+}
+
+/** Positions of the policies that could select in a namespace: those of the cluster, and its own. */
+function candidatesByNamespace(policies: readonly Policy[], workloads: readonly Workload[]): Map<string, number[]> {
+  const own = new Map<string, number[]>();
+  const cluster: number[] = [];
+  for (const [at, policy] of policies.entries()) {
+    if (policy.namespace === null) cluster.push(at);
+    else own.set(policy.namespace, [...(own.get(policy.namespace) ?? []), at]);
+  }
+  const candidates = new Map<string, number[]>();
+  for (const { namespace } of workloads) {
+    if (candidates.has(namespace)) continue;
+    candidates.set(
+      namespace,
+      [...cluster, ...(own.get(namespace) ?? [])].sort((a, b) => a - b),
+    );
+  }
+  return candidates;
+}
+
+function labelKey(workload: Workload): string {
+  const sorted = (labels: Readonly<Record<string, string>>) =>
+    Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1));
+  return JSON.stringify([
+    workload.namespace,
+    workload.serviceAccount,
+    sorted(workload.labels),
+    sorted(workload.namespaceLabels),
+  ]);
+}
+
+function describe(policies: readonly Policy[]): WorkloadClass {
+  let flags = 0;
+  for (const { mode, defaultDeny } of policies) {
+    flags |= mode === "Audit" ? CLASS_FLAG.audited : CLASS_FLAG.selected;
+    if (defaultDeny) flags |= CLASS_FLAG.isolatedByAll;
+    if (defaultDeny && mode === "Enforce") flags |= CLASS_FLAG.isolated;
+  }
+  return { policies, flags };
+}
