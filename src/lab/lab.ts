@@ -112,9 +112,15 @@ export class Lab {
     const at = inNetworkOnly(outsideNetns(this.name), control);
     const owner = `${name}.`;
     await must([...at, "zone-begin", zone]);
-    await run([...at, "zone-unset", zone, owner, type]);
-    for (const one of data) await must([...at, "zone-set", zone, owner, String(ttl), type, one]);
-    await must([...at, "zone-commit", zone]);
+    try {
+      // Fails when there was none, which is as good.
+      await run([...at, "zone-unset", zone, owner, type]);
+      for (const one of data) await must([...at, "zone-set", zone, owner, String(ttl), type, one]);
+      await must([...at, "zone-commit", zone]);
+    } catch (error) {
+      await run([...at, "zone-abort", zone]);
+      throw error;
+    }
   }
 
   /** Writes the workloads file and answers its path. */
@@ -216,22 +222,25 @@ export async function openLab(name: string): Promise<Lab> {
   return new Lab(await loadState(name));
 }
 
-/** The whole way once, from the last pod: Service address, resolver, outside name server, web server. */
+/** The whole way once in each family, from the last pod: Service address, resolver, outside name server, web server. */
 async function probe(lab: Lab): Promise<void> {
   const pod = lab.layout.pods.at(-1);
   if (pod === undefined) return;
   const target = `${pod.namespace}/${pod.name}`;
   const deadline = performance.now() + 10_000;
-  const argv = ["curl", "-s", "-o", "/dev/null", "-m", "2", "--retry-connrefused", "http://github.com/"];
-  for (;;) {
-    const result = await lab.exec(target, argv, { timeoutMs: 5000 });
-    if (result.status === 0) break;
-    if (performance.now() > deadline) {
-      throw new Error(
-        `lab \`${lab.name}\` does not answer: \`curl http://github.com/\` in \`${target}\` ends with ${result.status}`,
-      );
+  const reach = async (family: string) => {
+    const argv = ["curl", family, "-s", "-o", "/dev/null", "-m", "2", "https://github.com/"];
+    for (;;) {
+      const { status } = await lab.exec(target, argv, { timeoutMs: 5000 });
+      if (status === 0) return;
+      if (performance.now() > deadline) {
+        throw new Error(
+          `lab \`${lab.name}\` does not answer: \`${argv.join(" ")}\` in \`${target}\` ends with ${status}`,
+        );
+      }
     }
-  }
+  };
+  await together([reach("-4"), reach("-6")]);
   await lab.forgetOutside();
 }
 

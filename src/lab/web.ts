@@ -1,4 +1,4 @@
-import { PORTS, SITES, type Site } from "./addresses.ts";
+import { OUTSIDE, PORTS, SITES, type Site } from "./addresses.ts";
 import { certificate, DEFAULT_ZONE, INSIDE_ZONE } from "./certificates.ts";
 
 /** What each answer says: which virtual host and which of the server's addresses were reached, and how. */
@@ -28,9 +28,12 @@ function page(site: string): string {
   return `    location / { return 200 "reached=${site} ${PROOF}\\n"; }`;
 }
 
-/** Files of a known size, one of them served at 4 KiB a second to hold a connection open. */
+/**
+ * Files of a known size for benchmarks, which must not fill the log, and one served at 4 KiB a second to hold a
+ * connection open.
+ */
 function downloads(directory: string): string {
-  return `    location /bytes/ { root ${directory}/web; }
+  return `    location /bytes/ { root ${directory}/web; access_log off; }
     location /slow { alias ${directory}/web/bytes/1m; limit_rate 4k; }`;
 }
 
@@ -45,6 +48,17 @@ function weatherApi(): string {
   return [json("/points/", "Feature"), json("/gridpoints/", "Feature"), json("/alerts", "FeatureCollection")].join(
     "\n",
   );
+}
+
+/** Cloud metadata answers on its address alone, whatever the Host: that is what rebinding lives on. */
+function metadata(): string {
+  const { ipv4, ipv6 } = OUTSIDE.metadata;
+  return `  server {
+    listen ${ipv4}:80; listen [${ipv6}]:80;
+    server_name metadata;
+${page("metadata")}
+  }
+`;
 }
 
 function listen(more: string): string {
@@ -104,7 +118,7 @@ ${servers}}
 
 /**
  * nginx outside: every site of `SITES` on every address, chosen by server name and Host as real shared hosting does,
- * and a default site for the rest. So a test that sends an allowed name to a foreign address learns which was reached.
+ * any other name of their zones (aliases, for one), and a default site for the rest. So a test that sends an allowed name to a foreign address learns which was reached.
  */
 export function outsideWebConfig(directory: string): string {
   const site = ({ name, zone }: Site) => {
@@ -113,10 +127,18 @@ export function outsideWebConfig(directory: string): string {
   };
   const fallback = server(directory, "default", DEFAULT_ZONE, listen(" default_server"), [
     downloads(directory),
-    `    location /latest/meta-data/ { return 200 "reached=metadata ${PROOF}\\n"; }`,
     page("default"),
   ]);
-  return frame(directory, "outside", requestLog(directory), [fallback, ...SITES.map(site)].join(""));
+  const zones = [...new Set(SITES.map((one) => one.zone))];
+  const aliases = zones.map((zone) =>
+    server(directory, `*.${zone}`, zone, listen(""), [downloads(directory), page("$host")]),
+  );
+  return frame(
+    directory,
+    "outside",
+    requestLog(directory),
+    [fallback, metadata(), ...SITES.map(site), ...aliases].join(""),
+  );
 }
 
 /** nginx in the inside pod. */

@@ -42,8 +42,8 @@ describe("a lab without Sallyport", () => {
     ["REST API", app2, curl("https://api.weather.gov/points/39.7,-97.1"), '"reached":"api.weather.gov"'],
     ["REST API, POST", app2, curl("-d", "x", "https://api.weather.gov/alerts"), "Method Not Allowed"],
     ["another name of the zone", app2, curl("https://www.weather.gov/"), "reached=www.weather.gov"],
-    ["a CNAME inside the zone", app2, curl("http://www2.weather.gov/"), `address=${OUTSIDE.weatherApi.ipv6}`],
-    ["a CNAME to another zone", app1, curl("http://assets.github.com/"), `address=${OUTSIDE.evil.ipv6}`],
+    ["a CNAME inside the zone", app2, curl("-6", "https://www2.weather.gov/"), `address=${OUTSIDE.weatherApi.ipv6}`],
+    ["a CNAME to another zone", app1, curl("-6", "http://assets.github.com/"), `address=${OUTSIDE.evil.ipv6}`],
     [
       "an allowed name at a foreign address",
       app1,
@@ -83,7 +83,7 @@ describe("a lab without Sallyport", () => {
     ],
   ];
   test.each(services)("%s", async (_what, pod, argv, says) => {
-    expect(await out(pod, argv)).toMatch(typeof says === "string" ? new RegExp(escape(says)) : says);
+    expect(await out(pod, argv)).toMatch(typeof says === "string" ? new RegExp(quote(says)) : says);
   });
 
   test.each(both(OUTSIDE.dnsGoogle))("a server that speaks first at %s", async (address) => {
@@ -92,9 +92,9 @@ describe("a lab without Sallyport", () => {
 
   test.each(both(OUTSIDE.evil))("echo on any port at %s", async (address) => {
     const at = address.includes(":") ? `[${address}]` : address;
-    expect(await out(app2, ["socat", "-t3", "-", `UDP:${at}:443`], "one")).toBe("one");
-    expect(await out(app2, ["socat", "-t3", "-", `UDP:${at}:40007`], "two")).toBe("two");
-    expect(await out(app2, ["socat", "-t3", "-", `TCP:${at}:40007`], "three")).toBe("three");
+    expect(await out(app2, ["socat", "-t1", "-", `UDP:${at}:443`], "one")).toBe("one");
+    expect(await out(app2, ["socat", "-t1", "-", `UDP:${at}:40007`], "two")).toBe("two");
+    expect(await out(app2, ["socat", "-t1", "-", `TCP:${at}:40007`], "three")).toBe("three");
   });
 
   test.each(both(SERVICES.web))("a Service that leads inside, %s", async (address) => {
@@ -251,6 +251,6 @@ async function until(condition: () => boolean): Promise<void> {
   }
 }
 
-function escape(text: string): string {
+function quote(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 }
