@@ -93,6 +93,28 @@ export function patchTcpPayload(bytes: Uint8Array, at: number, patch: Uint8Array
   return changed;
 }
 
+/**
+ * The TCP or UDP packet `bytes` with another address and port at one end, as a new packet with right checksums. What cannot
+ * bear them (another protocol, the other family, a fragment) is given back as it is.
+ */
+export function replaceEndpoint(
+  bytes: Uint8Array,
+  end: "source" | "destination",
+  address: Address,
+  port: number,
+): Uint8Array {
+  const packet = newPacket();
+  if (!parsePacket(bytes, 0, bytes.length, packet) || packet.fragment) return bytes;
+  if (packet.protocol !== PROTOCOL.tcp && packet.protocol !== PROTOCOL.udp) return bytes;
+  if (isIPv4(address) !== (packet.version === 4)) return bytes;
+  const changed = bytes.slice(0, packet.end);
+  if (packet.version === 4) writeWord(changed, end === "source" ? 12 : 16, address.w3);
+  else writeAddress(changed, end === "source" ? 8 : 24, address);
+  writeHalf(changed, packet.transport + (end === "source" ? 0 : 2), port);
+  finish(changed);
+  return changed;
+}
+
 function ipHeader(parts: Endpoints, protocol: number, length: number): Uint8Array {
   if (isIPv4(parts.source)) {
     const packet = new Uint8Array(20 + length);

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Address, ipv4 } from "../../../src/net/address.ts";
-import { buildTcp, buildUdp, patchTcpPayload, replaceUdpPayload } from "../../../src/packet/build.ts";
+import { buildTcp, buildUdp, patchTcpPayload, replaceEndpoint, replaceUdpPayload } from "../../../src/packet/build.ts";
 import { finishChecksum, sumBytes } from "../../../src/packet/checksum.ts";
 import { destinationAddress, newPacket, type Packet, parsePacket, sourceAddress } from "../../../src/packet/ip.ts";
 import { looksLikeQuicLongHeader } from "../../../src/packet/quic.ts";
@@ -255,6 +255,25 @@ describe("TCP and UDP", () => {
       parsePacket(bytes, 0, bytes.length, packet);
       expect(udpChecksumOk(packet)).toBe(family === 4);
     }
+  });
+
+  it("replaces an endpoint", () => {
+    for (const [bytes, address] of [
+      [tcp(4), ipv4(0xcb007109)],
+      [udp(6), { ...OUT6, w3: 99 }],
+    ] as const) {
+      const packet = newPacket();
+      const changed = replaceEndpoint(bytes, "destination", address, 8443);
+      expect(parsePacket(changed, 0, changed.length, packet)).toBe(true);
+      expect(destinationAddress(packet)).toEqual(address);
+      expect(packet.destinationPort).toBe(8443);
+      expect(packet.protocol === 6 ? tcpChecksumOk(packet) : udpChecksumOk(packet)).toBe(true);
+      const back = replaceEndpoint(changed, "source", address, 1);
+      expect(parsePacket(back, 0, back.length, packet)).toBe(true);
+      expect([sourceAddress(packet), packet.sourcePort]).toEqual([address, 1]);
+    }
+    const bytes = tcp(4);
+    expect(replaceEndpoint(bytes, "source", OUT6, 1)).toBe(bytes);
   });
 
   it("replaces and patches payloads", () => {
