@@ -69,8 +69,11 @@ export const OUTSIDE = {
   metadata: { ipv4: "169.254.169.254", ipv6: "fd00:ec2::254" },
 } as const satisfies Record<string, AddressPair>;
 
-/** The addresses behind `pool.github.com`. */
-export const POOL: readonly AddressPair[] = Array.from({ length: 12 }, (_, index) => outside113(100 + index));
+/** The addresses behind `crowd.github.com`: too many for one DNS datagram, so clients come again by TCP. */
+export const CROWD: readonly AddressPair[] = Array.from({ length: 60 }, (_, index) => outside113(100 + index));
+
+/** The addresses behind `pool.github.com`, whose records have TTL 0. */
+export const POOL: readonly AddressPair[] = CROWD.slice(0, 12);
 
 /** A public address that the node translates to the inside pod `inside-ns/web`. Nothing outside answers on it. */
 export const PUBLISHED = outside113(200);
@@ -110,6 +113,7 @@ export const SITES: readonly Site[] = [
   site("github.com", "ech.github.com", OUTSIDE.githubEch),
   site("github.com", "cdn.github.com", OUTSIDE.cdn),
   site("github.com", "pool.github.com", ...POOL),
+  site("github.com", "crowd.github.com", ...CROWD),
   site("weather.gov", "api.weather.gov", OUTSIDE.weatherApi),
   site("weather.gov", "www.weather.gov", OUTSIDE.weatherWww),
   site("weather.gov", "forecast.weather.gov", OUTSIDE.weatherForecast),

@@ -54,19 +54,22 @@ async function up(options: { name: string; nodes: string; scenario: string }): P
     throw new Error(`\`--nodes ${options.nodes}\` is not a number: use 1, 2, 3 ...`);
   const spec = scenario(options.scenario, checkLabName(options.name), Number(options.nodes));
   const started = performance.now();
-  let mine = true;
+  // Clearing up is left to the one that builds: two at once would race.
+  const stop = new AbortController();
   const interrupted = (signal: NodeJS.Signals) => {
-    if (!mine) return;
-    mine = false;
-    void removeLab(spec.name).finally(() => process.exit(128 + constants.signals[signal]));
+    process.exitCode = 128 + constants.signals[signal];
+    stop.abort();
   };
-  process.once("SIGINT", interrupted).once("SIGTERM", interrupted);
+  process.on("SIGINT", interrupted).on("SIGTERM", interrupted);
   try {
-    const lab = await createLab(spec);
+    const lab = await createLab(spec, { signal: stop.signal });
+    process.exitCode = 0;
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     process.stdout.write(`lab \`${lab.name}\` is up after ${seconds} s\n\n${table(lab)}`);
+  } catch (error) {
+    if (!stop.signal.aborted) throw error;
+    process.stderr.write(`interrupted: lab \`${spec.name}\` is removed\n`);
   } finally {
-    mine = false;
     process.removeListener("SIGINT", interrupted).removeListener("SIGTERM", interrupted);
   }
 }

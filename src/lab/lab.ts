@@ -188,10 +188,11 @@ export class Lab {
 }
 
 /**
- * Brings a lab up and waits until its servers answer. On failure nothing is left.
+ * Brings a lab up and waits until its servers answer. On failure, or when the signal aborts it, nothing is left.
  * @throws Error one line for the user
  */
-export async function createLab(spec: LabSpec): Promise<Lab> {
+export async function createLab(spec: LabSpec, options: { readonly signal?: AbortSignal } = {}): Promise<Lab> {
+  const { signal } = options;
   const layout = layoutOf(spec);
   const missing = await missingRequirement();
   if (missing !== null) throw new Error(missing);
@@ -200,15 +201,19 @@ export async function createLab(spec: LabSpec): Promise<Lab> {
     const state: LabState = { version: 1, createdAt: new Date().toISOString(), revision: 1000, layout };
     const lab = new Lab(state);
     await together([prepareServers(directory, layout), buildNetwork(layout), writeAllEtc(layout, directory)]);
+    signal?.throwIfAborted();
     await together([
       loadRules(outsideNetns(layout.name), outsideRules()),
       ...layout.nodes.map((node) => loadRules(node.netns, serviceRules(layout))),
     ]);
+    signal?.throwIfAborted();
     await startServers(directory, layout);
+    signal?.throwIfAborted();
     await probe(lab);
     await lab.workloadsYaml();
     await Promise.all(layout.nodes.map((node) => lab.configYaml(node.index)));
     // Last: a lab with a state is a lab that came up.
+    signal?.throwIfAborted();
     await saveState(state);
     return lab;
   } catch (error) {

@@ -1,4 +1,4 @@
-import { GATEWAY, OUTSIDE, POOL } from "./addresses.ts";
+import { CROWD, GATEWAY, OUTSIDE } from "./addresses.ts";
 import type { Layout, NodeLayout, PodLayout } from "./layout.ts";
 import { fabricNetns, outsideNetns } from "./names.ts";
 import { inNetworkOnly, must, together } from "./process.ts";
@@ -107,7 +107,7 @@ function fabricLines(layout: Layout): string[] {
 }
 
 function outsideLines(layout: Layout): string[] {
-  const addresses = [...Object.values(OUTSIDE), ...POOL];
+  const addresses = [...Object.values(OUTSIDE), ...CROWD];
   const lines = [
     "link set lo up",
     "link set eth0 up",

@@ -34,11 +34,11 @@ export async function prepareServers(directory: string, layout: Layout): Promise
     writeFile(`${directory}/web/inside.conf`, insideWebConfig(directory)),
     sparse(`${directory}/web/bytes/1k`, 1024),
     sparse(`${directory}/web/bytes/1m`, 1024 ** 2),
-    sparse(`${directory}/web/bytes/1g`, 1024 ** 3),
+    sparse(`${directory}/web/bytes/64m`, 64 * 1024 ** 2),
   ]);
 }
 
-/** A file of zeros that takes no memory. */
+/** A file of zeros; it takes memory only once it is sent. */
 async function sparse(path: string, size: number): Promise<void> {
   await writeFile(path, "");
   await truncate(path, size);

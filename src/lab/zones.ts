@@ -1,4 +1,4 @@
-import { CLUSTER_DOMAIN, OUTSIDE, POOL, SERVICES, SITES } from "./addresses.ts";
+import { CLUSTER_DOMAIN, OUTSIDE, SERVICES, SITES } from "./addresses.ts";
 import type { Layout } from "./layout.ts";
 
 /** One record of the outside's authoritative zones; `name` and `data` as in a zone file (RFC 1035 §5). */
@@ -60,13 +60,13 @@ export function echConfigList(): string {
 
 /** Every record of every outside zone. */
 export function outsideRecords(): readonly ZoneRecord[] {
-  const pool = new Set(POOL.map((pair) => pair.ipv4));
-  const sites = SITES.flatMap(({ zone, name, addresses }) =>
-    addresses.flatMap(({ ipv4, ipv6 }) => [
-      record(zone, name, "A", ipv4, pool.has(ipv4) ? 0 : TTL),
-      record(zone, name, "AAAA", ipv6, pool.has(ipv4) ? 0 : TTL),
-    ]),
-  );
+  const sites = SITES.flatMap(({ zone, name, addresses }) => {
+    const ttl = name === "pool.github.com" ? 0 : TTL;
+    return addresses.flatMap(({ ipv4, ipv6 }) => [
+      record(zone, name, "A", ipv4, ttl),
+      record(zone, name, "AAAA", ipv6, ttl),
+    ]);
+  });
   return [...sites, ...TRICKS];
 }
 

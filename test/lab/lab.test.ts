@@ -69,6 +69,13 @@ describe("a lab without Sallyport", () => {
     ],
     ["an open resolver", app2, ["dig", "+short", "@198.51.100.53", "api.github.com"], OUTSIDE.evil.ipv4],
     ["a name that does not exist", app2, ["dig", "nowhere.example"], "status: NXDOMAIN"],
+    [
+      "an answer too long for a datagram",
+      app1,
+      ["dig", "+noedns", "crowd.github.com"],
+      "Truncated, retrying in TCP mode",
+    ],
+    ["a client that comes again by TCP", app1, curl("-4", "https://crowd.github.com/"), "reached=crowd.github.com"],
     ["the HTTPS record", app1, ["dig", "+short", "ech.github.com", "HTTPS"], " ech="],
     ["ping", app2, ["ping", "-c1", "-W2", "evil.example"], "1 received"],
     ["ping, IPv4", app2, ["ping", "-4", "-c1", "-W2", "evil.example"], "1 received"],
@@ -197,6 +204,16 @@ describe("down", () => {
     await lab.destroy();
     await expectGone(lab.name, spaces);
     expect(await removeLab(lab.name)).toBe(false);
+  });
+
+  test.each([10, 150, 400])("comes by itself when bringing up is aborted after %i ms", async (delay) => {
+    const lab = name("e");
+    const building = createLab({ name: lab, nodes: 2, pods: [] }, { signal: AbortSignal.timeout(delay) });
+    await building.then(
+      (up) => up.destroy(),
+      () => {},
+    );
+    await expectGone(lab, new Set());
   });
 
   test("works after the process that brought it up was killed half-way", async () => {
