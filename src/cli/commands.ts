@@ -1,0 +1,212 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { FORMATS } from "./output.ts";
+
+/**
+ * Every command's name, options and help. What a command does is in a module of its own that is loaded when it runs,
+ * so that `explain` never reads what `agent` needs.
+ */
+export function addCommands(program: Command): void {
+  addValidate(program);
+  addExplain(program);
+  addTest(program);
+  addAgent(program);
+  addFlows(program);
+  addCompletion(program);
+  addVersion(program);
+}
+
+function addValidate(program: Command): void {
+  program
+    .command("validate")
+    .description("check policy documents: every problem as `file:line:column: what is wrong and what is right`")
+    .argument("<path...>", "files, or folders of .yaml, .yml and .json files")
+    .option("--strict", "warnings fail too")
+    .addOption(outputOption())
+    .addHelpText(
+      "after",
+      help(
+        ["sallyport validate policies/", "sallyport validate --strict -o json policies/ team-a.yaml"],
+        [
+          "0  no errors (and with --strict no warnings)",
+          "1  the documents have errors",
+          "2  wrong usage, or a path cannot be read",
+        ],
+      ),
+    )
+    .action(async (paths, options) => (await import("./validate.ts")).validate(paths, options));
+}
+
+function addExplain(program: Command): void {
+  program
+    .command("explain")
+    .description("say whether a pod may reach a destination, and why, rule by rule")
+    .requiredOption("--policies <path...>", "files or folders of policy documents")
+    .requiredOption(
+      "--workloads <file>",
+      "pods and namespaces, as `kubectl get pods,namespaces -A -o yaml` prints them",
+    )
+    .requiredOption("--from <ns/pod>", "the pod that asks")
+    .requiredOption(
+      "--to <url>",
+      "https://host/path, http://host:port/path, quic://host, tcp://host:port, udp://host:port, icmp://address, dns://name",
+    )
+    .option("--ip <address>", "the destination address, to which the pod did not resolve the name")
+    .option("--config <file>", "the AgentConfig document; else one among the policies, else the defaults")
+    .addOption(outputOption())
+    .addHelpText(
+      "after",
+      help(
+        [
+          "sallyport explain --policies policies/ --workloads pods.yaml --from app1-ns/app1 --to https://api.github.com/",
+          "sallyport explain --policies policies/ --workloads pods.yaml --from app2-ns/app2 --to udp://dns.google:53 -o json",
+        ],
+        ["0  explained, whatever the decision", "2  wrong usage, unreadable input, or no such pod"],
+      ),
+    )
+    .action(async (options) => (await import("./explain.ts")).explain(options));
+}
+
+function addTest(program: Command): void {
+  program
+    .command("test")
+    .description("policies as code: run the cases of EgressTest documents")
+    .argument("<dir>", "a folder with EgressTest documents, or one file")
+    .option("--junit <file>", "also write the results as JUnit XML")
+    .option("--only <text>", "only the cases whose name holds this text")
+    .addOption(outputOption())
+    .addHelpText(
+      "after",
+      help(
+        ["sallyport test tests/", "sallyport test tests/ --junit results.xml"],
+        ["0  every case came out as expected", "1  a case did not", "2  wrong usage, or documents that cannot be read"],
+      ),
+    )
+    .action(async (dir, options) => (await import("./test-command.ts")).testCommand(dir, options));
+}
+
+function addAgent(program: Command): void {
+  program
+    .command("agent")
+    .description("enforce the policies on traffic forwarded through this network namespace")
+    .option("--policies <path...>", "files or folders of policy documents")
+    .option("--workloads <file>", "pods and namespaces; watched for changes")
+    .option("--config <file>", "the AgentConfig document; else one among the policies, else the defaults")
+    .option("--flows <file>", "flow log, one JSON line a decision; `-` is stdout")
+    .option(
+      "--flows-max-size <size>",
+      "rotate the flow log at this size (bytes, or with K, M, G)",
+      parseSize,
+      64 * 1024 * 1024,
+    )
+    .option("--flows-keep <count>", "rotated flow logs that are kept", parseCount, 4)
+    .addOption(
+      new Option("--log-level <level>", "what is logged on stderr")
+        .choices(["debug", "info", "warn", "error"])
+        .default("info"),
+    )
+    .option("--check", "only say whether the kernel has what is needed")
+    .option("--remove", "take away everything a former agent left in the kernel, and end")
+    .addHelpText(
+      "after",
+      help(
+        [
+          "sallyport agent --policies policies/ --workloads pods.yaml --config node1.yaml --flows flows.log",
+          "sallyport agent --check",
+          "sallyport agent --remove",
+        ],
+        [
+          "0  stopped by SIGTERM or SIGINT; --check: all is there; --remove: done",
+          "1  --check: something is missing",
+          "2  wrong usage, or it could not start",
+        ],
+        [
+          "SIGTERM and SIGINT stop it: open flows go on as configured. SIGHUP reads all files again.",
+          'Its log is JSON on stderr; the line with `"event":"ready"` says that enforcement is complete.',
+        ],
+      ),
+    )
+    .action(async (options) => (await import("./agent-command.ts")).agentCommand(options));
+}
+
+function addFlows(program: Command): void {
+  program
+    .command("flows")
+    .description("read, filter and sum up a flow log")
+    .argument("<file>", "a flow log, or - for stdin")
+    .option("--from <ns[/pod]>", "only flows of this namespace or pod")
+    .option("--to <destination>", "only flows to this name (`*.example.com` too), address or CIDR")
+    .addOption(new Option("--action <action>", "only flows decided so").choices(["Allow", "Deny"]))
+    .option("--since <when>", "only from then on: 90s, 10m, 2h, 3d, or a time like 2026-01-31T12:00:00Z")
+    .option("-f, --follow", "wait for more lines, also after the file was rotated")
+    .option("--summary", "sum up: destinations, and denials by rule and reason")
+    .addOption(outputOption())
+    .addHelpText(
+      "after",
+      help(
+        [
+          "sallyport flows flows.log --from app1-ns/app1 --action Deny --since 10m",
+          "sallyport flows flows.log --summary",
+          "sallyport flows -f flows.log -o json",
+        ],
+        ["0  read to the end (or until Ctrl-C)", "2  wrong usage, or the file cannot be read"],
+        ["`-o json` prints one record a line. Lines that are no flow records are counted and said on stderr."],
+      ),
+    )
+    .action(async (file, options) => (await import("./flows.ts")).flows(file, options));
+}
+
+function addCompletion(program: Command): void {
+  program
+    .command("completion")
+    .description("print a script that completes commands and options in a shell")
+    .addArgument(program.createArgument("<shell>", "which shell").choices(["bash", "zsh", "fish"]))
+    .addHelpText(
+      "after",
+      help(
+        [
+          "source <(sallyport completion bash)",
+          "sallyport completion zsh > ~/.zfunc/_sallyport",
+          "sallyport completion fish > ~/.config/fish/completions/sallyport.fish",
+        ],
+        ["0  printed", "2  wrong usage"],
+      ),
+    )
+    .action(async (shell) => {
+      const { completionScript } = await import("./completion.ts");
+      process.stdout.write(completionScript(program, shell));
+    });
+}
+
+function addVersion(program: Command): void {
+  program
+    .command("version")
+    .description("print the version")
+    .addOption(outputOption())
+    .addHelpText("after", help(["sallyport version -o json"], ["0  printed"]))
+    .action(async (options) => (await import("./version.ts")).version(options));
+}
+
+function outputOption(): Option {
+  return new Option("-o, --output <format>", "how to print").choices(FORMATS).default("table");
+}
+
+/** What stands below the options in a command's help. */
+function help(examples: readonly string[], statuses: readonly string[], notes: readonly string[] = []): string {
+  const block = (title: string, lines: readonly string[]) =>
+    `\n${title}:\n${lines.map((line) => `  ${line}\n`).join("")}`;
+  return `${notes.length > 0 ? `\n${notes.join("\n")}\n` : ""}${block("Examples", examples)}${block("Exit status", statuses)}`.trimEnd();
+}
+
+const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 };
+
+function parseSize(text: string): number {
+  const match = /^(\d{1,12})([KMG]?)$/i.exec(text);
+  const size = match === null ? 0 : Number(match[1]) * (UNITS[match[2]?.toUpperCase() ?? ""] ?? 1);
+  if (size < 4096) throw new InvalidArgumentError("Use a number of bytes from 4096 on, or one with K, M or G.");
+  return size;
+}
+
+function parseCount(text: string): number {
+  if (!/^\d{1,4}$/.test(text)) throw new InvalidArgumentError("Use a number from 0 to 9999.");
+  return Number(text);
+}

@@ -1,0 +1,63 @@
+import { Command, CommanderError } from "commander";
+import { addCommands } from "./commands.ts";
+import { describeFailure, EXIT } from "./failure.ts";
+
+/** Words after which the commands of the lab must be known; loading them costs what `explain` should not pay. */
+const NEEDS_LAB = new Set(["lab", "completion"]);
+
+/** Runs one command line; sets `process.exitCode`. */
+export async function run(words: readonly string[]): Promise<void> {
+  // A reader that has seen enough (`| head`) is no failure.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) =>
+    process.exit(error.code === "EPIPE" ? EXIT.ok : EXIT.usage),
+  );
+  try {
+    const program = await createProgram(NEEDS_LAB.has(words[0] ?? ""));
+    await program.parseAsync(words as string[], { from: "user" });
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    } else {
+      process.stderr.write(`sallyport: ${describeFailure(error)}\n`);
+      process.exitCode = EXIT.usage;
+    }
+  }
+}
+
+/** The whole program; with `withLab` the lab's own commands too, else only a line in the help. */
+export async function createProgram(withLab: boolean): Promise<Command> {
+  const program = new Command("sallyport")
+    .description("Decides which workload of a Kubernetes cluster may reach which outside destination, and shows why.")
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(inOurWords(text)) })
+    .configureHelp({ sortSubcommands: false, showGlobalOptions: false })
+    .helpCommand("help [command]", "show the help of a command");
+  addCommands(program);
+  if (withLab) {
+    const { registerLabCommands } = await import("../lab/command.ts");
+    registerLabCommands(program);
+    inheritSettings(program);
+  } else {
+    program.command("lab").description("a small cluster of network namespaces to try things in");
+  }
+  program.addHelpText("after", "\nExit status: 0 done, 1 what was checked does not hold, 2 wrong usage or set-up.");
+  return program;
+}
+
+/** Commands made by another module still fail in our way. */
+function inheritSettings(parent: Command): void {
+  for (const child of parent.commands) {
+    child.copyInheritedSettings(parent);
+    inheritSettings(child);
+  }
+}
+
+/** commander's `error: unknown option '--x'` in one line of our own style. */
+function inOurWords(text: string): string {
+  const line = text
+    .trim()
+    .replace(/^error: /, "")
+    .replace(/'([^'\n]*)'/g, "`$1`")
+    .replace(/\s*\n\s*/g, " ");
+  return `sallyport: ${line}; see \`sallyport --help\`\n`;
+}
