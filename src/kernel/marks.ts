@@ -1,0 +1,55 @@
+import { QUESTION, REMEMBERED_SHIFT, type State } from "../model/verdict.ts";
+
+/**
+ * Where the words of model/verdict.ts lie in a 32-bit packet or conntrack mark: under a mask of six contiguous bits.
+ * All other bits belong to others (kube-proxy, a CNI) and are kept as they are.
+ */
+export interface MarkLayout {
+  /** Unsigned. */
+  readonly mask: number;
+  readonly shift: number;
+}
+
+/** Bits of the conntrack word that hold the state. */
+export const STATE_BITS = 0x07;
+/**
+ * Bit of the conntrack word that says "this question comes from an observed workload" on the few instructions between
+ * our chain and the xtables rules, which cannot look into nft sets. Kernels with nft `queue` do without it.
+ */
+export const OBSERVED_BIT = 0x20;
+export const REMEMBERED_BITS = 3 << REMEMBERED_SHIFT;
+
+/** Throws a RangeError when the mask is not six bits in a row. */
+export function markLayout(mask: number): MarkLayout {
+  const unsigned = mask >>> 0;
+  const shift = unsigned === 0 ? 0 : 31 - Math.clz32(unsigned & -unsigned);
+  if (unsigned >>> shift !== 0x3f) {
+    throw new RangeError(`markMask \`0x${unsigned.toString(16)}\` is not six bits in a row; use for example \`0x3f\``);
+  }
+  return { mask: unsigned, shift };
+}
+
+/** `word` (six bits) in place, the other bits 0. */
+export function inPlace(layout: MarkLayout, word: number): number {
+  return (word << layout.shift) >>> 0;
+}
+
+/** The six bits of a mark, shifted down. */
+export function wordOf(layout: MarkLayout, mark: number): number {
+  return (mark & layout.mask) >>> layout.shift;
+}
+
+/** A mark whose six bits say `word`, and whose other bits are those of `mark`. */
+export function withWord(layout: MarkLayout, mark: number, word: number): number {
+  return ((mark & ~layout.mask) | (word << layout.shift)) >>> 0;
+}
+
+/** What a conntrack mark remembers; a number that is no state reads as none. */
+export function stateOf(layout: MarkLayout, mark: number): State {
+  const state = wordOf(layout, mark) & STATE_BITS;
+  return (state <= 5 ? state : 0) as State;
+}
+
+export function isQuestion(layout: MarkLayout, mark: number): boolean {
+  return (wordOf(layout, mark) & QUESTION) !== 0;
+}

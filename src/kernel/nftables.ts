@@ -1,0 +1,177 @@
+import { createHash } from "node:crypto";
+import { NetlinkSocket } from "./netlink.ts";
+import { AttributeReader, MessageWriter, NLM_F_REQUEST, netfilterType, readU32 } from "./netlink-message.ts";
+import { mustRun, type RunProgram, runProgram } from "./program.ts";
+import { type QueueMethod, type RulesetSpec, renderRemoval, renderRuleset, TABLE } from "./ruleset.ts";
+import { type RulesetSets, renderSetUpdate } from "./ruleset-sets.ts";
+import { installQueueRules, queueRulesFingerprint, removeQueueRules } from "./xtables.ts";
+
+/**
+ * Finds out how packets can be queued here: by nft itself, else by the xtables target. Changes nothing. Throws an
+ * Error that says what is missing where neither works.
+ */
+export async function probeQueueMethod(run: RunProgram = runProgram): Promise<QueueMethod> {
+  const native = await run(["nft", "-c", "-f", "-"], PROBE);
+  if (native.status === 0) return "native";
+  const there = await run(["iptables-nft", "--version"]).catch(() => null);
+  if (there?.status === 0) return "xtables";
+  throw new Error(
+    "this kernel has no nft `queue` (CONFIG_NFT_QUEUE) and `iptables-nft` is not installed: install `iptables`",
+  );
+}
+
+const PROBE = `table inet sallyport_probe {
+  chain probe {
+    type filter hook forward priority 0
+    queue num 0
+  }
+}
+`;
+
+/**
+ * The ruleset of this network namespace. Calls are not to overlap: the caller waits for one before the next.
+ * Installing: rules that queue come first, then the table that asks. Between the two nothing is asked. A table without
+ * them, or without a listener, drops what would be asked. So at no moment is more open than before.
+ */
+export class Ruleset {
+  private readonly run: RunProgram;
+  private readonly generations = new Generations();
+  private installed: RulesetSpec | null = null;
+  private fingerprint = "";
+  private generation = -1;
+
+  constructor(run: RunProgram = runProgram) {
+    this.run = run;
+  }
+
+  /** Installs or replaces all of it. Throws an Error with nft's first line; what was there before then stays. */
+  async install(spec: RulesetSpec): Promise<void> {
+    const text = renderRuleset(spec);
+    if (spec.method === "xtables") await installQueueRules(this.run, spec);
+    await mustRun(this.run, ["nft", "-f", "-"], text);
+    if (spec.method === "native") await removeQueueRules(this.run);
+    this.installed = spec;
+    await this.remember();
+  }
+
+  /** Brings the sets up to date in one transaction; the rules stay. Installs everything where that fails. */
+  async updateSets(sets: RulesetSets): Promise<void> {
+    if (this.installed === null) throw new Error("the ruleset is not installed");
+    const spec = { ...this.installed, sets };
+    const text = renderSetUpdate(TABLE, this.installed.sets, sets);
+    if (text === "") {
+      this.installed = spec;
+      return;
+    }
+    // A change by somebody else before ours would hide behind it.
+    const intact = await this.verify();
+    const result = intact ? await this.run(["nft", "-f", "-"], text) : null;
+    if (result?.status !== 0) return this.install(spec);
+    this.installed = spec;
+    await this.remember();
+  }
+
+  /**
+   * True while table, chains, rules, sets and queueing rules are as installed. One netlink message while nobody has
+   * changed any rule of this namespace; a full comparison after somebody has.
+   */
+  async verify(): Promise<boolean> {
+    if (this.installed === null) return false;
+    const generation = this.generations.current();
+    if (generation === this.generation) return true;
+    if ((await this.takeFingerprint()) !== this.fingerprint) return false;
+    this.generation = generation;
+    return true;
+  }
+
+  /** Verifies, and installs again where something is missing. True when it had to. */
+  async restore(): Promise<boolean> {
+    if (this.installed === null || (await this.verify())) return false;
+    await this.install(this.installed);
+    return true;
+  }
+
+  /** Removes everything: from here on nothing is enforced. The table goes first, so that nothing asks in vain. */
+  async remove(): Promise<void> {
+    this.installed = null;
+    await mustRun(this.run, ["nft", "-f", "-"], renderRemoval());
+    await removeQueueRules(this.run);
+  }
+
+  /** Packets by named counter of the table (`spoofed`, `unanswered`, ...); empty where the table is gone. */
+  async counters(): Promise<Map<string, number>> {
+    const result = await this.run(["nft", "-j", "list", "counters", "table", ...TABLE.split(" ")]);
+    const counters = new Map<string, number>();
+    if (result.status !== 0) return counters;
+    const listed = JSON.parse(result.stdout) as { nftables: { counter?: { name: string; packets: number } }[] };
+    for (const { counter } of listed.nftables) if (counter) counters.set(counter.name, counter.packets);
+    return counters;
+  }
+
+  close(): void {
+    this.generations.close();
+  }
+
+  private async remember(): Promise<void> {
+    // Read before the listing: a change in between shows as a newer generation and is compared.
+    const generation = this.generations.current();
+    this.fingerprint = await this.takeFingerprint();
+    this.generation = generation;
+  }
+
+  private async takeFingerprint(): Promise<string> {
+    const table = await this.run(["nft", "-j", "-s", "list", "table", ...TABLE.split(" ")]);
+    const rules = this.installed?.method === "xtables" ? await queueRulesFingerprint(this.run) : "";
+    const content = table.status === 0 ? canonicalTable(table.stdout) : "absent";
+    return createHash("sha256").update(content).update(rules).digest("hex");
+  }
+}
+
+/** nft's JSON listing without what changes by itself: handles, and the order of hashed elements. */
+export function canonicalTable(json: string): string {
+  const listed = JSON.parse(json) as { nftables: { metainfo?: unknown; set?: { elem?: unknown[] } }[] };
+  const lines: string[] = [];
+  for (const item of listed.nftables) {
+    if (item.metainfo !== undefined) continue;
+    if (item.set?.elem) item.set.elem = item.set.elem.map((element) => JSON.stringify(element)).sort();
+    lines.push(
+      JSON.stringify(item, (key, value) =>
+        key === "handle" || key === "packets" || key === "bytes" ? undefined : value,
+      ),
+    );
+  }
+  return lines.join("\n");
+}
+
+const SUBSYSTEM = 10;
+const MESSAGE_NEW_GENERATION = 15;
+const MESSAGE_GET_GENERATION = 16;
+const ATTRIBUTE_ID = 1;
+
+/** The number that the kernel raises with every committed change of any rule in this namespace. */
+class Generations {
+  private readonly socket = new NetlinkSocket(8192);
+
+  current(): number {
+    const sequence = this.socket.nextSequence();
+    const writer = new MessageWriter(64);
+    writer.begin(netfilterType(SUBSYSTEM, MESSAGE_GET_GENERATION), NLM_F_REQUEST, sequence, 0, 0).end();
+    let generation = -1;
+    this.socket.request(
+      "read ruleset generation",
+      writer.message(),
+      sequence,
+      (data, message) => {
+        if (message.type !== netfilterType(SUBSYSTEM, MESSAGE_NEW_GENERATION)) return;
+        const reader = new AttributeReader(data, message.start + 4, message.end);
+        while (reader.next()) if (reader.type === ATTRIBUTE_ID) generation = readU32(data, reader.start, reader.end);
+      },
+      true,
+    );
+    return generation;
+  }
+
+  close(): void {
+    this.socket.close();
+  }
+}

@@ -1,0 +1,117 @@
+import { ANSWER, FROM_SERVER, QUESTION, STATE } from "../model/verdict.ts";
+import { OBSERVED_BIT } from "./marks.ts";
+import type { Vocabulary } from "./ruleset.ts";
+
+/**
+ * What becomes of a packet that the agent has answered. The conntrack mark is set before the verdict, so that a
+ * rejected flow is remembered by the very packet that is refused. A word that is no answer is dropped.
+ */
+export function answerChains(w: Vocabulary): string {
+  const ours = `meta mark and ${w.mask}`;
+  const question = w.word(QUESTION);
+  return `
+chain answer {
+meta mark and ${question} != 0 goto unanswered
+${ours} vmap { ${dispatch(w)} }
+counter name unknown_answer drop
+}
+${pass(w)}
+${carry(w, "answer_look", STATE.looking)}
+${carry(w, "answer_allow", STATE.allowed)}
+${carry(w, "answer_http", STATE.http)}
+${carry(w, "answer_inbound", STATE.inbound)}
+chain answer_reject {
+${w.remember(STATE.rejected)}
+${w.clear}
+ct direction reply goto refuse_reply
+goto refuse
+}
+chain answer_cut {
+${w.remember(STATE.rejected)}
+counter name cut drop
+}
+${refusals()}
+${unanswered(w)}`;
+}
+
+function dispatch(w: Vocabulary): string {
+  const names = ["pass", "look", "allow", "http", "reject", "cut", "inbound"] as const;
+  return names.map((name) => `${w.word(ANSWER[name])} : goto answer_${name}`).join(", ");
+}
+
+function pass(w: Vocabulary): string {
+  return `
+chain answer_pass {
+${forgetQueue(w)}
+${w.clear}
+accept
+}`;
+}
+
+function forgetQueue(w: Vocabulary): string {
+  if (w.spec.method === "native") return "";
+  const bit = w.word(OBSERVED_BIT);
+  return `ct mark and ${bit} != 0 ct mark set ct mark and 0x${(~Number(bit) >>> 0).toString(16)}`;
+}
+
+function carry(w: Vocabulary, name: string, state: number): string {
+  return `
+chain ${name} {
+${w.remember(state)}
+${w.clear}
+accept
+}`;
+}
+
+/**
+ * The sender is told at once. Against the flow's direction it is the server, whose connection is reset too, for it
+ * would otherwise stay open until it speaks; other protocols have nothing that a server must be told.
+ */
+function refusals(): string {
+  return `
+chain refuse {
+counter name rejected
+meta l4proto tcp reject with tcp reset
+reject with icmpx admin-prohibited
+}
+chain refuse_reply {
+counter name rejected
+meta l4proto tcp reject with tcp reset
+drop
+}`;
+}
+
+/**
+ * Still a question: there was no listener and the queue let it pass, or the rule that queues is missing. Only observed
+ * workloads go on, told by the same address as when the question was put.
+ */
+function unanswered(w: Vocabulary): string {
+  if (w.spec.failMode === "Open") {
+    return `
+chain unanswered {
+${forgetQueue(w)}
+${w.clear}
+accept
+}`;
+  }
+  const fromServer = w.word(FROM_SERVER);
+  return `
+chain unanswered {
+meta mark and ${fromServer} != 0 jump unanswered_from_server
+${w.pods("saddr", "goto unanswered_from_pod")}
+goto unanswered_to_pod
+}
+chain unanswered_from_server {
+${w.pods("daddr", "goto unanswered_to_pod")}
+}
+chain unanswered_from_pod {
+ip saddr @observed4 goto answer_pass
+ip6 saddr @observed6 goto answer_pass
+counter name unanswered drop
+}
+chain unanswered_to_pod {
+ip daddr @observed4 goto answer_pass
+ip6 daddr @observed6 goto answer_pass
+counter name unanswered drop
+}`;
+}

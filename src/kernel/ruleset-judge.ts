@@ -1,0 +1,239 @@
+import { FROM_SERVER, QUESTION, REMEMBERED_SHIFT, STATE, TO_RESOLVER, TRANSLATED } from "../model/verdict.ts";
+import { OBSERVED_BIT } from "./marks.ts";
+import type { Vocabulary } from "./ruleset.ts";
+
+const LOOKING = STATE.looking << REMEMBERED_SHIFT;
+const ALLOWED = STATE.allowed << REMEMBERED_SHIFT;
+const HTTP = STATE.http << REMEMBERED_SHIFT;
+const TCP_UDP = "meta l4proto { tcp, udp }";
+const SYN = "tcp flags & (syn | ack) == syn";
+
+/** The chains between "a packet is here" and "the agent must see it": who speaks, in which direction, what is remembered. */
+export function judgeChains(w: Vocabulary): string {
+  return [identity(w), judge(w), fromPod(w), toPod(w), replies(w), inside(), ask(w)].join("\n");
+}
+
+/**
+ * Nobody borrows an identity. A pod's address must come from where its route leads; what comes out of a pod's
+ * interface must bear a pod's address.
+ */
+function identity(w: Vocabulary): string {
+  return `
+chain identity {
+${w.pods("saddr", "goto reverse_route")}
+iifname @pod_interfaces counter name foreign drop
+}
+chain reverse_route {
+fib saddr . iif oif missing counter name spoofed drop
+}`;
+}
+
+/**
+ * Two readings of "reply" by conntrack are not believed for DNS. A resolver's late answer opens an entry the wrong way
+ * round, in which the pod's next query is a reply: a UDP packet of a pod to port 53 is a query. And the answer to an
+ * untracked query (a node-local cache is often reached so) has no direction at all.
+ */
+function judge(w: Vocabulary): string {
+  return `
+chain judge {
+ct direction reply goto judge_reply
+ct state untracked ${TCP_UDP} th sport 53 jump untracked_answer
+${w.pods("saddr", "goto from_pod")}
+${w.pods("daddr", "goto to_pod")}
+}
+chain judge_reply {
+udp dport 53 jump query_or_reply
+${w.pods("daddr", "goto reply_to_pod")}
+${w.pods("saddr", "goto reply_from_pod")}
+}
+chain query_or_reply {
+${w.state} { ${w.word(STATE.inbound)}, ${w.word(STATE.rejected)} } return
+${w.pods("saddr", "goto ask_remembered")}
+}
+chain untracked_answer {
+${w.pods("daddr", "goto ask_from_server")}
+}`;
+}
+
+/**
+ * From a pod, in the direction that opened the flow. No state exempts a SYN (the port may be used anew) nor the
+ * opening of a QUIC connection (long header of version 1 or 2, RFC 9000 §17.2, RFC 9369 §3.1). `inbound` says nothing here.
+ *
+ * A connection that a conntrack helper expected inherits its master's mark: it is forgotten, for the helper reads
+ * what the pod writes.
+ */
+function fromPod(w: Vocabulary): string {
+  return `
+chain related_packet {
+icmp type { destination-unreachable, time-exceeded, parameter-problem } accept
+icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
+meta l4proto != { icmp, icmpv6 } ${w.remember(STATE.none)}
+}
+chain from_pod {
+ct state vmap { invalid : goto invalid_from_pod, related : jump related_packet }
+${SYN} goto open_flow
+${w.state} vmap { ${w.word(STATE.allowed)} : goto carried, ${w.word(STATE.looking)} : goto ask_remembered, ${w.word(STATE.http)} : goto ask_remembered, ${w.word(STATE.rejected)} : goto refuse }
+goto open_flow
+}
+chain carried {
+meta l4proto udp @th,64,2 3 @th,72,32 { 0x1, 0x6b3343cf } goto ask_remembered
+accept
+}
+chain open_flow {
+${TCP_UDP} th dport 53 goto ask_remembered
+meta l4proto udp ct original proto-dst 53 goto ask_remembered
+meta l4proto tcp ct original proto-dst 53 goto ask_remembered
+jump inside_destination
+goto ask_remembered
+}
+chain invalid_from_pod {
+ip saddr @observed4 accept
+ip6 saddr @observed6 accept
+counter name invalid drop
+}`;
+}
+
+/**
+ * To a pod, in the direction that opened the flow, from what is no pod: somebody outside or the node itself calls.
+ * Only a SYN opens a TCP flow: after the loss of an entry the server's next segment would turn the flow around, and
+ * the pod's own packets would pass as replies.
+ */
+function toPod(w: Vocabulary): string {
+  return `
+chain to_pod {
+ct state vmap { invalid : goto invalid_to_pod, related : jump related_packet }
+udp sport 53 ip saddr @resolvers4 goto ask_from_server
+udp sport 53 ip6 saddr @resolvers6 goto ask_from_server
+jump inside_source
+${SYN} goto remember_inbound_call
+${w.state} vmap { ${w.word(STATE.inbound)} : accept, ${w.word(STATE.allowed)} : accept, ${w.word(STATE.looking)} : goto ask_from_server, ${w.word(STATE.rejected)} : goto refuse }
+meta l4proto tcp goto mid_flow
+goto remember_inbound_call
+}
+chain remember_inbound_call {
+${w.remember(STATE.inbound)}
+accept
+}
+chain mid_flow {
+ip daddr @observed4 accept
+ip6 daddr @observed6 accept
+counter name mid_flow reject with tcp reset
+}
+chain invalid_to_pod {
+ip daddr @observed4 accept
+ip6 daddr @observed6 accept
+counter name invalid drop
+}`;
+}
+
+/** Against the direction that opened the flow: first to a pod that asked, then from a pod that was asked. */
+function replies(w: Vocabulary): string {
+  const word = w.word;
+  return `
+chain reply_to_pod {
+ct state related jump related_reply
+${w.state} vmap { ${word(STATE.allowed)} : accept, ${word(STATE.http)} : accept, ${word(STATE.inbound)} : accept, ${word(STATE.looking)} : goto ask_from_server, ${word(STATE.rejected)} : goto refuse_reply }
+${TCP_UDP} th sport 53 goto ask_from_server
+meta l4proto udp ct original proto-dst 53 goto ask_from_server
+meta l4proto tcp ct original proto-dst 53 goto ask_from_server
+jump inside_source
+goto ask_from_server
+}
+chain reply_from_pod {
+ct state related jump related_reply
+${w.state} vmap { ${word(STATE.allowed)} : accept, ${word(STATE.inbound)} : accept, ${word(STATE.rejected)} : goto refuse_reply }
+${w.state} == 0 jump inside_destination
+${w.gain(FROM_SERVER)}
+goto ask_remembered
+}
+chain related_reply {
+icmp type { destination-unreachable, time-exceeded, parameter-problem } accept
+icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
+}`;
+}
+
+function inside(): string {
+  return `
+chain inside_destination {
+ip daddr @inside4 accept
+ip6 daddr @inside6 accept
+ip daddr . meta l4proto . th dport @internal_endpoints4 accept
+ip6 daddr . meta l4proto . th dport @internal_endpoints6 accept
+}
+chain inside_source {
+ip saddr @inside4 accept
+ip6 saddr @inside6 accept
+ip saddr . meta l4proto . th sport @internal_endpoints4 accept
+ip6 saddr . meta l4proto . th sport @internal_endpoints6 accept
+}`;
+}
+
+/**
+ * The question: what conntrack remembers, whether a resolver was asked, whether the destination was translated. Then
+ * the queue: the observed one lets packets pass while nobody listens, the strict one does not.
+ */
+function ask(w: Vocabulary): string {
+  return `
+chain ask_remembered {
+jump write_question
+ip saddr @observed4 goto ask_observed
+ip6 saddr @observed6 goto ask_observed
+goto ask_strict
+}
+chain ask_from_server {
+${w.gain(FROM_SERVER)}
+jump write_question
+ip daddr @observed4 goto ask_observed
+ip6 daddr @observed6 goto ask_observed
+goto ask_strict
+}
+chain write_question {
+${w.gain(QUESTION)}
+${w.state} == ${w.word(STATE.looking)} ${w.gain(LOOKING)}
+${w.state} == ${w.word(STATE.allowed)} ${w.gain(ALLOWED)}
+${w.state} == ${w.word(STATE.http)} ${w.gain(HTTP)}
+ct status dnat ${w.gain(TRANSLATED)}
+meta l4proto != { tcp, udp } return
+th dport 53 ip daddr @resolvers4 ${w.gain(TO_RESOLVER)}
+th dport 53 ip6 daddr @resolvers6 ${w.gain(TO_RESOLVER)}
+th sport 53 ip saddr @resolvers4 ${w.gain(TO_RESOLVER)}
+th sport 53 ip6 saddr @resolvers6 ${w.gain(TO_RESOLVER)}
+meta l4proto udp ct original proto-dst 53 jump asked_resolver
+meta l4proto tcp ct original proto-dst 53 jump asked_resolver
+}
+chain asked_resolver {
+ct original ip daddr @resolvers4 ${w.gain(TO_RESOLVER)}
+ct original ip6 daddr @resolvers6 ${w.gain(TO_RESOLVER)}
+}
+${w.spec.method === "native" ? nativeQueues(w) : markedQueues(w)}`;
+}
+
+function nativeQueues(w: Vocabulary): string {
+  const strict = w.spec.failMode === "Open" ? " bypass" : "";
+  return `
+chain ask_observed {
+queue num ${w.spec.observedQueue} bypass
+}
+chain ask_strict {
+queue num ${w.spec.strictQueue}${strict}
+}`;
+}
+
+/**
+ * xtables cannot look into our sets: a bit of the conntrack mark says which queue. Untracked packets have no such
+ * bit; `translated`, which they cannot be, says it for them.
+ */
+function markedQueues(w: Vocabulary): string {
+  const bit = w.word(OBSERVED_BIT);
+  const without = `0x${(~Number(bit) >>> 0).toString(16)}`;
+  return `
+chain ask_observed {
+ct mark set ct mark or ${bit}
+ct state untracked ${w.gain(TRANSLATED)}
+accept
+}
+chain ask_strict {
+ct mark and ${bit} != 0 ct mark set ct mark and ${without}
+accept
+}`;
+}

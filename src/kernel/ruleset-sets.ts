@@ -1,0 +1,121 @@
+import type { InternalEndpoint } from "../model/config.ts";
+import { type Address, formatAddress, isIPv4 } from "../net/address.ts";
+import { type Cidr, cidrIsIPv4, formatCidr } from "../net/cidr.ts";
+
+/** What the ruleset knows of the world. Addresses of both families in one list; they are sorted into sets here. */
+export interface RulesetSets {
+  /** Ranges of this node's own pods: every source in them is a workload, known or not. */
+  readonly podRanges: readonly Cidr[];
+  /** Addresses of all known workloads. Never those of pods on the host network: they are the node's. */
+  readonly workloads: readonly Address[];
+  /** Those of them that are not isolated. */
+  readonly observed: readonly Address[];
+  /** Ranges that are not egress. */
+  readonly inside: readonly Cidr[];
+  readonly internalEndpoints: readonly InternalEndpoint[];
+  readonly resolvers: readonly Address[];
+  /** Names of interfaces behind which there are only pods of this node. */
+  readonly podInterfaces: readonly string[];
+}
+
+interface NftSet {
+  readonly name: string;
+  readonly type: string;
+  readonly interval: boolean;
+  /** Sorted, without repetition. */
+  readonly elements: readonly string[];
+}
+
+const WIDTH = 8;
+
+/** Every set with its elements, as the body of a table. */
+export function renderSets(sets: RulesetSets): string {
+  return nftSets(sets).map(renderSet).join("\n");
+}
+
+/**
+ * The difference of two states of the sets as one nft transaction; "" where they are the same. Ranges are replaced as a
+ * whole, for nft merges them and could not find a single one again.
+ */
+export function renderSetUpdate(table: string, before: RulesetSets, after: RulesetSets): string {
+  const old = new Map(nftSets(before).map((set) => [set.name, set.elements]));
+  let text = "";
+  for (const set of nftSets(after)) {
+    const had = new Set(old.get(set.name));
+    const has = new Set(set.elements);
+    const added = set.elements.filter((element) => !had.has(element));
+    const removed = [...had].filter((element) => !has.has(element));
+    if (added.length === 0 && removed.length === 0) continue;
+    if (set.interval) {
+      text += `flush set ${table} ${set.name}\n${elementCommand("add", table, set.name, set.elements)}`;
+    } else {
+      text += elementCommand("delete", table, set.name, removed) + elementCommand("add", table, set.name, added);
+    }
+  }
+  return text;
+}
+
+function elementCommand(verb: "add" | "delete", table: string, name: string, elements: readonly string[]): string {
+  return elements.length === 0 ? "" : `${verb} element ${table} ${name} { ${elements.join(", ")} }\n`;
+}
+
+function nftSets(sets: RulesetSets): NftSet[] {
+  const both = (name: string, elements: readonly Address[]): NftSet[] => [
+    addressSet(`${name}4`, "ipv4_addr", elements.filter(isIPv4).map(formatAddress)),
+    addressSet(`${name}6`, "ipv6_addr", elements.filter((address) => !isIPv4(address)).map(formatAddress)),
+  ];
+  const ranges = (name: string, elements: readonly Cidr[]): NftSet[] => [
+    rangeSet(`${name}4`, "ipv4_addr", elements.filter(cidrIsIPv4).map(formatCidr)),
+    rangeSet(`${name}6`, "ipv6_addr", elements.filter((cidr) => !cidrIsIPv4(cidr)).map(formatCidr)),
+  ];
+  const endpoints = (name: string, type: string, wanted: boolean): NftSet =>
+    addressSet(
+      name,
+      `${type} . inet_proto . inet_service`,
+      sets.internalEndpoints
+        .filter((endpoint) => isIPv4(endpoint.address) === wanted)
+        .map((endpoint) => `${formatAddress(endpoint.address)} . ${endpoint.protocol} . ${endpoint.port}`),
+    );
+  return [
+    ...ranges("pod_ranges", sets.podRanges),
+    ...both("workloads", sets.workloads),
+    ...both("observed", sets.observed),
+    ...ranges("inside", sets.inside),
+    endpoints("internal_endpoints4", "ipv4_addr", true),
+    endpoints("internal_endpoints6", "ipv6_addr", false),
+    ...both("resolvers", sets.resolvers),
+    addressSet(
+      "pod_interfaces",
+      "ifname",
+      sets.podInterfaces.filter(isInterfaceName).map((name) => `"${name}"`),
+    ),
+  ];
+}
+
+/** Names come from the kernel, but nft text is no place for a quote. IFNAMSIZ is 16 with the closing NUL. */
+function isInterfaceName(name: string): boolean {
+  return /^[A-Za-z0-9_.@:-]{1,15}$/.test(name);
+}
+
+function addressSet(name: string, type: string, elements: readonly string[]): NftSet {
+  return { name, type, interval: false, elements: [...new Set(elements)].sort() };
+}
+
+function rangeSet(name: string, type: string, elements: readonly string[]): NftSet {
+  return { name, type, interval: true, elements: [...new Set(elements)].sort() };
+}
+
+function renderSet(set: NftSet): string {
+  const lines = [`set ${set.name} {`, `type ${set.type}`];
+  if (set.interval) lines.push("flags interval", "auto-merge");
+  if (set.elements.length > 0) {
+    lines.push("elements = {");
+    for (let at = 0; at < set.elements.length; at += WIDTH) {
+      const end = at + WIDTH >= set.elements.length ? "" : ",";
+      lines.push(`${set.elements.slice(at, at + WIDTH).join(", ")}${end}`);
+    }
+    lines.push("}");
+  }
+  lines.push("}");
+  return lines.join("\n");
+}

@@ -1,0 +1,194 @@
+import { ANSWER, STATE } from "../model/verdict.ts";
+import { inPlace, type MarkLayout, markLayout, STATE_BITS } from "./marks.ts";
+import { answerChains } from "./ruleset-answer.ts";
+import { judgeChains } from "./ruleset-judge.ts";
+import { type RulesetSets, renderSets } from "./ruleset-sets.ts";
+
+export const TABLE = "inet sallyport";
+
+/** How a question reaches the agent: nft's own `queue`, or the xtables target behind our chains. */
+export type QueueMethod = "native" | "xtables";
+
+export interface RulesetSpec {
+  /** Six contiguous bits of packet mark and conntrack mark. */
+  readonly markMask: number;
+  readonly method: QueueMethod;
+  /** NFQUEUE number for isolated and not yet known workloads. */
+  readonly strictQueue: number;
+  /** NFQUEUE number for observed workloads: without a listener their packets pass. */
+  readonly observedQueue: number;
+  readonly failMode: "Closed" | "Open";
+  readonly sets: RulesetSets;
+}
+
+/** The words of the ruleset, as nft text. */
+export interface Vocabulary {
+  readonly spec: RulesetSpec;
+  readonly layout: MarkLayout;
+  /** `0x3f`: our bits; and all the others. */
+  readonly mask: string;
+  readonly others: string;
+  /** Six bits, in place. */
+  word(value: number): string;
+  /** Statement: the packet mark gains these bits. */
+  gain(word: number): string;
+  /** Statement: the packet mark loses our bits. */
+  readonly clear: string;
+  /** Statement: conntrack remembers this state. */
+  remember(state: number): string;
+  /** Match: the masked state of the conntrack entry. False on untracked packets. */
+  readonly state: string;
+  /** One rule for each set of pod addresses, of both families: `verdict` when the address is a pod's. */
+  pods(field: "saddr" | "daddr", verdict: string): string;
+}
+
+function vocabulary(spec: RulesetSpec): Vocabulary {
+  const layout = markLayout(spec.markMask);
+  const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
+  const word = (value: number): string => hex(inPlace(layout, value));
+  const mask = hex(layout.mask);
+  const others = hex(~layout.mask);
+  return {
+    spec,
+    layout,
+    mask,
+    others,
+    word,
+    gain: (value) => `meta mark set meta mark or ${word(value)}`,
+    clear: `meta mark set meta mark and ${others}`,
+    remember: (state) =>
+      state === STATE.none
+        ? `ct mark set ct mark and ${others}`
+        : `ct mark set ct mark and ${others} or ${word(state)}`,
+    state: `ct mark and ${word(STATE_BITS)}`,
+    pods: (field, verdict) =>
+      [
+        `ip ${field} @pod_ranges4 ${verdict}`,
+        `ip ${field} @workloads4 ${verdict}`,
+        `ip6 ${field} @pod_ranges6 ${verdict}`,
+        `ip6 ${field} @workloads6 ${verdict}`,
+      ].join("\n"),
+  };
+}
+
+/**
+ * The whole table as input of `nft -f -`: one transaction that replaces what is there, so that no packet ever meets
+ * half of it. Every hook has two chains with the agent between them:
+ *
+ *     -160  <hook>_question   clears our mark bits, judges, marks what the agent must see as a question
+ *     -150                    xtables mangle: NFQUEUE on that mark (only where nft has no `queue` of its own)
+ *     -140  <hook>_answer     turns the agent's answer into conntrack state and a verdict; nobody answered: drop
+ *
+ * Throws a RangeError when the mask is not six bits in a row.
+ */
+export function renderRuleset(spec: RulesetSpec): string {
+  const words = vocabulary(spec);
+  const body = [renderSets(spec.sets), counters(), hookChains(words), judgeChains(words), answerChains(words)];
+  return `add table ${TABLE}\ndelete table ${TABLE}\ntable ${TABLE} {\n${layOut(body.join("\n"))}}\n`;
+}
+
+/** In one transaction with nothing else: what the table held is open from here on. */
+export function renderRemoval(): string {
+  return `add table ${TABLE}\ndelete table ${TABLE}\n`;
+}
+
+export const COUNTERS = [
+  "spoofed",
+  "foreign",
+  "invalid",
+  "unanswered",
+  "unknown_answer",
+  "rejected",
+  "cut",
+  "mid_flow",
+] as const;
+
+function counters(): string {
+  return COUNTERS.map((name) => `counter ${name} { }`).join("\n");
+}
+
+const NEIGHBOUR_DISCOVERY =
+  "icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, nd-redirect, mld2-listener-report } accept";
+
+/**
+ * Injected UDP is not tracked: the query that it answers was dropped, so its entry is gone, and a new one would turn
+ * the flow around: the pod's next query would pass as a reply. Injected TCP belongs to an entry that lives and is
+ * translated with it.
+ *
+ * What the kernel itself says about a flow (its resets and ICMP errors) is `related` in the output hook.
+ *
+ * A client on the node is known as such only after its own DNAT (-100): output_inbound remembers it.
+ */
+function hookChains(w: Vocabulary): string {
+  const ours = `meta mark and ${w.mask}`;
+  const injected = w.word(ANSWER.injected);
+  return `
+chain output_raw {
+type filter hook output priority -300; policy accept;
+${ours} == ${injected} meta l4proto udp notrack
+}
+chain forward_question {
+type filter hook forward priority -160; policy accept;
+${ours} != 0 ${w.clear}
+jump identity
+goto judge
+}
+chain input_question {
+type filter hook input priority -160; policy accept;
+${ours} != 0 ${w.clear}
+iif lo accept
+${NEIGHBOUR_DISCOVERY}
+jump identity
+goto judge
+}
+chain output_question {
+type filter hook output priority -160; policy accept;
+${ours} == ${injected} accept
+${ours} != 0 ${w.clear}
+oif lo accept
+ct state related accept
+${NEIGHBOUR_DISCOVERY}
+ct direction reply ${w.state} == ${w.word(STATE.rejected)} counter name cut drop
+goto judge
+}
+chain forward_answer {
+type filter hook forward priority -140; policy accept;
+${ours} != 0 goto answer
+}
+chain input_answer {
+type filter hook input priority -140; policy accept;
+${ours} != 0 goto answer
+}
+chain output_answer {
+type filter hook output priority -140; policy accept;
+${ours} == ${injected} ${w.clear} accept
+ct direction reply ${ours} == ${w.word(ANSWER.reject)} goto answer_cut
+${ours} != 0 goto answer
+}
+chain output_inbound {
+type filter hook output priority -90; policy accept;
+ct direction original ${w.state} == 0 jump node_opens
+}
+chain node_opens {
+${w.pods("saddr", "return")}
+${w.pods("daddr", "goto remember_inbound")}
+}
+chain remember_inbound {
+meta l4proto tcp tcp flags & (syn | ack) != syn return
+${w.remember(STATE.inbound)}
+}`;
+}
+
+/** Two spaces for each level; nft does not care, people do. */
+function layOut(text: string): string {
+  let depth = 1;
+  let result = "";
+  for (const raw of text.split("\n")) {
+    const line = raw.trim();
+    if (line === "") continue;
+    if (line === "}") depth--;
+    result += `${"  ".repeat(depth)}${line}\n`;
+    if (line.endsWith("{")) depth++;
+  }
+  return result;
+}

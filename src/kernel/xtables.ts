@@ -1,0 +1,90 @@
+import { QUESTION, TRANSLATED } from "../model/verdict.ts";
+import { inPlace, markLayout, OBSERVED_BIT } from "./marks.ts";
+import { mustRun, type RunProgram } from "./program.ts";
+import type { RulesetSpec } from "./ruleset.ts";
+
+/** Our chain in the mangle table of xtables (over nf_tables), priority -150: between question and answer. */
+export const QUEUE_CHAIN = "SALLYPORT-QUEUE";
+const HOOKS = ["FORWARD", "INPUT", "OUTPUT"] as const;
+const FAMILIES = ["iptables", "ip6tables"] as const;
+
+const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
+
+/**
+ * Input of `iptables-nft-restore --noflush`: fills our chain anew. Same rules for both families:
+ *
+ *     question of an observed workload, by the bit in the conntrack mark   → observed queue, passes without listener
+ *     the same on an untracked packet, by a bit that it cannot have        → observed queue, passes without listener
+ *     any other question                                                   → strict queue
+ */
+export function renderQueueChain(spec: RulesetSpec): string {
+  const layout = markLayout(spec.markMask);
+  const question = hex(inPlace(layout, QUESTION));
+  const untracked = hex(inPlace(layout, QUESTION | TRANSLATED));
+  const observed = hex(inPlace(layout, OBSERVED_BIT));
+  const strictBypass = spec.failMode === "Open" ? " --queue-bypass" : "";
+  return [
+    "*mangle",
+    `:${QUEUE_CHAIN} - [0:0]`,
+    `-A ${QUEUE_CHAIN} -m connmark --mark ${observed}/${observed} -j NFQUEUE --queue-num ${spec.observedQueue} --queue-bypass`,
+    `-A ${QUEUE_CHAIN} -m conntrack --ctstate UNTRACKED -m mark --mark ${untracked}/${untracked} -j NFQUEUE --queue-num ${spec.observedQueue} --queue-bypass`,
+    `-A ${QUEUE_CHAIN} -m mark --mark ${question}/${question} -j NFQUEUE --queue-num ${spec.strictQueue}${strictBypass}`,
+    "COMMIT",
+    "",
+  ].join("\n");
+}
+
+function jump(spec: RulesetSpec): string[] {
+  const question = hex(inPlace(markLayout(spec.markMask), QUESTION));
+  return ["-m", "mark", "--mark", `${question}/${question}`, "-j", QUEUE_CHAIN];
+}
+
+/** Fills our chain, then leads every hook into it, first of all rules. Without our table nothing bears the mark, so nothing is queued. */
+export async function installQueueRules(run: RunProgram, spec: RulesetSpec): Promise<void> {
+  for (const family of FAMILIES) {
+    await mustRun(run, [`${family}-nft-restore`, "-w", "--noflush"], renderQueueChain(spec));
+    const listed = await mustRun(run, [`${family}-nft`, "-w", "-t", "mangle", "-S"]);
+    for (const hook of HOOKS) {
+      const wanted = `-A ${hook} ${jump(spec).join(" ")}`;
+      const rules = listed.split("\n").filter((line) => line.startsWith(`-A ${hook} `));
+      if (rules[0] === wanted) continue;
+      await mustRun(run, [`${family}-nft`, "-w", "-t", "mangle", "-I", hook, "1", ...jump(spec)]);
+      // The new jump stands; older ones, of another mask or in another place, go.
+      for (const rule of rules.filter((line) => line.endsWith(` -j ${QUEUE_CHAIN}`)).reverse()) {
+        const position = rules.indexOf(rule) + 2;
+        await mustRun(run, [`${family}-nft`, "-w", "-t", "mangle", "-D", hook, String(position)]);
+        rules.splice(rules.indexOf(rule), 1);
+      }
+    }
+  }
+}
+
+/**
+ * Our part of the mangle tables, as text to compare: our chain and the jumps into it. Where the jumps stand is not
+ * compared: two programs that both want to be first would never rest. A rule before ours that ends the chain leaves
+ * questions unanswered, which is closed, and counted.
+ */
+export async function queueRulesFingerprint(run: RunProgram): Promise<string> {
+  const parts: string[] = [];
+  for (const family of FAMILIES) {
+    const listed = await run([`${family}-nft`, "-w", "-t", "mangle", "-S"]);
+    const lines = listed.stdout.split("\n");
+    parts.push(family, ...lines.filter((line) => line.startsWith(`-A ${QUEUE_CHAIN} `)));
+    parts.push(...lines.filter((line) => line.endsWith(` -j ${QUEUE_CHAIN}`)));
+  }
+  return parts.join("\n");
+}
+
+/** Takes our rules out. Missing ones are no error. */
+export async function removeQueueRules(run: RunProgram): Promise<void> {
+  for (const family of FAMILIES) {
+    const listed = await run([`${family}-nft`, "-w", "-t", "mangle", "-S"]);
+    if (!listed.stdout.includes(QUEUE_CHAIN)) continue;
+    for (const line of listed.stdout.split("\n")) {
+      if (!line.endsWith(` -j ${QUEUE_CHAIN}`)) continue;
+      await run([`${family}-nft`, "-w", "-t", "mangle", "-D", ...line.split(" ").slice(1)]);
+    }
+    await run([`${family}-nft`, "-w", "-t", "mangle", "-F", QUEUE_CHAIN]);
+    await run([`${family}-nft`, "-w", "-t", "mangle", "-X", QUEUE_CHAIN]);
+  }
+}
