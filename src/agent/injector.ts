@@ -47,6 +47,8 @@ export class Injector {
 
   /** What the pod asked, where it is not the server that the packet bears; null where nothing was translated. */
   #asked(towards: "client" | "server"): { address: Address; port: number } | null {
+    // A datagram is refused by an answer to its first packet, which was seen before translation (docs/adr/0005).
+    if (this.#packet.protocol !== PROTOCOL.tcp) return null;
     const flow = flowOfPacket(this.#packet, towards);
     const entry = findEntry(this.#conntrack, flow);
     if (entry === null || (entry.status & STATUS_DNAT) === 0) return null;

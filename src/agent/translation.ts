@@ -49,12 +49,6 @@ export function flowOf(entry: ConntrackEntry): FlowTuple {
   };
 }
 
-/** One key per flow, for tables outside the packet lane. */
-export function flowKey(flow: FlowTuple): string {
-  const { client: c, server: s } = flow;
-  return `${flow.protocol} ${c.w0},${c.w1},${c.w2},${c.w3} ${flow.clientPort} ${s.w0},${s.w1},${s.w2},${s.w3} ${flow.serverPort}`;
-}
-
 function forwardTuple(flow: FlowTuple): Tuple {
   return tuple(flow, flow.client, flow.server, flow.clientPort, flow.serverPort, ECHO_REQUEST[flow.protocol] ?? 0);
 }

@@ -1,0 +1,75 @@
+import { randomBytes } from "node:crypto";
+import { endRecordOf, lostRecordOf, recordOf } from "../flow/describe.ts";
+import type { FlowEvent } from "../flow/event.ts";
+import { formatLine } from "../flow/line.ts";
+import type { LiveFlow } from "../flow/live-flows.ts";
+import type { Workload } from "../model/workload.ts";
+import type { FlowEnding } from "./events-worker.ts";
+import type { FlowSink } from "./flow-sink.ts";
+
+/** Workloads that are gone are remembered this long in number, for records that come after them. */
+const GONE_MOST = 4096;
+
+/** Turns events into lines of the flow log: knows who the workloads are and which run of the agent this is. */
+export class FlowLog {
+  readonly run = randomBytes(4).toString("hex");
+  readonly #sink: FlowSink | null;
+  #workloads = new Map<number, Workload>();
+  readonly #gone = new Map<number, Workload>();
+  #written = 0;
+
+  constructor(sink: FlowSink | null) {
+    this.#sink = sink;
+  }
+
+  get written(): number {
+    return this.#written;
+  }
+
+  setWorkloads(workloads: readonly Workload[]): void {
+    const now = new Map(workloads.map((workload) => [workload.id, workload]));
+    for (const [id, workload] of this.#workloads) if (!now.has(id)) this.#gone.set(id, workload);
+    while (this.#gone.size > GONE_MOST) this.#gone.delete(this.#gone.keys().next().value as number);
+    this.#workloads = now;
+  }
+
+  event(event: FlowEvent): void {
+    this.#write(() => recordOf(event, this.#workload(event.workloadId), this.run));
+  }
+
+  ended(flow: LiveFlow, ending: FlowEnding, time: number, closedBy: string): void {
+    const { flowId, tuple, name, application, decision } = flow;
+    const sent = { packets: ending.sentPackets, bytes: ending.sentBytes };
+    const received = { packets: ending.receivedPackets, bytes: ending.receivedBytes };
+    const durationMs = Math.round(ending.durationMs > 0 ? ending.durationMs : Math.max(0, time - flow.since));
+    const end = { flowId, time, tuple, name, application, decision, sent, received, durationMs, closedBy };
+    this.#write(() => endRecordOf(end, this.#workload(flow.workloadId), this.run));
+  }
+
+  lost(count: number): void {
+    this.#sink?.countLost(count);
+  }
+
+  async close(): Promise<void> {
+    await this.#sink?.close();
+  }
+
+  async reopen(): Promise<void> {
+    await this.#sink?.reopen();
+  }
+
+  #workload(id: number): Workload | null {
+    return this.#workloads.get(id) ?? this.#gone.get(id) ?? null;
+  }
+
+  #write(record: () => Parameters<typeof formatLine>[0]): void {
+    if (this.#sink === null) return;
+    this.#written++;
+    this.#sink.write(formatLine(record()));
+  }
+}
+
+/** The line that stands where `count` others are missing. */
+export function lostLine(count: number): string {
+  return formatLine(lostRecordOf(count, Date.now()));
+}

@@ -1,0 +1,105 @@
+import { Ruleset } from "../kernel/nftables.ts";
+import type { QueueMethod, RulesetSpec } from "../kernel/ruleset.ts";
+import type { RulesetSets } from "../kernel/ruleset-sets.ts";
+import type { AgentConfig } from "../model/config.ts";
+import type { Workload } from "../model/workload.ts";
+import type { Program } from "../program/program.ts";
+import type { Logger } from "./log.ts";
+import { podInterfaces } from "./pod-interfaces.ts";
+
+const VERIFY_EVERY_MS = 500;
+
+/**
+ * Keeps the ruleset of this namespace as the running epoch needs it: sets after every change, and all of it again when
+ * another program flushed it. One change at a time; the last one asked for wins.
+ */
+export class RulesetKeeper {
+  readonly #ruleset = new Ruleset();
+  readonly #method: QueueMethod;
+  readonly #log: Logger;
+  #timer: NodeJS.Timeout | null = null;
+  #turn: Promise<void> = Promise.resolve();
+  restored = 0;
+
+  constructor(method: QueueMethod, log: Logger) {
+    this.#method = method;
+    this.#log = log;
+  }
+
+  /** Installs everything and begins to watch over it. */
+  async install(config: AgentConfig, program: Program, workloads: readonly Workload[]): Promise<void> {
+    const spec = await this.#spec(config, program, workloads);
+    await this.#inTurn(() => this.#ruleset.install(spec));
+    this.#timer ??= setInterval(() => void this.#verify(), VERIFY_EVERY_MS);
+  }
+
+  /** Brings the sets up to date. */
+  async update(config: AgentConfig, program: Program, workloads: readonly Workload[]): Promise<void> {
+    const { sets } = await this.#spec(config, program, workloads);
+    await this.#inTurn(() => this.#ruleset.updateSets(sets));
+  }
+
+  /** Ends the watch; the ruleset stays. */
+  async release(): Promise<void> {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+    await this.#turn.catch(() => undefined);
+    this.#ruleset.close();
+  }
+
+  /** Takes everything away: from here on nothing is enforced. */
+  async remove(): Promise<void> {
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#timer = null;
+    await this.#inTurn(() => this.#ruleset.remove());
+    this.#ruleset.close();
+  }
+
+  counters(): Promise<Map<string, number>> {
+    return this.#ruleset.counters();
+  }
+
+  async #verify(): Promise<void> {
+    try {
+      await this.#inTurn(async () => {
+        if (!(await this.#ruleset.restore())) return;
+        this.restored++;
+        this.#log.error({ event: "ruleset-restored", times: this.restored }, "somebody changed our rules; they are in place again");
+      });
+    } catch (error) {
+      this.#log.error({ event: "ruleset-broken", error: String(error) }, "our rules cannot be put back; trying again");
+    }
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const next = this.#turn.catch(() => undefined).then(work);
+    this.#turn = next;
+    return next;
+  }
+
+  async #spec(config: AgentConfig, program: Program, workloads: readonly Workload[]): Promise<RulesetSpec> {
+    const sets: RulesetSets = {
+      podRanges: config.podCIDRs,
+      workloads: workloads.flatMap((workload) => workload.addresses),
+      observed: workloads.filter((workload) => !isEnforced(program, workload)).flatMap((workload) => workload.addresses),
+      inside: config.clusterCIDRs,
+      internalEndpoints: config.internalEndpoints,
+      resolvers: config.resolvers,
+      podInterfaces: await podInterfaces(workloads, config.podCIDRs),
+    };
+    return {
+      markMask: config.markMask,
+      method: this.#method,
+      strictQueue: config.queueNumber,
+      observedQueue: config.queueNumber + 1,
+      failMode: config.failMode,
+      sets,
+    };
+  }
+}
+
+/** Some enforcing policy selects the workload: it may be denied something, so it is never let by unseen. */
+function isEnforced(program: Program, workload: Workload): boolean {
+  const cls = program.classOf(workload.id);
+  return cls < 0 || program.selected(cls);
+}
