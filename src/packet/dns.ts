@@ -1,5 +1,5 @@
 import { type Address, ipv4 } from "../net/address.ts";
-import { type DnsNameProblem, type NameCursor, readDnsName } from "./dns-name.ts";
+import { type DnsNameProblem, type NameCursor, newNameCursor, readDnsName } from "./dns-name.ts";
 import { readServiceBinding, type ServiceBinding, type ServiceBindingProblem } from "./dns-service-binding.ts";
 import { half, word } from "./network-order.ts";
 
@@ -99,7 +99,7 @@ export function parseDnsMessage(buf: Uint8Array, start: number, end: number): Dn
   const questionCount = half(buf, start + 4);
   const counts = [half(buf, start + 6), half(buf, start + 8), half(buf, start + 10)];
   if (questionCount + counts[0]! + counts[1]! + counts[2]! > MAX_RECORDS) return malformed("TooManyRecords");
-  const reader: Reader = { buf, start, end, at: start + 12, cursor: { text: null, next: 0 }, edns: null };
+  const reader: Reader = { buf, start, end, at: start + 12, cursor: newNameCursor(), edns: null };
   let question: DnsQuestion | null = null;
   for (let index = 0; index < questionCount; index++) {
     const next = readQuestion(reader);

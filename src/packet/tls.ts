@@ -38,6 +38,8 @@ const MAX_RECORD = 1 << 14;
 const MAX_STREAM = 1 << 16;
 const RECORD_HEADER = 5;
 const MESSAGE_HEADER = 4;
+/** Up to here a loop copies faster than a view does. */
+const FEW_BYTES = 32;
 
 const NOT_TLS: ClientHelloResult = { kind: "notTls" };
 
@@ -176,8 +178,12 @@ export function joinRecords(buf: Uint8Array, start: number, end: number, length:
   for (let at = start; at + RECORD_HEADER <= end && filled < length; ) {
     const payload = at + RECORD_HEADER;
     const next = Math.min(payload + half(buf, at + 3), end, payload + length - filled);
-    message.set(buf.subarray(payload, next), filled);
-    filled += next - payload;
+    if (next - payload > FEW_BYTES) {
+      message.set(buf.subarray(payload, next), filled);
+      filled += next - payload;
+    } else {
+      for (let byte = payload; byte < next; byte++) message[filled++] = buf[byte]!;
+    }
     at = payload + half(buf, at + 3);
   }
   return message;

@@ -27,7 +27,11 @@ export type FieldProblem =
   | "ContentLengthValue"
   | "SeveralTransferEncodings"
   | "TransferEncodingValue"
-  | "ConnectionValue";
+  | "ConnectionValue"
+  | "TooManyFields";
+
+/** Also bounds the work for a head that comes in tiny segments: each whole line makes the reading start anew. */
+const MAX_FIELDS = 256;
 
 export function newFields(): Fields {
   return {
@@ -43,7 +47,8 @@ export function newFields(): Fields {
 
 /** Reads header fields from `at` to the empty line (RFC 9112 §5). "need": it is not there yet, and no line is wrong so far. */
 export function readFields(buf: Uint8Array, start: number, end: number, into: Fields): FieldProblem | "need" | "end" {
-  for (let at = start; ; ) {
+  let at = start;
+  for (let count = 0; ; count++) {
     if (at >= end) return "need";
     if (buf[at] === CR) {
       if (at + 1 >= end) return "need";
@@ -51,6 +56,7 @@ export function readFields(buf: Uint8Array, start: number, end: number, into: Fi
       into.end = at + 2;
       return "end";
     }
+    if (count === MAX_FIELDS) return "TooManyFields";
     const nameStart = at;
     while (at < end && TOKEN[buf[at]!] === 1) at++;
     if (at >= end) return "need";

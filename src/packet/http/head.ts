@@ -1,5 +1,5 @@
 import { type Authority, NO_AUTHORITY, readAuthority } from "./authority.ts";
-import { asciiText, equalsIgnoringCase, LF, SLASH } from "./characters.ts";
+import { asciiText, CR, equalsIgnoringCase, HTAB, LF, SLASH, SP } from "./characters.ts";
 import { type FieldProblem, type Fields, newFields, readFields } from "./fields.ts";
 import { normalisePath, type PathProblem } from "./path.ts";
 import { MAX_HEAD, type RequestLine, type RequestLineProblem, readRequestLine } from "./request-line.ts";
@@ -59,9 +59,9 @@ const HTTP_PORT = 80;
  * differently is malformed (EVASION 39 to 45). At most 64 KiB. Stateless; `scanned` is of the last "need", else 0.
  */
 export function readRequestHead(buf: Uint8Array, start: number, end: number, scanned = 0): RequestHeadResult {
-  if (scanned > 0 && !holdsLineFeed(buf, start + scanned, end)) return needMore(start, end);
+  if (scanned > 0 && !holdsNews(buf, start + scanned, end)) return needMore(start, end);
   const line = readRequestLine(buf, start, end);
-  if (line.kind === "need") return { kind: "need", scanned: 0 };
+  if (line.kind === "need") return { kind: "need", scanned: line.inLine ? end - start : 0 };
   if (line.kind !== "line") return line;
   const fields = newFields();
   const outcome = readFields(buf, line.next, Math.min(end, start + MAX_HEAD), fields);
@@ -78,8 +78,12 @@ function needMore(start: number, end: number): RequestHeadResult {
   return end - start >= MAX_HEAD ? malformed("HeadTooLong") : { kind: "need", scanned: end - start };
 }
 
-function holdsLineFeed(buf: Uint8Array, start: number, end: number): boolean {
-  for (let at = start; at < end; at++) if (buf[at] === LF) return true;
+/** Bytes that can change "need": the end of a line, or a control character, which ends the reading at once. */
+function holdsNews(buf: Uint8Array, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) {
+    const c = buf[at]!;
+    if (c === LF || c === 0x7f || (c < SP && (c < HTAB || c > CR))) return true;
+  }
   return false;
 }
 

@@ -25,7 +25,8 @@ export type RequestLineProblem =
 
 export type RequestLineResult =
   | RequestLine
-  | { readonly kind: "need" }
+  /** `inLine`: only a line feed or a control character can change the answer. */
+  | { readonly kind: "need"; readonly inLine: boolean }
   | { readonly kind: "notHttp" }
   | { readonly kind: "http2" }
   | { readonly kind: "malformed"; readonly problem: RequestLineProblem };
@@ -34,7 +35,8 @@ export const MAX_HEAD = 1 << 16;
 
 const MAX_METHOD = 64;
 const VERSION_LENGTH = 8;
-const NEED: RequestLineResult = { kind: "need" };
+const NEED: RequestLineResult = { kind: "need", inLine: false };
+const NEED_LINE: RequestLineResult = { kind: "need", inLine: true };
 const NOT_HTTP: RequestLineResult = { kind: "notHttp" };
 
 /**
@@ -92,7 +94,7 @@ function wholeLine(
       if (c !== CR || (at + 1 < limit && buf[at + 1] !== LF)) whitespace = 3;
     }
   }
-  if (at >= limit) return end - start >= MAX_HEAD ? malformed("HeadTooLong") : NEED;
+  if (at >= limit) return end - start >= MAX_HEAD ? malformed("HeadTooLong") : NEED_LINE;
   const lineEnd = buf[at - 1] === CR ? at - 1 : at;
   const versionStart = lineEnd - VERSION_LENGTH;
   const strict = whitespace === 2 && versionStart > methodEnd + 2 && buf[versionStart - 1] === SP;

@@ -188,6 +188,24 @@ describe("heads in pieces", () => {
     }
   });
 
+  it("tell other protocols at once, also when scanning goes on", () => {
+    const bytes = ascii("ABC x\x01");
+    const first = readRequestHead(bytes, 0, 5);
+    expect(first).toEqual({ kind: "need", scanned: 5 });
+    expect(readRequestHead(bytes, 0, 6, 5)).toEqual({ kind: "notHttp" });
+  });
+
+  it("cost little in one-byte segments", () => {
+    const bytes = ascii(`GET /${"y".repeat(30_000)} HTTP/1.1\r\n${"A:b\r\n".repeat(255)}${HOST}\r\n`);
+    const started = performance.now();
+    let result: RequestHeadResult = { kind: "need", scanned: 0 };
+    for (let end = 1; result.kind === "need"; end++) result = readRequestHead(bytes, 0, end, result.scanned);
+    expect(result.kind).toBe("head");
+    expect(performance.now() - started).toBeLessThan(2000);
+    const many = `GET / HTTP/1.1\r\n${"A:b\r\n".repeat(256)}${HOST}\r\n`;
+    expect(head(many)).toEqual({ kind: "malformed", problem: "TooManyFields" });
+  });
+
   it("stop at the empty line: the next request is not looked at", () => {
     const two = concat(ascii(PLAIN), ascii("GARBAGE\0"));
     expect(read(two)).toEqual(read(ascii(PLAIN)));
