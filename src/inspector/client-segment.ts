@@ -1,0 +1,161 @@
+import { decide } from "../decide/decide.ts";
+import { ANSWER } from "../model/verdict.ts";
+import { readTcpOptions, seqDiff, TCP_FLAG, tcpChecksumOk } from "../packet/tcp.ts";
+import { classifyRest } from "./classify.ts";
+import { charge, flush, hold, leave, schedule, stopWatching } from "./flow-life.ts";
+import { inspectStream } from "./inspect-stream.ts";
+import { deny, finalAudit, record } from "./judge.ts";
+import type { Arrival, Lane } from "./lane.ts";
+import { OUT_OF_ORDER } from "./limits.ts";
+import { end, refuse } from "./refuse.ts";
+import type { Offered } from "./stream.ts";
+import type { TcpFlow } from "./tcp-flow.ts";
+
+const NO_WORDS = new Uint8Array(0);
+
+/** A packet of the client, not a SYN, on a flow that the lane follows. */
+export function clientSegment(lane: Lane, flow: TcpFlow, arrival: Arrival, now: number): void {
+  if (!plausible(flow, arrival)) {
+    lane.counters.malformed++;
+    if (flow.watching) lane.answer(arrival.id, ANSWER.pass);
+    else lane.drop(arrival.id);
+    return;
+  }
+  const segment = arrival.segment;
+  if ((segment.flags & TCP_FLAG.rst) !== 0) return clientReset(lane, flow, arrival, now);
+  flow.clientAck = segment.ack;
+  const length = segment.payloadEnd - segment.payloadStart;
+  const fin = (segment.flags & TCP_FLAG.fin) !== 0;
+  if (length === 0 && !fin) return lane.answer(arrival.id, ANSWER.pass);
+  const start = flow.client.offsetOf(segment.seq);
+  if (!charge(lane, flow, length)) return overBound(lane, flow, arrival, now);
+  const offered = length > 0 ? offer(lane, flow, arrival, start) : start > flow.client.next ? "future" : "new";
+  if (flow.watching) return watched(lane, flow, arrival, offered, fin, now);
+  judgeOffered(lane, flow, arrival, offered, start, start + length, fin, now);
+}
+
+function offer(lane: Lane, flow: TcpFlow, arrival: Arrival, start: number): Offered {
+  // A later segment whose packet could not be held must not enter the stream: it would count as seen, never having gone.
+  if (start > flow.client.next && (flow.client.waiting >= OUT_OF_ORDER || !lane.use.mayHold(flow.workloadId)))
+    return "full";
+  const segment = arrival.segment;
+  return flow.client.offer(start, arrival.packet.bytes, segment.payloadStart, segment.payloadEnd);
+}
+
+function judgeOffered(
+  lane: Lane,
+  flow: TcpFlow,
+  arrival: Arrival,
+  offered: Offered,
+  start: number,
+  end: number,
+  fin: boolean,
+  now: number,
+): void {
+  switch (offered) {
+    case "differs":
+      lane.counters.ambiguousCopies++;
+      return refuse(lane, flow, deny("AmbiguousCopy"), arrival.id, false, now);
+    case "forgotten":
+      lane.counters.droppedCopies++;
+      return lane.drop(arrival.id);
+    case "full":
+      lane.counters.limitReached++;
+      return lane.drop(arrival.id);
+    case "old":
+      if (end <= flow.releaseEnd && !(fin && flow.finAt < 0)) return lane.answer(arrival.id, ANSWER.pass);
+  }
+  // A second copy of a held packet adds nothing; the first one goes when the flow is decided.
+  if (flow.held.some((held) => !held.fromServer && held.start === start && held.end === end && held.fin === fin)) {
+    lane.counters.droppedCopies++;
+    return lane.drop(arrival.id);
+  }
+  if (!hold(lane, flow, { id: arrival.id, start, end, fin, fromServer: false, bytes: null })) {
+    return heldTooMuch(lane, flow, arrival, offered, now);
+  }
+  noteFin(flow);
+  noteProgress(lane, flow, offered, now);
+  inspectStream(lane, flow, now);
+  if (flow.gone) return;
+  flush(lane, flow);
+  schedule(lane, flow);
+}
+
+/** The bytes are in the stream but the packet cannot wait: only a retransmission could bring it, so end it plainly. */
+function heldTooMuch(lane: Lane, flow: TcpFlow, arrival: Arrival, offered: Offered, now: number): void {
+  if (offered === "new" || offered === "future")
+    return refuse(lane, flow, deny("LimitReached"), arrival.id, false, now);
+  lane.drop(arrival.id);
+}
+
+/** A FIN counts once everything before it is there. */
+function noteFin(flow: TcpFlow): void {
+  for (const held of flow.held) {
+    if (held.fin && !held.fromServer && held.end <= flow.client.next) flow.finAt = held.end;
+  }
+}
+
+function noteProgress(lane: Lane, flow: TcpFlow, offered: Offered, now: number): void {
+  if (flow.factsUntil === Infinity && flow.phase === "looking") flow.factsUntil = now + lane.config.limits.factsTimeout;
+  if (offered === "new") flow.stallAt = Infinity;
+}
+
+function overBound(lane: Lane, flow: TcpFlow, arrival: Arrival, now: number): void {
+  if (flow.watching) return stopWatching(lane, flow, arrival.id, now);
+  refuse(lane, flow, deny("LimitReached"), arrival.id, false, now);
+}
+
+/** Of a watched flow every packet goes on; whatever cannot be read in one way ends the watching. */
+function watched(lane: Lane, flow: TcpFlow, arrival: Arrival, offered: Offered, fin: boolean, now: number): void {
+  if (offered !== "new" && offered !== "old") return stopWatching(lane, flow, arrival.id, now);
+  if (fin) flow.finAt = flow.client.next;
+  inspectStream(lane, flow, now);
+  if (flow.gone) return lane.answer(arrival.id, ANSWER.allow);
+  flow.releaseEnd = flow.client.next;
+  lane.answer(arrival.id, ANSWER.pass);
+}
+
+/**
+ * What an honest client never sends and a server may discard: had the inspector believed such a segment, the two would
+ * read different streams (EVASION 8-13, 15). Sent again properly, it is welcome.
+ */
+function plausible(flow: TcpFlow, arrival: Arrival): boolean {
+  const { segment, packet } = arrival;
+  const flags = segment.flags;
+  if (!tcpChecksumOk(packet)) return false;
+  if ((flags & TCP_FLAG.syn) !== 0 || (flags & TCP_FLAG.urg) !== 0) return false;
+  if ((flags & TCP_FLAG.rst) !== 0) return true;
+  if ((flags & TCP_FLAG.ack) === 0 || !flow.serverKnown) return false;
+  if (packet.transport + 20 < segment.payloadStart) {
+    const options = readTcpOptions(packet.bytes, segment.optionsStart, segment.payloadStart);
+    if (options.signed || options.malformed) return false;
+  }
+  if (flow.httpHanded) return true;
+  if (seqDiff(segment.ack, flow.serverNext) > 0 || seqDiff(segment.ack, flow.serverIsn + 1) < 0) return false;
+  const end = flow.client.offsetOf(segment.seq) + segment.payloadEnd - segment.payloadStart;
+  return end <= flow.acked + flow.serverWindow + 1;
+}
+
+/**
+ * Only a reset with the exact next sequence number ends a flow here: any other one the server would ignore, or not, and a
+ * flow forgotten for it could go on. With the state gone, bytes that follow find no decision (EVASION 11).
+ */
+function clientReset(lane: Lane, flow: TcpFlow, arrival: Arrival, now: number): void {
+  if (flow.watching) return stopWatching(lane, flow, arrival.id, now);
+  const next = flow.client.next + (flow.finAt >= 0 ? 1 : 0);
+  if (flow.phase !== "opening" && flow.client.offsetOf(arrival.segment.seq) !== next) return lane.drop(arrival.id);
+  if (flow.phase === "opening") {
+    lane.drop(arrival.id);
+    return leave(lane, flow, 0);
+  }
+  if (flow.sent === next) {
+    lane.answer(arrival.id, ANSWER.pass);
+    return leave(lane, flow, 0);
+  }
+  // The client gives up on bytes that never went. What they would have come to is worth a line.
+  classifyRest(flow);
+  flow.facts.namesFinal = flow.facts.ended = true;
+  const decision = decide(lane.program, flow.cls, flow.facts, "enforce") ?? deny("Malformed");
+  record(lane, flow, "flow", decision, finalAudit(lane, flow), "rejected", now);
+  end(lane, flow, decision, arrival.id, false, NO_WORDS);
+}

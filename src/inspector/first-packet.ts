@@ -1,0 +1,200 @@
+import { decide } from "../decide/decide.ts";
+import type { FlowTuple } from "../flow/event.ts";
+import { ANSWER, STATE } from "../model/verdict.ts";
+import { destinationAddress, sourceAddress } from "../packet/ip.ts";
+import { readTcpOptions, TCP_FLAG, tcpChecksumOk } from "../packet/tcp.ts";
+import { DnsStreams } from "./dns-stream.ts";
+import { enter, hold, leave, schedule, takeHeld } from "./flow-life.ts";
+import type { FlowKey } from "./flow-table.ts";
+import { auditKnown, deny, finalAudit, firstFacts, type Judged, judge, record, stopWaiting } from "./judge.ts";
+import type { Arrival, Lane } from "./lane.ts";
+import { TcpFlow } from "./tcp-flow.ts";
+
+const DNS_PORT = 53;
+
+export function tupleOf(key: FlowKey, arrival: Arrival): FlowTuple {
+  const source = sourceAddress(arrival.packet);
+  const destination = destinationAddress(arrival.packet);
+  return {
+    protocol: key.protocol,
+    client: arrival.fromServer ? destination : source,
+    server: arrival.fromServer ? source : destination,
+    clientPort: key.clientPort,
+    serverPort: key.serverPort,
+  };
+}
+
+/** A conversation with a trusted resolver: its messages are judged, not the flow. */
+export function isDns(lane: Lane, arrival: Arrival, key: FlowKey): boolean {
+  if (key.serverPort !== DNS_PORT && !arrival.toResolver) return false;
+  const { packet } = arrival;
+  return (
+    arrival.toResolver ||
+    lane.program.isResolver(arrival.fromServer ? sourceAddress(packet) : destinationAddress(packet))
+  );
+}
+
+/** A TCP SYN: decided at once, held for a binding, or let through so that the flow can say more. */
+export function synPacket(
+  lane: Lane,
+  key: FlowKey,
+  arrival: Arrival,
+  workloadId: number,
+  cls: number,
+  known: TcpFlow | null,
+  now: number,
+): void {
+  const { segment, packet } = arrival;
+  const guarded = lane.program.selected(cls);
+  const options = readTcpOptions(packet.bytes, segment.optionsStart, segment.payloadStart);
+  const odd = (segment.flags & (TCP_FLAG.fin | TCP_FLAG.rst | TCP_FLAG.urg | TCP_FLAG.ack)) !== 0 || options.signed;
+  if (guarded && (odd || options.malformed || !tcpChecksumOk(packet))) {
+    lane.counters.malformed++;
+    return lane.drop(arrival.id);
+  }
+  if (known !== null && known.clientIsn === segment.seq) return again(lane, known, arrival);
+  // Another sequence number is another flow, and an old decision must not serve it (EVASION 14).
+  if (known !== null) leave(lane, known, 0);
+  const tuple = tupleOf(key, arrival);
+  const facts = firstFacts(lane, workloadId, tuple.server, key.serverPort, key.protocol, now);
+  const flow = new TcpFlow(key, lane.newFlowId(), workloadId, cls, tuple, facts, segment.seq);
+  flow.bornAt = now;
+  flow.clientScale = options.windowScale;
+  flow.watching = !guarded;
+  if (isDns(lane, arrival, key)) return openDns(lane, flow, arrival);
+  decideSyn(lane, flow, arrival.id, segment.payloadEnd > segment.payloadStart, now);
+}
+
+/** Sent again: the same answer as before. */
+function again(lane: Lane, flow: TcpFlow, arrival: Arrival): void {
+  const early = arrival.segment.payloadEnd > arrival.segment.payloadStart;
+  if (flow.phase === "opening" || (early && !flow.watching)) return lane.drop(arrival.id);
+  lane.answer(arrival.id, flow.httpHanded ? ANSWER.http : ANSWER.look);
+}
+
+/**
+ * DNS over TCP is followed for its whole life: each question is judged by its name. Data in the SYN would reach the
+ * resolver unread, so such a SYN is dropped; a client falls back to a plain one.
+ */
+function openDns(lane: Lane, flow: TcpFlow, arrival: Arrival): void {
+  if (arrival.segment.payloadEnd > arrival.segment.payloadStart) return lane.drop(arrival.id);
+  if (!lane.use.mayLook(flow.workloadId)) {
+    lane.counters.limitReached++;
+    return lane.answer(arrival.id, flow.watching ? ANSWER.allow : ANSWER.reject);
+  }
+  flow.phase = "dns";
+  flow.facts.application = "DNS";
+  flow.decision = decide(lane.program, flow.cls, flow.facts, "enforce") ?? deny("DefaultDeny");
+  flow.dns = new DnsStreams();
+  enter(lane, flow);
+  lane.answer(arrival.id, ANSWER.look);
+}
+
+/** `early`: the SYN carries data (TCP Fast Open). While undecided it must not go: it would bring unread bytes. */
+function decideSyn(lane: Lane, flow: TcpFlow, packetId: number, early: boolean, now: number): void {
+  const decision = judge(lane, flow, now);
+  if (decision !== null && decision.action === "Deny") {
+    record(lane, flow, "flow", decision, finalAudit(lane, flow), "rejected", now);
+    lane.answer(packetId, ANSWER.reject);
+    return forget(lane, flow);
+  }
+  if (
+    decision !== null &&
+    (auditKnown(lane, flow) || early || (!lane.flows.find(flow) && !lane.use.mayLook(flow.workloadId)))
+  ) {
+    record(lane, flow, "flow", decision, finalAudit(lane, flow), "allowed", now);
+    lane.answer(packetId, ANSWER.allow);
+    return forget(lane, flow);
+  }
+  if (early) {
+    lane.drop(packetId);
+    return forget(lane, flow);
+  }
+  const listed = lane.flows.find(flow) === flow;
+  if (!listed && !lane.use.mayLook(flow.workloadId)) return limited(lane, flow, packetId, now);
+  if (!listed) enter(lane, flow);
+  if (flow.resolving !== 0) {
+    const held = { id: packetId, start: 0, end: 0, fin: false, fromServer: false, bytes: null };
+    if (!hold(lane, flow, held)) return limited(lane, flow, packetId, now);
+    return schedule(lane, flow);
+  }
+  flow.decision = decision;
+  flow.watching = decision !== null;
+  flow.phase = "looking";
+  lane.answer(packetId, ANSWER.look);
+}
+
+function limited(lane: Lane, flow: TcpFlow, packetId: number, now: number): void {
+  lane.counters.limitReached++;
+  record(lane, flow, "flow", deny("LimitReached"), null, "rejected", now);
+  lane.answer(packetId, ANSWER.reject);
+  forget(lane, flow);
+}
+
+function forget(lane: Lane, flow: TcpFlow): void {
+  if (flow.resolving !== 0) stopWaiting(lane, flow);
+  if (lane.flows.find(flow) === flow) leave(lane, flow, 0);
+}
+
+/** The binding that a held SYN waited for has come, or will not come. */
+export function resumeSyn(lane: Lane, flow: TcpFlow, now: number): void {
+  if (flow.held.length === 0) return;
+  const packetId = takeHeld(lane, flow, 0).id;
+  decideSyn(lane, flow, packetId, false, now);
+}
+
+/**
+ * TCP in mid-flow that nobody decided: at agent start it is decided on what the packet shows, once and for all; later it is
+ * reset, for it may be the tail of a flow that was denied.
+ */
+export function unknownTcp(
+  lane: Lane,
+  key: FlowKey,
+  arrival: Arrival,
+  workloadId: number,
+  cls: number,
+  now: number,
+): void {
+  if (!lane.program.selected(cls)) return lane.answer(arrival.id, ANSWER.allow);
+  const reset = (arrival.segment.flags & TCP_FLAG.rst) !== 0;
+  if (arrival.fromServer && arrival.remembered === STATE.none) {
+    return lane.answer(arrival.id, lane.adopting ? ANSWER.inbound : reset ? 0 : ANSWER.reject);
+  }
+  if (reset) return lane.drop(arrival.id);
+  const flow = loneFlow(lane, key, arrival, workloadId, cls, now);
+  flow.facts.namesFinal = true;
+  flow.facts.ended = true;
+  const decision = lane.adopting ? decide(lane.program, cls, flow.facts, "enforce") : null;
+  if (decision !== null && decision.action === "Allow") {
+    record(lane, flow, "flow", decision, finalAudit(lane, flow), "allowed", now);
+    return lane.answer(arrival.id, ANSWER.allow);
+  }
+  if (lane.use.mayRecord(workloadId, now)) {
+    record(lane, flow, "flow", decision ?? deny("NoRememberedDecision"), null, "rejected", now);
+  }
+  lane.answer(arrival.id, ANSWER.reject);
+}
+
+/** What is needed to decide and record a packet whose flow is not followed. */
+export function loneFlow(
+  lane: Lane,
+  key: FlowKey,
+  arrival: Arrival,
+  workloadId: number,
+  cls: number,
+  now: number,
+): Judged {
+  const tuple = tupleOf(key, arrival);
+  return {
+    id: lane.newFlowId(),
+    workloadId,
+    tuple,
+    cls,
+    facts: firstFacts(lane, workloadId, tuple.server, key.serverPort, key.protocol, now),
+    classified: true,
+    malformed: false,
+    resolving: 0,
+    resolveUntil: Infinity,
+    resolved: [],
+  };
+}

@@ -1,0 +1,214 @@
+import type { FlowTuple } from "../flow/event.ts";
+import type { AgentConfig } from "../model/config.ts";
+import { ANSWER, FROM_SERVER, REMEMBERED_SHIFT, TO_RESOLVER, TRANSLATED } from "../model/verdict.ts";
+import type { NameTable } from "../names/table.ts";
+import { newPacket, PROTOCOL, parsePacket } from "../packet/ip.ts";
+import { newTcpSegment, parseTcp, TCP_FLAG } from "../packet/tcp.ts";
+import type { Program } from "../program/program.ts";
+import { clientSegment } from "./client-segment.ts";
+import type { Commands, InspectorCounters, QueuedPacket, Resolved } from "./contract.ts";
+import { datagram, malformedDatagram, resumeDatagram } from "./datagram.ts";
+import type { DnsGuard } from "./dns/guard.ts";
+import { DnsUdp } from "./dns/udp.ts";
+import { isDns, resumeSyn, synPacket, unknownTcp } from "./first-packet.ts";
+import { leave } from "./flow-life.ts";
+import { type FlowKey, keyOf, newFlowKey, setWords } from "./flow-table.ts";
+import { flowDue, resume } from "./inspect-stream.ts";
+import { stopWaiting } from "./judge.ts";
+import { type AnyFlow, type Arrival, Lane } from "./lane.ts";
+import { redecide } from "./redecide.ts";
+import { serverSegment } from "./server-segment.ts";
+import { UnknownSources } from "./unknown-source.ts";
+
+export interface InspectorOptions {
+  readonly program: Program;
+  readonly names: NameTable;
+  readonly dns: DnsGuard;
+  readonly config: AgentConfig;
+  readonly commands: Commands;
+  /** Agent start with `existingFlows: Adopt`: TCP in mid-flow is decided on its addresses instead of being reset. */
+  readonly adopting: boolean;
+  /** Secret of this run, for the hash of the flow table. */
+  readonly seed?: number;
+  readonly firstFlowId?: number;
+}
+
+/** A flow younger than this does not end by word of conntrack: the word is about the flow that had its ports before. */
+const TOO_YOUNG_TO_END = 5000;
+
+/**
+ * The packet lane's logic without its I/O: events in (packets, answers of the resolver, a new Program, time), commands out.
+ * It only says which part of the inspector an event belongs to. Every packet gets exactly one verdict, now or later.
+ */
+export class Inspector {
+  readonly #lane: Lane;
+  readonly #unknown = new UnknownSources();
+  readonly #dnsUdp: DnsUdp;
+  readonly #key: FlowKey = newFlowKey();
+  readonly #arrival: Arrival;
+  #now = 0;
+
+  constructor(options: InspectorOptions) {
+    this.#lane = new Lane({ ...options, seed: options.seed ?? 0, firstFlowId: options.firstFlowId ?? 1 });
+    const { dns: guard, commands } = options;
+    const lane = this.#lane;
+    this.#dnsUdp = new DnsUdp({ guard, commands, counters: lane.counters, nextFlowId: () => lane.newFlowId() });
+    this.#arrival = {
+      id: 0,
+      fromServer: false,
+      toResolver: false,
+      translated: false,
+      remembered: 0,
+      observed: false,
+      packet: newPacket(),
+      segment: newTcpSegment(),
+    };
+  }
+
+  get counters(): InspectorCounters {
+    return this.#lane.counters;
+  }
+
+  /** Flows that the lane follows (not those that the kernel carries). */
+  get flows(): number {
+    return this.#lane.flows.size;
+  }
+
+  /** Agent start is over: TCP in mid-flow that nobody decided is reset from now on. */
+  set adopting(value: boolean) {
+    this.#lane.adopting = value;
+  }
+
+  /** `now` in milliseconds since the epoch; it must not go backwards. */
+  packet(queued: QueuedPacket, now: number): void {
+    this.#now = now;
+    const lane = this.#lane;
+    const { packet } = this.#arrival;
+    lane.counters.packets++;
+    this.#readQuestion(queued);
+    const readable = parsePacket(queued.bytes, queued.start, queued.end - queued.start, packet) && !packet.fragment;
+    const arrival = this.#arrival;
+    keyOf(packet, arrival.fromServer, this.#key);
+    const row = lane.program.workloadAt(this.#key.c0, this.#key.c1, this.#key.c2, this.#key.c3);
+    if (row < 0) {
+      if (readable) return this.#unknown.hold(lane, this.#key, arrival, queued, now);
+      lane.counters.malformed++;
+      return lane.drop(queued.id);
+    }
+    const workloadId = lane.program.workloadId(row);
+    const cls = lane.program.classOfRow(row);
+    if (!readable) return this.#unreadable(workloadId, cls, now);
+    if (packet.protocol === PROTOCOL.tcp) return this.#tcp(workloadId, cls, now);
+    if (packet.protocol === PROTOCOL.udp && isDns(lane, arrival, this.#key)) {
+      const workload = { workloadId, cls, program: lane.program };
+      if (arrival.fromServer) return this.#dnsUdp.answer(queued, packet, workload, now);
+      return this.#dnsUdp.question(queued, packet, workload, now);
+    }
+    datagram(lane, this.#key, arrival, workloadId, cls, now);
+  }
+
+  /** The agent's resolver has answered (or failed: no answers). */
+  resolved(requestId: number, answers: readonly Resolved[], now: number): void {
+    this.#now = now;
+    const lane = this.#lane;
+    const pending = lane.resolutions.finish(requestId, now);
+    if (pending === null) return;
+    if (pending.counted) lane.use.of(pending.workloadId).resolving--;
+    for (const answer of answers) {
+      if (!pending.names.includes(answer.name)) continue;
+      lane.names.learn(pending.workloadId, answer.name, answer.aliases, answer.addresses, answer.ttl, now);
+    }
+    for (const waiting of pending.waiting) {
+      const flow = waiting as AnyFlow;
+      if (flow.gone || flow.resolving !== requestId) continue;
+      flow.resolving = 0;
+      flow.resolveUntil = Infinity;
+      flow.resolved.push(...pending.names);
+      this.#resume(flow, now);
+    }
+  }
+
+  /** A new epoch, between two batches: every flow that is still followed is decided anew, and unknown sources are. */
+  adopt(program: Program, now: number, config: AgentConfig = this.#lane.config): void {
+    this.#now = now;
+    const lane = this.#lane;
+    lane.program = program;
+    lane.config = config;
+    lane.use.limits = config.limits;
+    for (const flow of lane.flows.all()) {
+      if (!flow.gone) redecide(lane, flow, now);
+    }
+    for (const packet of this.#unknown.takeAll()) this.packet(packet, now);
+  }
+
+  /** Conntrack says that the entry is gone. */
+  flowEnded(tuple: FlowTuple): void {
+    const { client: c, server: s } = tuple;
+    const key = this.#key;
+    key.protocol = tuple.protocol;
+    setWords(key, c.w0, c.w1, c.w2, c.w3, s.w0, s.w1, s.w2, s.w3);
+    key.clientPort = tuple.clientPort;
+    key.serverPort = tuple.serverPort;
+    const flow = this.#lane.flows.find(key);
+    if (flow === null || flow.kind !== "tcp" || this.#now - flow.bornAt < TOO_YOUNG_TO_END) return;
+    leave(this.#lane, flow, 0);
+  }
+
+  tick(now: number): void {
+    this.#now = now;
+    const lane = this.#lane;
+    this.#unknown.expire(lane, now);
+    for (let flow = lane.deadlines.due(now); flow !== null; flow = lane.deadlines.due(now)) {
+      if (flow.gone) continue;
+      if (flow.kind === "tcp" && flow.phase !== "opening") flowDue(lane, flow, now);
+      else {
+        stopWaiting(lane, flow);
+        this.#resume(flow, now);
+      }
+    }
+  }
+
+  /** Milliseconds since the epoch; Infinity when nothing waits for time to pass. */
+  nextDeadline(): number {
+    return Math.min(this.#lane.deadlines.next(), this.#unknown.nextDeadline);
+  }
+
+  #readQuestion(queued: QueuedPacket): void {
+    const arrival = this.#arrival;
+    arrival.id = queued.id;
+    arrival.fromServer = (queued.question & FROM_SERVER) !== 0;
+    arrival.toResolver = (queued.question & TO_RESOLVER) !== 0;
+    arrival.translated = (queued.question & TRANSLATED) !== 0;
+    arrival.remembered = (queued.question >>> REMEMBERED_SHIFT) & 3;
+    arrival.observed = queued.observed;
+  }
+
+  #tcp(workloadId: number, cls: number, now: number): void {
+    const lane = this.#lane;
+    const arrival = this.#arrival;
+    const { segment } = arrival;
+    if (!parseTcp(arrival.packet, segment)) return this.#unreadable(workloadId, cls, now);
+    const known = lane.flows.find(this.#key);
+    const flow = known !== null && known.kind === "tcp" ? known : null;
+    if (flow !== null && flow.workloadId !== workloadId) leave(lane, flow, 0);
+    const followed = flow !== null && !flow.gone ? flow : null;
+    const opens = (segment.flags & (TCP_FLAG.syn | TCP_FLAG.ack)) === TCP_FLAG.syn;
+    if (opens && !arrival.fromServer) return synPacket(lane, this.#key, arrival, workloadId, cls, followed, now);
+    if (followed === null) return unknownTcp(lane, this.#key, arrival, workloadId, cls, now);
+    if (arrival.fromServer) serverSegment(lane, followed, arrival, now);
+    else clientSegment(lane, followed, arrival, now);
+  }
+
+  /** Malformed headers, and fragments that conntrack did not put together. */
+  #unreadable(workloadId: number, cls: number, now: number): void {
+    const lane = this.#lane;
+    if (!lane.program.selected(cls)) return lane.answer(this.#arrival.id, ANSWER.pass);
+    malformedDatagram(lane, this.#key, this.#arrival, workloadId, cls, now);
+  }
+
+  #resume(flow: AnyFlow, now: number): void {
+    if (flow.kind === "datagram") resumeDatagram(this.#lane, flow, now);
+    else if (flow.phase === "opening") resumeSyn(this.#lane, flow, now);
+    else resume(this.#lane, flow, now);
+  }
+}

@@ -1,0 +1,94 @@
+import type { AgentConfig } from "../model/config.ts";
+import type { NameTable } from "../names/table.ts";
+import type { Packet } from "../packet/ip.ts";
+import type { TcpSegment } from "../packet/tcp.ts";
+import type { Program } from "../program/program.ts";
+import { type Commands, DROP, type InspectorCounters } from "./contract.ts";
+import type { DatagramFlow } from "./datagram-flow.ts";
+import { Deadlines } from "./deadlines.ts";
+import type { DnsGuard } from "./dns/guard.ts";
+import { FlowTable } from "./flow-table.ts";
+import { WorkloadUse } from "./limits.ts";
+import { Resolutions } from "./resolutions.ts";
+import type { TcpFlow } from "./tcp-flow.ts";
+
+export type AnyFlow = TcpFlow | DatagramFlow;
+
+/** The packet that is being judged: views of the parsed headers, reused from packet to packet. */
+export interface Arrival {
+  id: number;
+  fromServer: boolean;
+  toResolver: boolean;
+  translated: boolean;
+  remembered: number;
+  observed: boolean;
+  readonly packet: Packet;
+  readonly segment: TcpSegment;
+}
+
+export interface LaneOptions {
+  readonly program: Program;
+  readonly names: NameTable;
+  readonly dns: DnsGuard;
+  readonly config: AgentConfig;
+  readonly commands: Commands;
+  readonly adopting: boolean;
+  readonly seed: number;
+  readonly firstFlowId: number;
+}
+
+/** What the parts of the inspector share: the epoch, the tables, the bounds, and where commands go. */
+export class Lane {
+  program: Program;
+  config: AgentConfig;
+  adopting: boolean;
+  readonly names: NameTable;
+  readonly dns: DnsGuard;
+  readonly commands: Commands;
+  readonly flows: FlowTable<AnyFlow>;
+  readonly deadlines = new Deadlines<AnyFlow>();
+  readonly resolutions = new Resolutions();
+  readonly use: WorkloadUse;
+  readonly counters: InspectorCounters = newCounters();
+  #nextFlowId: number;
+
+  constructor(options: LaneOptions) {
+    this.program = options.program;
+    this.names = options.names;
+    this.dns = options.dns;
+    this.config = options.config;
+    this.commands = options.commands;
+    this.adopting = options.adopting;
+    this.flows = new FlowTable<AnyFlow>(options.seed);
+    this.use = new WorkloadUse(options.config.limits);
+    this.#nextFlowId = options.firstFlowId;
+  }
+
+  newFlowId(): number {
+    return this.#nextFlowId++;
+  }
+
+  answer(id: number, answer: number): void {
+    this.commands.verdict(id, answer, null);
+  }
+
+  drop(id: number): void {
+    this.commands.verdict(id, DROP, null);
+  }
+}
+
+function newCounters(): InspectorCounters {
+  return {
+    packets: 0,
+    malformed: 0,
+    held: 0,
+    ambiguousCopies: 0,
+    droppedCopies: 0,
+    limitReached: 0,
+    unknownSources: 0,
+    dnsQuestions: 0,
+    dnsDenied: 0,
+    dnsUnasked: 0,
+    resolutions: 0,
+  };
+}

@@ -1,0 +1,112 @@
+import { ANSWER } from "../model/verdict.ts";
+import { readTcpOptions, seqAdd, seqDiff, TCP_FLAG } from "../packet/tcp.ts";
+import { dnsServerBytes } from "./dns-stream.ts";
+import { hold, leave, schedule, stopWatching } from "./flow-life.ts";
+import { handOver, mayHandOver, readServerBytes } from "./hand-over.ts";
+import { decideLooking } from "./inspect-stream.ts";
+import { deny } from "./judge.ts";
+import type { Arrival, Lane } from "./lane.ts";
+import { refuse } from "./refuse.ts";
+import type { TcpFlow } from "./tcp-flow.ts";
+
+const MOST_SCALE = 14;
+
+/** A packet of the server on a flow that the lane follows. */
+export function serverSegment(lane: Lane, flow: TcpFlow, arrival: Arrival, now: number): void {
+  const flags = arrival.segment.flags;
+  if (flow.phase === "opening") return lane.drop(arrival.id);
+  if ((flags & TCP_FLAG.rst) !== 0) return serverReset(lane, flow, arrival, now);
+  if ((flags & TCP_FLAG.syn) !== 0) return synAck(lane, flow, arrival);
+  if (!flow.serverKnown || (flags & TCP_FLAG.ack) === 0) return unexpected(lane, flow, arrival);
+  if (flow.httpHanded) return lane.answer(arrival.id, ANSWER.http);
+  const { segment } = arrival;
+  const acked = flow.client.offsetOf(segment.ack);
+  // It acknowledges what was never sent to it: not the server of this connection.
+  if (!flow.watching && acked > flow.sent) return lane.drop(arrival.id);
+  flow.acked = Math.max(flow.acked, Math.min(acked, flow.client.next));
+  flow.serverWindow = segment.window * 2 ** flow.serverScale;
+  const length = segment.payloadEnd - segment.payloadStart;
+  if (flow.phase === "dns") return dnsServerBytes(lane, flow, arrival, now);
+  if (length === 0) {
+    passed(flow, arrival, 0);
+    return acknowledged(lane, flow, arrival, now);
+  }
+  payload(lane, flow, arrival, length, now);
+}
+
+/** Split handshakes and simultaneous opens (EVASION 13) are not followed: the SYN-ACK must answer our SYN exactly. */
+function synAck(lane: Lane, flow: TcpFlow, arrival: Arrival): void {
+  const { segment, packet } = arrival;
+  const answers = (segment.flags & TCP_FLAG.ack) !== 0 && segment.ack === seqAdd(flow.clientIsn, 1);
+  if (!answers || segment.payloadEnd > segment.payloadStart) return unexpected(lane, flow, arrival);
+  if (flow.serverKnown && segment.seq !== flow.serverIsn) return unexpected(lane, flow, arrival);
+  if (!flow.serverKnown) {
+    flow.serverKnown = true;
+    flow.serverIsn = segment.seq;
+    flow.serverNext = seqAdd(segment.seq, 1);
+    flow.serverWindow = segment.window;
+    const scale = readTcpOptions(packet.bytes, segment.optionsStart, segment.payloadStart).windowScale;
+    // Scaling counts only if both sides offer it (RFC 7323 §2.2).
+    flow.serverScale = flow.clientScale >= 0 && scale >= 0 ? Math.min(scale, MOST_SCALE) : 0;
+  }
+  lane.answer(arrival.id, ANSWER.pass);
+}
+
+function unexpected(lane: Lane, flow: TcpFlow, arrival: Arrival): void {
+  if (flow.watching) return lane.answer(arrival.id, ANSWER.pass);
+  lane.counters.malformed++;
+  lane.drop(arrival.id);
+}
+
+/** The connection is over; whatever the client sends on it finds no decision. */
+function serverReset(lane: Lane, flow: TcpFlow, arrival: Arrival, now: number): void {
+  if (flow.watching) return stopWatching(lane, flow, arrival.id, now);
+  lane.answer(arrival.id, ANSWER.pass);
+  leave(lane, flow, 0);
+}
+
+function payload(lane: Lane, flow: TcpFlow, arrival: Arrival, length: number, now: number): void {
+  if (flow.phase === "looking") {
+    if (flow.client.next > 0 || flow.client.waiting > 0) {
+      // The client's hello is not complete. What the server says comes again after the decision.
+      return flow.watching ? lane.answer(arrival.id, ANSWER.pass) : lane.drop(arrival.id);
+    }
+    return serverFirst(lane, flow, arrival, length, now);
+  }
+  if (flow.phase === "allowed" && !readServerBytes(flow, arrival)) return lane.drop(arrival.id);
+  passed(flow, arrival, length);
+  acknowledged(lane, flow, arrival, now);
+}
+
+/** The server spoke before the client: SSH, SMTP. Nothing more can be learned, so the flow is decided on this packet. */
+function serverFirst(lane: Lane, flow: TcpFlow, arrival: Arrival, length: number, now: number): void {
+  const facts = flow.facts;
+  facts.application = "ServerFirst";
+  facts.evidence = null;
+  facts.encryptedClientHello = false;
+  facts.method = null;
+  facts.path = null;
+  flow.classified = true;
+  if (flow.watching) return stopWatching(lane, flow, arrival.id, now);
+  const held = { id: arrival.id, start: 0, end: length, fin: false, fromServer: true, bytes: null };
+  if (!hold(lane, flow, held)) return refuse(lane, flow, deny("LimitReached"), arrival.id, true, now);
+  decideLooking(lane, flow, now);
+  if (!flow.gone) schedule(lane, flow);
+}
+
+/** Keeps count of what the client has been given. */
+function passed(flow: TcpFlow, arrival: Arrival, length: number): void {
+  const { segment } = arrival;
+  const next = seqAdd(segment.seq, length + ((segment.flags & TCP_FLAG.fin) !== 0 ? 1 : 0));
+  if (seqDiff(next, flow.serverNext) > 0) flow.serverNext = next;
+}
+
+function acknowledged(lane: Lane, flow: TcpFlow, arrival: Arrival, now: number): void {
+  if (flow.phase === "http" && flow.acked >= flow.inspectedEnd && flow.requests > 0) {
+    flow.httpHanded = true;
+    lane.use.of(flow.workloadId).looking--;
+    return lane.answer(arrival.id, ANSWER.http);
+  }
+  if (mayHandOver(flow)) return handOver(lane, flow, arrival.id, now);
+  lane.answer(arrival.id, ANSWER.pass);
+}

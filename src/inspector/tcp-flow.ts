@@ -1,0 +1,140 @@
+import type { FlowTuple } from "../flow/event.ts";
+import type { Decision } from "../model/decision.ts";
+import type { BodyReader } from "../packet/http/body.ts";
+import type { Timed } from "./deadlines.ts";
+import type { DnsStreams } from "./dns-stream.ts";
+import type { FlowEntry, FlowKey } from "./flow-table.ts";
+import type { Judged, MutableFacts } from "./judge.ts";
+import { FLOW_BYTES } from "./limits.ts";
+import { Stream } from "./stream.ts";
+
+/**
+ * `opening`: the SYN is held. `looking`: the SYN has passed, the flow is not decided. `allowed`: decided, until the server
+ * has acknowledged what was inspected. `http`: every request is decided. `dns`: every message is judged.
+ */
+export type Phase = "opening" | "looking" | "allowed" | "http" | "dns";
+
+/** A packet without a verdict yet. Offsets are those of its payload in its direction's stream. */
+export interface Held {
+  id: number;
+  start: number;
+  end: number;
+  fin: boolean;
+  fromServer: boolean;
+  /** The whole IP packet, where it may have to be changed (DNS answers); else null. */
+  bytes: Uint8Array | null;
+}
+
+const KEPT_FRAMING = 64 * 1024;
+
+/** One TCP connection that the lane still follows. */
+export class TcpFlow implements FlowEntry, Timed, Judged {
+  readonly kind = "tcp";
+  protocol: number;
+  c0: number;
+  c1: number;
+  c2: number;
+  c3: number;
+  s0: number;
+  s1: number;
+  s2: number;
+  s3: number;
+  clientPort: number;
+  serverPort: number;
+  hash = 0;
+  bucketNext: FlowEntry | null = null;
+  deadline = Infinity;
+  listedAt = Infinity;
+
+  readonly id: number;
+  readonly workloadId: number;
+  readonly tuple: FlowTuple;
+  cls: number;
+  facts: MutableFacts;
+  classified = false;
+  malformed = false;
+  resolving = 0;
+  resolveUntil = Infinity;
+  resolved: string[] = [];
+
+  bornAt = 0;
+  phase: Phase = "opening";
+  gone = false;
+  /** Nothing is held back or cut: the enforced outcome is Allow, only what Audit policies would say is still open. */
+  watching = false;
+  /** The enforced decision on the flow as a whole, once it is known. */
+  decision: Decision | null = null;
+  readonly held: Held[] = [];
+  /** Bytes counted against the workload's bound for this flow. */
+  charged = 0;
+
+  readonly clientIsn: number;
+  readonly client: Stream;
+  /** Client bytes up to here may go to the server. */
+  releaseEnd = 0;
+  /** Client bytes up to here have gone (a FIN counts as one). */
+  sent = 0;
+  finAt = -1;
+  clientAck = 0;
+
+  serverKnown = false;
+  serverIsn = 0;
+  /** Sequence number after the last byte that the server has sent and the client has been given. */
+  serverNext = 0;
+  serverWindow = 0;
+  serverScale = 0;
+  clientScale = -1;
+  /** Client bytes that the server has acknowledged. */
+  acked = 0;
+
+  /** When facts end, and when a held hello goes on piecewise. */
+  factsUntil = Infinity;
+  stallAt = Infinity;
+
+  /** Fewer unread bytes than this tell the hello reader nothing new. */
+  needed = 0;
+  /** HTTP head reader: bytes known to hold no end of line. */
+  scanned = 0;
+  body: BodyReader | null = null;
+  requests = 0;
+  /** Conntrack was told to remember `http`: only the client's direction is queued. */
+  httpHanded = false;
+  /** End of what was inspected and decided (`allowed`, and the first request of `http`). */
+  inspectedEnd = 0;
+  /** TLS: next record header to look at behind the hello. */
+  scanAt = 0;
+  hello: "none" | "first" | "retried" | "second" = "none";
+  serverBytes: Uint8Array | null = null;
+  serverCount = 0;
+  serverSpoke = false;
+  dns: DnsStreams | null = null;
+
+  constructor(
+    key: FlowKey,
+    id: number,
+    workloadId: number,
+    cls: number,
+    tuple: FlowTuple,
+    facts: MutableFacts,
+    isn: number,
+  ) {
+    this.protocol = key.protocol;
+    this.c0 = key.c0;
+    this.c1 = key.c1;
+    this.c2 = key.c2;
+    this.c3 = key.c3;
+    this.s0 = key.s0;
+    this.s1 = key.s1;
+    this.s2 = key.s2;
+    this.s3 = key.s3;
+    this.clientPort = key.clientPort;
+    this.serverPort = key.serverPort;
+    this.id = id;
+    this.workloadId = workloadId;
+    this.cls = cls;
+    this.tuple = tuple;
+    this.facts = facts;
+    this.clientIsn = isn;
+    this.client = new Stream((isn + 1) >>> 0, FLOW_BYTES, KEPT_FRAMING);
+  }
+}
