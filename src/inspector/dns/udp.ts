@@ -4,116 +4,107 @@ import { buildUdp, replaceUdpPayload } from "../../packet/build.ts";
 import { destinationAddress, type Packet, sourceAddress } from "../../packet/ip.ts";
 import { newUdpDatagram, parseUdp } from "../../packet/udp.ts";
 import type { Program } from "../../program/program.ts";
-import { type Commands, DROP, type InspectorCounters, type QueuedPacket } from "../contract.ts";
+import { type Commands, DROP, type InspectorCounters } from "../contract.ts";
 import { type DnsContext, type DnsGuard, isGated, type QuestionVerdict } from "./guard.ts";
 
-export interface DnsUdpOptions {
-  readonly guard: DnsGuard;
+/** What DNS over UDP needs of the lane. `program` is read anew for each packet. */
+export interface DnsUdpLane {
+  readonly program: Program;
+  readonly dns: DnsGuard;
   readonly commands: Pick<Commands, "verdict" | "inject" | "record">;
   readonly counters: Pick<InspectorCounters, "malformed" | "dnsQuestions" | "dnsDenied" | "dnsUnasked">;
-  readonly nextFlowId: () => number;
+  newFlowId(): number;
 }
 
-/** Whose packet it is. */
-export interface DnsWorkload {
-  readonly workloadId: number;
-  readonly cls: number;
-  readonly program: Program;
+/** A parsed packet that waits for its verdict. */
+export interface DnsArrival {
+  readonly id: number;
+  readonly fromServer: boolean;
+  readonly packet: Packet;
 }
 
 /**
  * DNS over UDP between a workload and a trusted resolver, packet by packet. Every packet gets its verdict at once and the
  * flow stays `looking`, so that both directions go on being questioned; untracked packets are questioned anyway. That an answer comes
- * from a trusted resolver is known to the caller (the TO_RESOLVER bit, or the source address of an untracked packet).
+ * from a trusted resolver is known to the caller (the TO_RESOLVER bit).
  */
 export class DnsUdp {
-  readonly #guard: DnsGuard;
-  readonly #commands: DnsUdpOptions["commands"];
-  readonly #counters: DnsUdpOptions["counters"];
-  readonly #nextFlowId: () => number;
+  readonly #lane: DnsUdpLane;
   readonly #datagram = newUdpDatagram();
 
-  constructor(options: DnsUdpOptions) {
-    this.#guard = options.guard;
-    this.#commands = options.commands;
-    this.#counters = options.counters;
-    this.#nextFlowId = options.nextFlowId;
+  constructor(lane: DnsUdpLane) {
+    this.#lane = lane;
   }
 
-  /** A packet of the client, parsed into `packet` from the bytes of `queued`. */
-  question(queued: QueuedPacket, packet: Packet, workload: DnsWorkload, now: number): void {
+  packet(arrival: DnsArrival, workloadId: number, cls: number, now: number): void {
+    const { commands, counters, program } = this.#lane;
+    const { packet } = arrival;
     if (!parseUdp(packet, this.#datagram)) {
-      this.#unreadable(queued, isGated(workload));
+      counters.malformed++;
+      commands.verdict(arrival.id, isGated({ program, cls }) ? DROP : ANSWER.pass, null);
       return;
     }
+    const flowKey = flowOf(packet, arrival.fromServer);
+    const context: DnsContext = { workloadId, cls, program, flowKey };
+    if (arrival.fromServer) this.#answer(arrival, context, now);
+    else this.#question(arrival, context, now);
+  }
+
+  #question(arrival: DnsArrival, context: DnsContext, now: number): void {
+    const { commands, counters, dns } = this.#lane;
     const { payloadStart, payloadEnd } = this.#datagram;
-    const flowKey: FlowTuple = {
-      protocol: packet.protocol,
-      client: sourceAddress(packet),
-      server: destinationAddress(packet),
-      clientPort: packet.sourcePort,
-      serverPort: packet.destinationPort,
-    };
-    this.#counters.dnsQuestions++;
-    const verdict = this.#guard.question({ ...workload, flowKey }, packet.bytes, payloadStart, payloadEnd, now);
+    counters.dnsQuestions++;
+    const verdict = dns.question(context, arrival.packet.bytes, payloadStart, payloadEnd, now);
     if (verdict.kind === "pass") {
-      this.#commands.verdict(queued.id, ANSWER.look, null);
-      if (verdict.name !== null && !verdict.repeated) this.#record(workload, flowKey, verdict, now);
+      commands.verdict(arrival.id, ANSWER.look, null);
+      if (verdict.name !== null && !verdict.repeated) this.#record(context, verdict, now);
       return;
     }
-    if (verdict.kind === "malformed") this.#counters.malformed++;
-    else if (!verdict.silent) this.#counters.dnsDenied++;
+    const silent = verdict.kind === "deny" && verdict.silent;
+    if (verdict.kind === "malformed") counters.malformed++;
+    if (!silent) counters.dnsDenied++;
     if (verdict.answer === null) {
       // Nothing that could be answered as DNS: the kernel says that it is forbidden.
-      this.#commands.verdict(queued.id, ANSWER.reject, null);
+      commands.verdict(arrival.id, ANSWER.reject, null);
     } else {
-      this.#commands.inject(answerPacket(flowKey, verdict.answer), "client");
-      this.#commands.verdict(queued.id, DROP, null);
+      commands.inject(answerPacket(context.flowKey, verdict.answer), "client");
+      commands.verdict(arrival.id, DROP, null);
     }
-    if (verdict.kind === "malformed" || !verdict.silent) this.#record(workload, flowKey, verdict, now);
+    if (!silent) this.#record(context, verdict, now);
   }
 
-  /** A packet of the resolver, parsed into `packet` from the bytes of `queued`. */
-  answer(queued: QueuedPacket, packet: Packet, workload: DnsWorkload, now: number): void {
-    if (!parseUdp(packet, this.#datagram)) {
-      this.#unreadable(queued, isGated(workload));
-      return;
-    }
+  #answer(arrival: DnsArrival, context: DnsContext, now: number): void {
+    const { commands, counters, dns } = this.#lane;
     const { payloadStart, payloadEnd } = this.#datagram;
-    const context: DnsContext = {
-      ...workload,
-      flowKey: {
-        protocol: packet.protocol,
-        client: destinationAddress(packet),
-        server: sourceAddress(packet),
-        clientPort: packet.destinationPort,
-        serverPort: packet.sourcePort,
-      },
-    };
-    const verdict = this.#guard.answer(context, packet.bytes, payloadStart, payloadEnd, now);
+    const { bytes, start, end } = arrival.packet;
+    const verdict = dns.answer(context, bytes, payloadStart, payloadEnd, now);
     if (verdict.kind === "drop") {
-      if (verdict.why === "Unasked") this.#counters.dnsUnasked++;
-      else this.#counters.malformed++;
-      this.#commands.verdict(queued.id, DROP, null);
+      if (verdict.why === "Unasked") counters.dnsUnasked++;
+      else counters.malformed++;
+      commands.verdict(arrival.id, DROP, null);
       return;
     }
     if (verdict.patched === null) {
-      this.#commands.verdict(queued.id, ANSWER.look, null);
+      commands.verdict(arrival.id, ANSWER.look, null);
       return;
     }
-    const replacement = replaceUdpPayload(packet.bytes.slice(packet.start, packet.end), verdict.patched);
+    const replacement = replaceUdpPayload(bytes.slice(start, end), verdict.patched);
     // Without the replacement the keys would get through: rather no answer.
-    this.#commands.verdict(queued.id, replacement === null ? DROP : ANSWER.look, replacement);
+    commands.verdict(arrival.id, replacement === null ? DROP : ANSWER.look, replacement);
   }
 
-  #unreadable(queued: QueuedPacket, isolated: boolean): void {
-    this.#counters.malformed++;
-    this.#commands.verdict(queued.id, isolated ? DROP : ANSWER.pass, null);
+  #record({ workloadId, flowKey }: DnsContext, verdict: QuestionVerdict, now: number): void {
+    this.#lane.commands.record(dnsEvent(this.#lane.newFlowId(), workloadId, flowKey, verdict, now));
   }
+}
 
-  #record(workload: DnsWorkload, tuple: FlowTuple, verdict: QuestionVerdict, now: number): void {
-    this.#commands.record(dnsEvent(this.#nextFlowId(), workload.workloadId, tuple, verdict, now));
-  }
+function flowOf(packet: Packet, fromServer: boolean): FlowTuple {
+  const source = sourceAddress(packet);
+  const destination = destinationAddress(packet);
+  const { protocol, sourcePort, destinationPort } = packet;
+  return fromServer
+    ? { protocol, client: destination, server: source, clientPort: destinationPort, serverPort: sourcePort }
+    : { protocol, client: source, server: destination, clientPort: sourcePort, serverPort: destinationPort };
 }
 
 /** The record of a judged question, whatever carried it. */
