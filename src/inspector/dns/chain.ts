@@ -2,7 +2,7 @@ import type { Address } from "../../net/address.ts";
 import type { DnsMessage, DnsRecord } from "../../packet/dns.ts";
 
 /** What an answer says about its question. */
-export interface Chain {
+export interface Resolution {
   readonly addresses: readonly Address[];
   /** CNAMEs and service targets on the way, without the question. */
   readonly aliases: readonly string[];
@@ -18,8 +18,7 @@ const MOST_ADDRESSES = 256;
  * addresses (A, AAAA, hints of SVCB and HTTPS) of the names on that way. Everything else in the message is ignored:
  * records off the chain, the other sections. A loop, a second CNAME of one name that differs, or too many hops end the walk.
  */
-export function chainOf(message: DnsMessage): Chain {
-  const question = message.question?.name ?? null;
+export function followChain(message: DnsMessage, question: string): Resolution {
   const addresses: Address[] = [];
   const aliases = new Set<string>();
   const visited = new Set<string>();
@@ -41,7 +40,7 @@ export function chainOf(message: DnsMessage): Chain {
     current = ambiguous || next === null ? null : next.target!;
     if (current !== null) aliases.add(current);
   }
-  if (question !== null) aliases.delete(question);
+  aliases.delete(question);
   return { addresses, aliases: [...aliases], ttl: Number.isFinite(ttl) ? ttl : 0 };
 }
 

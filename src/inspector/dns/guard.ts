@@ -8,7 +8,7 @@ import { stripEncryptedClientHello } from "../../packet/dns-strip.ts";
 import { PROTOCOL } from "../../packet/ip.ts";
 import type { Program } from "../../program/program.ts";
 import { isBindable } from "./bindable.ts";
-import { chainOf } from "./chain.ts";
+import { followChain } from "./chain.ts";
 import { PendingQuestions } from "./pending.ts";
 import { denialAnswer, formatErrorAnswer } from "./refusal.ts";
 import { SearchLists } from "./search-list.ts";
@@ -149,7 +149,7 @@ export class DnsGuard {
   }
 
   #learn({ workloadId, program }: DnsContext, message: DnsMessage, question: string, now: number): void {
-    const { addresses, aliases, ttl } = chainOf(message);
+    const { addresses, aliases, ttl } = followChain(message, question);
     const bindable = addresses.filter((address) => isBindable(program, question, address));
     if (bindable.length > 0) this.#names.learn(workloadId, question, aliases, bindable, ttl, now);
   }

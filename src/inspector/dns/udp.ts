@@ -4,59 +4,62 @@ import { buildUdp, replaceUdpPayload } from "../../packet/build.ts";
 import { destinationAddress, type Packet, sourceAddress } from "../../packet/ip.ts";
 import { newUdpDatagram, parseUdp } from "../../packet/udp.ts";
 import type { Program } from "../../program/program.ts";
-import { type Commands, DROP, type InspectorCounters } from "../contract.ts";
+import { type Commands, DROP, type InspectorCounters, type QueuedPacket } from "../contract.ts";
 import { type DnsContext, type DnsGuard, isGated, type QuestionVerdict } from "./guard.ts";
 
-/** What DNS over UDP needs of the lane. `program` is read anew for each packet. */
-export interface DnsUdpLane {
-  readonly program: Program;
-  readonly dns: DnsGuard;
+export interface DnsUdpOptions {
+  readonly guard: DnsGuard;
   readonly commands: Pick<Commands, "verdict" | "inject" | "record">;
   readonly counters: Pick<InspectorCounters, "malformed" | "dnsQuestions" | "dnsDenied" | "dnsUnasked">;
-  newFlowId(): number;
+  readonly nextFlowId: () => number;
 }
 
-/** A parsed packet that waits for its verdict. */
-export interface DnsArrival {
-  readonly id: number;
-  readonly fromServer: boolean;
-  readonly packet: Packet;
+/** Whose packet it is. */
+export interface DnsWorkload {
+  readonly workloadId: number;
+  readonly cls: number;
+  readonly program: Program;
 }
 
 /**
  * DNS over UDP between a workload and a trusted resolver, packet by packet. Every packet gets its verdict at once and the
  * flow stays `looking`, so that both directions go on being questioned; untracked packets are questioned anyway. That an answer comes
- * from a trusted resolver is known to the caller (the TO_RESOLVER bit).
+ * from a trusted resolver is known to the caller (the TO_RESOLVER bit, or the source address of an untracked packet).
  */
 export class DnsUdp {
-  readonly #lane: DnsUdpLane;
+  readonly #options: DnsUdpOptions;
   readonly #datagram = newUdpDatagram();
 
-  constructor(lane: DnsUdpLane) {
-    this.#lane = lane;
+  constructor(options: DnsUdpOptions) {
+    this.#options = options;
   }
 
-  packet(arrival: DnsArrival, workloadId: number, cls: number, now: number): void {
-    const { commands, counters, program } = this.#lane;
-    const { packet } = arrival;
-    if (!parseUdp(packet, this.#datagram)) {
-      counters.malformed++;
-      commands.verdict(arrival.id, isGated({ program, cls }) ? DROP : ANSWER.pass, null);
-      return;
-    }
-    const flowKey = flowOf(packet, arrival.fromServer);
-    const context: DnsContext = { workloadId, cls, program, flowKey };
-    if (arrival.fromServer) this.#answer(arrival, context, now);
-    else this.#question(arrival, context, now);
+  /** A packet of the client; `packet` is the parsed packet of `queued`. */
+  question(queued: Pick<QueuedPacket, "id">, packet: Packet, workload: DnsWorkload, now: number): void {
+    if (!this.#read(queued.id, packet, workload)) return;
+    this.#question(queued.id, packet, { ...workload, flowKey: flowOf(packet, false) }, now);
   }
 
-  #question(arrival: DnsArrival, context: DnsContext, now: number): void {
-    const { commands, counters, dns } = this.#lane;
+  /** A packet of the resolver; `packet` is the parsed packet of `queued`. */
+  answer(queued: Pick<QueuedPacket, "id">, packet: Packet, workload: DnsWorkload, now: number): void {
+    if (!this.#read(queued.id, packet, workload)) return;
+    this.#answer(queued.id, packet, { ...workload, flowKey: flowOf(packet, true) }, now);
+  }
+
+  #read(id: number, packet: Packet, workload: DnsWorkload): boolean {
+    if (parseUdp(packet, this.#datagram)) return true;
+    this.#options.counters.malformed++;
+    this.#options.commands.verdict(id, isGated(workload) ? DROP : ANSWER.pass, null);
+    return false;
+  }
+
+  #question(id: number, packet: Packet, context: DnsContext, now: number): void {
+    const { commands, counters, guard } = this.#options;
     const { payloadStart, payloadEnd } = this.#datagram;
     counters.dnsQuestions++;
-    const verdict = dns.question(context, arrival.packet.bytes, payloadStart, payloadEnd, now);
+    const verdict = guard.question(context, packet.bytes, payloadStart, payloadEnd, now);
     if (verdict.kind === "pass") {
-      commands.verdict(arrival.id, ANSWER.look, null);
+      commands.verdict(id, ANSWER.look, null);
       if (verdict.name !== null && !verdict.repeated) this.#record(context, verdict, now);
       return;
     }
@@ -65,36 +68,36 @@ export class DnsUdp {
     if (!silent) counters.dnsDenied++;
     if (verdict.answer === null) {
       // Nothing that could be answered as DNS: the kernel says that it is forbidden.
-      commands.verdict(arrival.id, ANSWER.reject, null);
+      commands.verdict(id, ANSWER.reject, null);
     } else {
       commands.inject(answerPacket(context.flowKey, verdict.answer), "client");
-      commands.verdict(arrival.id, DROP, null);
+      commands.verdict(id, DROP, null);
     }
     if (!silent) this.#record(context, verdict, now);
   }
 
-  #answer(arrival: DnsArrival, context: DnsContext, now: number): void {
-    const { commands, counters, dns } = this.#lane;
+  #answer(id: number, packet: Packet, context: DnsContext, now: number): void {
+    const { commands, counters, guard } = this.#options;
     const { payloadStart, payloadEnd } = this.#datagram;
-    const { bytes, start, end } = arrival.packet;
-    const verdict = dns.answer(context, bytes, payloadStart, payloadEnd, now);
+    const { bytes, start, end } = packet;
+    const verdict = guard.answer(context, bytes, payloadStart, payloadEnd, now);
     if (verdict.kind === "drop") {
       if (verdict.why === "Unasked") counters.dnsUnasked++;
       else counters.malformed++;
-      commands.verdict(arrival.id, DROP, null);
+      commands.verdict(id, DROP, null);
       return;
     }
     if (verdict.patched === null) {
-      commands.verdict(arrival.id, ANSWER.look, null);
+      commands.verdict(id, ANSWER.look, null);
       return;
     }
     const replacement = replaceUdpPayload(bytes.slice(start, end), verdict.patched);
     // Without the replacement the keys would get through: rather no answer.
-    commands.verdict(arrival.id, replacement === null ? DROP : ANSWER.look, replacement);
+    commands.verdict(id, replacement === null ? DROP : ANSWER.look, replacement);
   }
 
   #record({ workloadId, flowKey }: DnsContext, verdict: QuestionVerdict, now: number): void {
-    this.#lane.commands.record(dnsEvent(this.#lane.newFlowId(), workloadId, flowKey, verdict, now));
+    this.#options.commands.record(dnsEvent(this.#options.nextFlowId(), workloadId, flowKey, verdict, now));
   }
 }
 
