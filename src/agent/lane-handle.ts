@@ -2,7 +2,7 @@ import { randomInt } from "node:crypto";
 import { Worker } from "node:worker_threads";
 import type { FlowEvent } from "../flow/event.ts";
 import { createRing, RingReader } from "../flow/ring.ts";
-import { closeDescriptor } from "../kernel/libc.ts";
+import { close } from "../kernel/libc.ts";
 import { EventFd } from "../kernel/poller.ts";
 import type { AgentConfig } from "../model/config.ts";
 import type { ProgramData } from "../program/layout.ts";
@@ -29,6 +29,8 @@ export interface LaneInput {
   readonly program: ProgramData;
   readonly config: AgentConfig;
   readonly adopting: boolean;
+  /** Names this run of the agent in flow ids. */
+  readonly run: string;
 }
 
 /**
@@ -45,7 +47,7 @@ export class LaneHandle {
   #worker: Worker | null = null;
   #descriptors: readonly number[] = [];
   #reader: RingReader | null = null;
-  #pulse = new Float64Array(PULSE_SLOTS);
+  #pulse: Float64Array = new Float64Array(PULSE_SLOTS);
   #lastLoops = -1;
   #beatAt = 0;
   #timers: NodeJS.Timeout[] = [];
@@ -69,14 +71,14 @@ export class LaneHandle {
   async start(): Promise<void> {
     await this.#spawn();
     this.#timers = [
-      setInterval(() => this.#read(), READ_EVERY_MS),
+      setInterval(() => this.readRecords(), READ_EVERY_MS),
       setInterval(() => this.#checkPulse(), PULSE_CHECK_MS),
     ];
   }
 
   /** Hands over a new epoch; it is adopted between two batches. */
   setProgram(program: ProgramData, config: AgentConfig): void {
-    this.#input = { program, config, adopting: false };
+    this.#input = { ...this.#input, program, config };
     this.send({ kind: "program", program, config });
   }
 
@@ -96,7 +98,7 @@ export class LaneHandle {
       await Promise.race([exited, new Promise((resolve) => setTimeout(resolve, HANG_AFTER_MS))]);
       await worker.terminate();
     }
-    this.#read();
+    this.readRecords();
     this.#wake.close();
   }
 
@@ -144,9 +146,9 @@ export class LaneHandle {
     this.#log.error({ event: "lane-replaced", reason, restarts: this.restarts }, "packet lane is replaced");
     worker.removeAllListeners();
     worker.on("error", () => undefined);
-    this.#read();
+    this.readRecords();
     // The sockets belong to the process and keep the queues bound; closing them returns what waits to the kernel, which drops it.
-    for (const fd of this.#descriptors) closeDescriptor(fd);
+    for (const fd of this.#descriptors) close(fd);
     this.#descriptors = [];
     await worker.terminate();
     for (let wait = 50; !this.#stopping; wait = Math.min(wait * 2, 2_000)) {
@@ -171,7 +173,8 @@ export class LaneHandle {
     } else if (time - this.#beatAt > HANG_AFTER_MS) void this.#replace(worker, "no pulse");
   }
 
-  #read(): void {
+  /** Hands over the events that are in the ring. */
+  readRecords(): void {
     const reader = this.#reader;
     if (reader === null) return;
     for (let event = reader.read(); event !== null; event = reader.read()) {

@@ -1,7 +1,7 @@
 import type { FlowTuple } from "../flow/event.ts";
 import type { ResolveRequest, Resolved } from "../inspector/contract.ts";
 import type { AgentConfig } from "../model/config.ts";
-import type { ProgramData } from "../program/compile.ts";
+import type { ProgramData } from "../program/layout.ts";
 
 /** What the lane is started with. */
 export interface LaneStart {
@@ -15,6 +15,8 @@ export interface LaneStart {
   readonly adopting: boolean;
   /** Secret of this run for hash tables that hostile keys reach. */
   readonly seed: number;
+  /** Names this run of the agent in flow ids. */
+  readonly run: string;
   /** First flow id; a lane that replaces another goes on counting. */
   readonly firstFlowId: number;
 }

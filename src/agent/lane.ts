@@ -24,7 +24,7 @@ const TROUBLE_INTERVAL_MS = 1_000;
  */
 export class Lane implements Commands {
   readonly #port: MessagePort;
-  readonly #start: LaneStart;
+  readonly #names: NameTable;
   readonly #strict: Queue;
   readonly #observed: Queue;
   readonly #poller: Poller;
@@ -42,23 +42,22 @@ export class Lane implements Commands {
 
   constructor(port: MessagePort, start: LaneStart) {
     this.#port = port;
-    this.#start = start;
     const { config } = start;
     this.#marks = markLayout(config.markMask);
     this.#pulse = new Float64Array(start.pulse);
     this.#ring = new RingWriter(start.ring);
     this.#wake = new EventFd(start.wakeFd);
     this.#injector = new Injector(this.#marks);
-    const names = new NameTable({ bindingsPerWorkload: config.limits.bindings });
+    this.#names = new NameTable({ bindingsPerWorkload: config.limits.bindings });
     const dns = new DnsGuard({
-      names,
+      names: this.#names,
       dnsDenial: config.dnsDenial,
       clusterDomain: config.clusterDomain,
       limits: config.limits,
     });
     this.#inspector = new Inspector({
       program: openProgram(start.program),
-      names,
+      names: this.#names,
       dns,
       config,
       commands: this,
@@ -153,7 +152,7 @@ export class Lane implements Commands {
     switch (message.kind) {
       case "program": {
         const program = openProgram(message.program);
-        this.#inspector.adopt(program, now());
+        this.#inspector.adopt(program, now(), message.config);
         this.#pulse[PULSE.epoch] = program.epoch;
         return this.#post({ kind: "adopted", epoch: program.epoch });
       }
@@ -163,9 +162,11 @@ export class Lane implements Commands {
         for (const flow of message.flows) this.#inspector.flowEnded(flow);
         return;
       case "inUse":
-        return this.#inspector.inUse(message.bindings, now());
+        for (const { workloadId, address } of message.bindings) this.#names.touch(workloadId, address, now());
+        return;
       case "adopted":
-        return this.#inspector.stopAdopting();
+        this.#inspector.adopting = false;
+        return;
       case "stop":
         this.#stopped = true;
     }

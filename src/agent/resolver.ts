@@ -1,7 +1,7 @@
 import { randomInt } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { connect } from "node:net";
-import { chainOf } from "../inspector/dns/chain.ts";
+import { type Chain, chainOf } from "../inspector/dns/chain.ts";
 import type { Resolved } from "../inspector/contract.ts";
 import { type Address, formatAddress, isIPv4 } from "../net/address.ts";
 import { DNS_TYPE, type DnsMessage, parseDnsMessage } from "../packet/dns.ts";
@@ -63,7 +63,7 @@ export class Resolver {
     return answer;
   }
 
-  async #askType(name: string, type: number): Promise<Omit<Resolved, "name"> | null> {
+  async #askType(name: string, type: number): Promise<Chain | null> {
     for (const server of this.#servers) {
       const id = randomInt(0x10000);
       const query = buildQuery(id, name, type);
