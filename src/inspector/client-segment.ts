@@ -22,15 +22,27 @@ export function clientSegment(lane: Lane, flow: TcpFlow, arrival: Arrival, now: 
     return;
   }
   const segment = arrival.segment;
-  if ((segment.flags & TCP_FLAG.rst) !== 0) return clientReset(lane, flow, arrival, now);
+  if ((segment.flags & TCP_FLAG.rst) !== 0) {
+    clientReset(lane, flow, arrival, now);
+    return;
+  }
   flow.clientAck = segment.ack;
   const length = segment.payloadEnd - segment.payloadStart;
   const fin = (segment.flags & TCP_FLAG.fin) !== 0;
-  if (length === 0 && !fin) return lane.answer(arrival.id, ANSWER.pass);
+  if (length === 0 && !fin) {
+    lane.answer(arrival.id, ANSWER.pass);
+    return;
+  }
   const start = flow.client.offsetOf(segment.seq);
-  if (!charge(lane, flow, length)) return overBound(lane, flow, arrival, now);
+  if (!charge(lane, flow, length)) {
+    overBound(lane, flow, arrival, now);
+    return;
+  }
   const offered = length > 0 ? offer(lane, flow, arrival, start) : start > flow.client.next ? "future" : "new";
-  if (flow.watching) return watched(lane, flow, arrival, offered, fin, now);
+  if (flow.watching) {
+    watched(lane, flow, arrival, offered, fin, now);
+    return;
+  }
   judgeOffered(lane, flow, arrival, offered, start, start + length, fin, now);
 }
 
@@ -55,23 +67,37 @@ function judgeOffered(
   switch (offered) {
     case "differs":
       lane.counters.ambiguousCopies++;
-      return refuse(lane, flow, deny("AmbiguousCopy"), arrival.id, false, now);
+      {
+        refuse(lane, flow, deny("AmbiguousCopy"), arrival.id, false, now);
+        return;
+      }
     case "forgotten":
       lane.counters.droppedCopies++;
-      return lane.drop(arrival.id);
+      {
+        lane.drop(arrival.id);
+        return;
+      }
     case "full":
       lane.counters.limitReached++;
-      return lane.drop(arrival.id);
+      {
+        lane.drop(arrival.id);
+        return;
+      }
     case "old":
-      if (end <= flow.releaseEnd && !(fin && flow.finAt < 0)) return lane.answer(arrival.id, ANSWER.pass);
+      if (end <= flow.releaseEnd && !(fin && flow.finAt < 0)) {
+        lane.answer(arrival.id, ANSWER.pass);
+        return;
+      }
   }
   // A second copy of a held packet adds nothing; the first one goes when the flow is decided.
   if (flow.held.some((held) => !held.fromServer && held.start === start && held.end === end && held.fin === fin)) {
     lane.counters.droppedCopies++;
-    return lane.drop(arrival.id);
+    lane.drop(arrival.id);
+    return;
   }
   if (!hold(lane, flow, { id: arrival.id, start, end, fin, fromServer: false, bytes: null })) {
-    return heldTooMuch(lane, flow, arrival, offered, now);
+    heldTooMuch(lane, flow, arrival, offered, now);
+    return;
   }
   noteFin(flow);
   noteProgress(lane, flow, offered, now);
@@ -83,8 +109,10 @@ function judgeOffered(
 
 /** The bytes are in the stream but the packet cannot wait: only a retransmission could bring it, so end it plainly. */
 function heldTooMuch(lane: Lane, flow: TcpFlow, arrival: Arrival, offered: Offered, now: number): void {
-  if (offered === "new" || offered === "future")
-    return refuse(lane, flow, deny("LimitReached"), arrival.id, false, now);
+  if (offered === "new" || offered === "future") {
+    refuse(lane, flow, deny("LimitReached"), arrival.id, false, now);
+    return;
+  }
   lane.drop(arrival.id);
 }
 
@@ -101,16 +129,25 @@ function noteProgress(lane: Lane, flow: TcpFlow, offered: Offered, now: number):
 }
 
 function overBound(lane: Lane, flow: TcpFlow, arrival: Arrival, now: number): void {
-  if (flow.watching) return stopWatching(lane, flow, arrival.id, now);
+  if (flow.watching) {
+    stopWatching(lane, flow, arrival.id, now);
+    return;
+  }
   refuse(lane, flow, deny("LimitReached"), arrival.id, false, now);
 }
 
 /** Of a watched flow every packet goes on; whatever cannot be read in one way ends the watching. */
 function watched(lane: Lane, flow: TcpFlow, arrival: Arrival, offered: Offered, fin: boolean, now: number): void {
-  if (offered !== "new" && offered !== "old") return stopWatching(lane, flow, arrival.id, now);
+  if (offered !== "new" && offered !== "old") {
+    stopWatching(lane, flow, arrival.id, now);
+    return;
+  }
   if (fin) flow.finAt = flow.client.next;
   inspectStream(lane, flow, now);
-  if (flow.gone) return lane.answer(arrival.id, ANSWER.allow);
+  if (flow.gone) {
+    lane.answer(arrival.id, ANSWER.allow);
+    return;
+  }
   flow.releaseEnd = flow.client.next;
   lane.answer(arrival.id, ANSWER.pass);
 }
@@ -141,16 +178,24 @@ function plausible(flow: TcpFlow, arrival: Arrival): boolean {
  * flow forgotten for it could go on. With the state gone, bytes that follow find no decision (EVASION 11).
  */
 function clientReset(lane: Lane, flow: TcpFlow, arrival: Arrival, now: number): void {
-  if (flow.watching) return stopWatching(lane, flow, arrival.id, now);
+  if (flow.watching) {
+    stopWatching(lane, flow, arrival.id, now);
+    return;
+  }
   const next = flow.client.next + (flow.finAt >= 0 ? 1 : 0);
-  if (flow.phase !== "opening" && flow.client.offsetOf(arrival.segment.seq) !== next) return lane.drop(arrival.id);
+  if (flow.phase !== "opening" && flow.client.offsetOf(arrival.segment.seq) !== next) {
+    lane.drop(arrival.id);
+    return;
+  }
   if (flow.phase === "opening") {
     lane.drop(arrival.id);
-    return leave(lane, flow, 0);
+    leave(lane, flow, 0);
+    return;
   }
   if (flow.sent === next) {
     lane.answer(arrival.id, ANSWER.pass);
-    return leave(lane, flow, 0);
+    leave(lane, flow, 0);
+    return;
   }
   // The client gives up on bytes that never went. What they would have come to is worth a line.
   classifyRest(flow);

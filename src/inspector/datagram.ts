@@ -22,15 +22,24 @@ export function datagram(
   now: number,
 ): void {
   const guarded = lane.program.selected(cls);
-  if (arrival.fromServer) return replyOfUnknown(lane, arrival, guarded);
+  if (arrival.fromServer) {
+    replyOfUnknown(lane, arrival, guarded);
+    return;
+  }
   const payload = newUdpDatagram();
   const udp = arrival.packet.protocol === PROTOCOL.udp;
-  if (udp && !parseUdp(arrival.packet, payload) && guarded)
-    return malformedDatagram(lane, key, arrival, workloadId, cls, now);
+  if (udp && !parseUdp(arrival.packet, payload) && guarded) {
+    malformedDatagram(lane, key, arrival, workloadId, cls, now);
+    return;
+  }
   const known = lane.flows.find(key);
   if (known !== null) {
-    if (known.kind === "datagram") return wait(lane, known, arrival.id);
-    return lane.drop(arrival.id);
+    if (known.kind === "datagram") {
+      wait(lane, known, arrival.id);
+      return;
+    }
+    lane.drop(arrival.id);
+    return;
   }
   const tuple = tupleOf(key, arrival);
   const facts = firstFacts(lane, workloadId, tuple.server, key.serverPort, key.protocol, now);
@@ -52,12 +61,14 @@ function decideDatagram(lane: Lane, flow: DatagramFlow, packetId: number, questi
       lane.flows.add(flow);
       lane.use.of(flow.workloadId).looking++;
       wait(lane, flow, packetId);
-      return lane.deadlines.set(flow, flow.resolveUntil);
+      lane.deadlines.set(flow, flow.resolveUntil);
+      return;
     }
     stopWaiting(lane, flow);
     lane.counters.limitReached++;
     record(lane, flow, "flow", deny("LimitReached"), null, "rejected", now);
-    return lane.answer(packetId, ANSWER.reject);
+    lane.answer(packetId, ANSWER.reject);
+    return;
   }
   const allow = decision.action === "Allow";
   if (!allow || !questionedAgain) {
@@ -70,7 +81,8 @@ function decideDatagram(lane: Lane, flow: DatagramFlow, packetId: number, questi
 function wait(lane: Lane, flow: DatagramFlow, packetId: number): void {
   if (flow.waiting.length >= HELD_DATAGRAMS || !lane.use.mayHold(flow.workloadId)) {
     lane.counters.limitReached++;
-    return lane.drop(packetId);
+    lane.drop(packetId);
+    return;
   }
   lane.use.of(flow.workloadId).held++;
   lane.counters.held++;
@@ -81,7 +93,10 @@ function wait(lane: Lane, flow: DatagramFlow, packetId: number): void {
 export function resumeDatagram(lane: Lane, flow: DatagramFlow, now: number): void {
   if (flow.gone) return;
   const decision = judge(lane, flow, now);
-  if (decision === null) return lane.deadlines.set(flow, flow.resolveUntil);
+  if (decision === null) {
+    lane.deadlines.set(flow, flow.resolveUntil);
+    return;
+  }
   const allow = decision.action === "Allow";
   record(lane, flow, "flow", decision, finalAudit(lane, flow), allow ? "allowed" : "rejected", now);
   leaveDatagram(lane, flow, allow ? ANSWER.allow : ANSWER.reject);
@@ -104,8 +119,14 @@ export function leaveDatagram(lane: Lane, flow: DatagramFlow, answer: number): v
 
 /** A reply to a flow that nobody decided: opened from outside before the agent ran, or not asked for at all. */
 function replyOfUnknown(lane: Lane, arrival: Arrival, guarded: boolean): void {
-  if (!guarded) return lane.answer(arrival.id, ANSWER.allow);
-  if (lane.adopting && arrival.remembered === STATE.none) return lane.answer(arrival.id, ANSWER.inbound);
+  if (!guarded) {
+    lane.answer(arrival.id, ANSWER.allow);
+    return;
+  }
+  if (lane.adopting && arrival.remembered === STATE.none) {
+    lane.answer(arrival.id, ANSWER.inbound);
+    return;
+  }
   lane.drop(arrival.id);
 }
 

@@ -39,7 +39,10 @@ export function dnsClientBytes(lane: Lane, flow: TcpFlow, now: number): void {
   while (client.unread > 0) {
     const size = dnsFrameSize(client.buffer, 0, client.unread);
     if (size === 0) break;
-    if (size < SMALLEST_FRAME) return unreadable(lane, flow, now);
+    if (size < SMALLEST_FRAME) {
+      unreadable(lane, flow, now);
+      return;
+    }
     if (size > client.unread) break;
     if (!takeQuestion(lane, flow, size, now)) return;
     client.settle(client.bufferStart + size, false);
@@ -81,11 +84,15 @@ export function dnsServerBytes(lane: Lane, flow: TcpFlow, arrival: Arrival, now:
   const fin = (segment.flags & TCP_FLAG.fin) !== 0;
   if (length === 0 && (!fin || start <= dns.releaseEnd)) {
     given(flow, start + (fin ? 1 : 0));
-    return lane.answer(arrival.id, ANSWER.pass);
+    lane.answer(arrival.id, ANSWER.pass);
+    return;
   }
   const offered = dns.answers.offer(start, packet.bytes, segment.payloadStart, segment.payloadEnd);
   if (offered === "new") readAnswers(lane, flow, now);
-  if (flow.gone) return lane.answer(arrival.id, ANSWER.cut);
+  if (flow.gone) {
+    lane.answer(arrival.id, ANSWER.cut);
+    return;
+  }
   const held: Held = {
     id: arrival.id,
     start,
@@ -98,9 +105,13 @@ export function dnsServerBytes(lane: Lane, flow: TcpFlow, arrival: Arrival, now:
     flow.watching ||
     (offered !== "differs" && offered !== "forgotten" && offered !== "full" && held.end <= dns.releaseEnd)
   ) {
-    return give(lane, flow, held);
+    give(lane, flow, held);
+    return;
   }
-  if ((offered !== "new" && offered !== "future") || !hold(lane, flow, held)) return lane.drop(arrival.id);
+  if ((offered !== "new" && offered !== "future") || !hold(lane, flow, held)) {
+    lane.drop(arrival.id);
+    return;
+  }
   releaseAnswers(lane, flow, now);
   schedule(lane, flow);
 }
@@ -115,7 +126,8 @@ function readAnswers(lane: Lane, flow: TcpFlow, now: number): void {
     if ((outcome === null || outcome.kind === "drop") && !flow.watching) {
       // A message cannot be taken out of a stream: an answer to no question ends the connection.
       lane.counters.dnsUnasked++;
-      return unreadable(lane, flow, now);
+      unreadable(lane, flow, now);
+      return;
     }
     if (outcome !== null && outcome.kind === "pass" && !flow.watching) {
       for (const patch of outcome.patches) {
@@ -183,7 +195,10 @@ function patched(dns: DnsStreams, held: Held): Uint8Array | null {
 }
 
 function unreadable(lane: Lane, flow: TcpFlow, now: number): void {
-  if (flow.watching) return leave(lane, flow, ANSWER.allow);
+  if (flow.watching) {
+    leave(lane, flow, ANSWER.allow);
+    return;
+  }
   record(lane, flow, "dns", deny("Malformed"), null, "rejected", now);
   end(lane, flow, deny("Malformed"), null, false, NO_WORDS);
 }

@@ -50,9 +50,13 @@ export function synPacket(
   const odd = (segment.flags & (TCP_FLAG.fin | TCP_FLAG.rst | TCP_FLAG.urg | TCP_FLAG.ack)) !== 0 || options.signed;
   if (guarded && (odd || options.malformed || !tcpChecksumOk(packet))) {
     lane.counters.malformed++;
-    return lane.drop(arrival.id);
+    lane.drop(arrival.id);
+    return;
   }
-  if (known !== null && known.clientIsn === segment.seq) return again(lane, known, arrival);
+  if (known !== null && known.clientIsn === segment.seq) {
+    again(lane, known, arrival);
+    return;
+  }
   // Another sequence number is another flow, and an old decision must not serve it (EVASION 14).
   if (known !== null) leave(lane, known, 0);
   const tuple = tupleOf(key, arrival);
@@ -61,14 +65,20 @@ export function synPacket(
   flow.bornAt = now;
   flow.clientScale = options.windowScale;
   flow.watching = !guarded;
-  if (isDns(lane, arrival, key)) return openDns(lane, flow, arrival);
+  if (isDns(lane, arrival, key)) {
+    openDns(lane, flow, arrival);
+    return;
+  }
   decideSyn(lane, flow, arrival.id, segment.payloadEnd > segment.payloadStart, now);
 }
 
 /** Sent again: the same answer as before. */
 function again(lane: Lane, flow: TcpFlow, arrival: Arrival): void {
   const early = arrival.segment.payloadEnd > arrival.segment.payloadStart;
-  if (flow.phase === "opening" || (early && !flow.watching)) return lane.drop(arrival.id);
+  if (flow.phase === "opening" || (early && !flow.watching)) {
+    lane.drop(arrival.id);
+    return;
+  }
   lane.answer(arrival.id, flow.httpHanded ? ANSWER.http : ANSWER.look);
 }
 
@@ -77,10 +87,14 @@ function again(lane: Lane, flow: TcpFlow, arrival: Arrival): void {
  * resolver unread, so such a SYN is dropped; a client falls back to a plain one.
  */
 function openDns(lane: Lane, flow: TcpFlow, arrival: Arrival): void {
-  if (arrival.segment.payloadEnd > arrival.segment.payloadStart) return lane.drop(arrival.id);
+  if (arrival.segment.payloadEnd > arrival.segment.payloadStart) {
+    lane.drop(arrival.id);
+    return;
+  }
   if (!lane.use.mayLook(flow.workloadId)) {
     lane.counters.limitReached++;
-    return lane.answer(arrival.id, flow.watching ? ANSWER.allow : ANSWER.reject);
+    lane.answer(arrival.id, flow.watching ? ANSWER.allow : ANSWER.reject);
+    return;
   }
   flow.phase = "dns";
   flow.facts.application = "DNS";
@@ -96,7 +110,8 @@ function decideSyn(lane: Lane, flow: TcpFlow, packetId: number, early: boolean, 
   if (decision !== null && decision.action === "Deny") {
     record(lane, flow, "flow", decision, finalAudit(lane, flow), "rejected", now);
     lane.answer(packetId, ANSWER.reject);
-    return forget(lane, flow);
+    forget(lane, flow);
+    return;
   }
   if (
     decision !== null &&
@@ -104,19 +119,28 @@ function decideSyn(lane: Lane, flow: TcpFlow, packetId: number, early: boolean, 
   ) {
     record(lane, flow, "flow", decision, finalAudit(lane, flow), "allowed", now);
     lane.answer(packetId, ANSWER.allow);
-    return forget(lane, flow);
+    forget(lane, flow);
+    return;
   }
   if (early) {
     lane.drop(packetId);
-    return forget(lane, flow);
+    forget(lane, flow);
+    return;
   }
   const listed = lane.flows.find(flow) === flow;
-  if (!listed && !lane.use.mayLook(flow.workloadId)) return limited(lane, flow, packetId, now);
+  if (!listed && !lane.use.mayLook(flow.workloadId)) {
+    limited(lane, flow, packetId, now);
+    return;
+  }
   if (!listed) enter(lane, flow);
   if (flow.resolving !== 0) {
     const held = { id: packetId, start: 0, end: 0, fin: false, fromServer: false, bytes: null };
-    if (!hold(lane, flow, held)) return limited(lane, flow, packetId, now);
-    return schedule(lane, flow);
+    if (!hold(lane, flow, held)) {
+      limited(lane, flow, packetId, now);
+      return;
+    }
+    schedule(lane, flow);
+    return;
   }
   flow.decision = decision;
   flow.watching = decision !== null;
@@ -155,19 +179,27 @@ export function unknownTcp(
   cls: number,
   now: number,
 ): void {
-  if (!lane.program.selected(cls)) return lane.answer(arrival.id, ANSWER.allow);
+  if (!lane.program.selected(cls)) {
+    lane.answer(arrival.id, ANSWER.allow);
+    return;
+  }
   const reset = (arrival.segment.flags & TCP_FLAG.rst) !== 0;
   if (arrival.fromServer && arrival.remembered === STATE.none) {
-    return lane.answer(arrival.id, lane.adopting ? ANSWER.inbound : reset ? 0 : ANSWER.reject);
+    lane.answer(arrival.id, lane.adopting ? ANSWER.inbound : reset ? 0 : ANSWER.reject);
+    return;
   }
-  if (reset) return lane.drop(arrival.id);
+  if (reset) {
+    lane.drop(arrival.id);
+    return;
+  }
   const flow = loneFlow(lane, key, arrival, workloadId, cls, now);
   flow.facts.namesFinal = true;
   flow.facts.ended = true;
   const decision = lane.adopting ? decide(lane.program, cls, flow.facts, "enforce") : null;
   if (decision !== null && decision.action === "Allow") {
     record(lane, flow, "flow", decision, finalAudit(lane, flow), "allowed", now);
-    return lane.answer(arrival.id, ANSWER.allow);
+    lane.answer(arrival.id, ANSWER.allow);
+    return;
   }
   if (lane.use.mayRecord(workloadId, now)) {
     record(lane, flow, "flow", decision ?? deny("NoRememberedDecision"), null, "rejected", now);

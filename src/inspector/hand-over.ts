@@ -87,7 +87,8 @@ function readSecondHello(lane: Lane, flow: TcpFlow, now: number): void {
   if (hello.kind === "need") return;
   if (hello.kind !== "hello" || hello.serverName !== facts.evidence) {
     flow.malformed = true;
-    return refuse(lane, flow, deny("Malformed"), null, false, now);
+    refuse(lane, flow, deny("Malformed"), null, false, now);
+    return;
   }
   const hidden = facts.encryptedClientHello === true || hello.encryptedClientHello;
   const decision = decide(
@@ -96,8 +97,10 @@ function readSecondHello(lane: Lane, flow: TcpFlow, now: number): void {
     { ...facts, encryptedClientHello: hidden, ended: true, namesFinal: true },
     "enforce",
   );
-  if (decision === null || decision.action === "Deny")
-    return refuse(lane, flow, decision ?? deny("Malformed"), null, false, now);
+  if (decision === null || decision.action === "Deny") {
+    refuse(lane, flow, decision ?? deny("Malformed"), null, false, now);
+    return;
+  }
   flow.hello = "second";
   flow.inspectedEnd = client.bufferStart + hello.consumedEnd;
   flow.releaseEnd = client.next;

@@ -6,7 +6,7 @@ import { dnsClientBytes, dnsStalled } from "./dns-stream.ts";
 import { flush, leave, schedule, stopWatching } from "./flow-life.ts";
 import { readBehindHello } from "./hand-over.ts";
 import { readRequests, startRequests } from "./http-flow.ts";
-import { audit, finalAudit, judge, record, stopWaiting } from "./judge.ts";
+import { audit, deny, finalAudit, judge, record, stopWaiting } from "./judge.ts";
 import type { Lane } from "./lane.ts";
 import { HELD_BYTES, HELD_PACKETS, STALL } from "./limits.ts";
 import { refuse } from "./refuse.ts";
@@ -14,25 +14,22 @@ import type { TcpFlow } from "./tcp-flow.ts";
 
 /** New bytes of the client are in order: reads on, as the phase of the flow asks. Sets `releaseEnd`, or ends the flow. */
 export function inspectStream(lane: Lane, flow: TcpFlow, now: number): void {
-  switch (flow.phase) {
-    case "opening":
-      return;
-    case "looking":
-      return inspectHello(lane, flow, now);
-    case "allowed":
-      return readBehindHello(lane, flow, now);
-    case "http":
-      readRequests(lane, flow, now);
-      return flow.gone ? undefined : pace(lane, flow, now);
-    case "dns":
-      return dnsClientBytes(lane, flow, now);
+  if (flow.phase === "looking") inspectHello(lane, flow, now);
+  else if (flow.phase === "allowed") readBehindHello(lane, flow, now);
+  else if (flow.phase === "dns") dnsClientBytes(lane, flow, now);
+  else if (flow.phase === "http") {
+    readRequests(lane, flow, now);
+    if (!flow.gone) pace(lane, flow, now);
   }
 }
 
 function inspectHello(lane: Lane, flow: TcpFlow, now: number): void {
   if (flow.classified) return;
   if (!classify(flow)) {
-    if (flow.finAt < 0) return flow.watching ? undefined : pace(lane, flow, now);
+    if (flow.finAt < 0) {
+      if (!flow.watching) pace(lane, flow, now);
+      return;
+    }
     classifyRest(flow);
   }
   decideLooking(lane, flow, now);
@@ -49,7 +46,8 @@ export function decideLooking(lane: Lane, flow: TcpFlow, now: number): void {
   if (decision.action === "Deny") {
     const serverSpoke = flow.facts.application === "ServerFirst";
     const index = serverSpoke ? flow.held.findIndex((held) => held.fromServer) : -1;
-    return refuse(lane, flow, decision, index < 0 ? null : takeServerPacket(lane, flow, index), serverSpoke, now);
+    refuse(lane, flow, decision, index < 0 ? null : takeServerPacket(lane, flow, index), serverSpoke, now);
+    return;
   }
   flow.factsUntil = flow.stallAt = Infinity;
   allowed(lane, flow, decision, now);
@@ -65,13 +63,15 @@ function allowed(lane: Lane, flow: TcpFlow, decision: Decision, now: number): vo
   const { facts } = flow;
   if (facts.application === "HTTP" && !flow.malformed && facts.method !== null && !allowedAnyway(lane, flow)) {
     startRequests(lane, flow, now);
-    return flow.gone ? undefined : pace(lane, flow, now);
+    if (!flow.gone) pace(lane, flow, now);
+    return;
   }
   flow.decision = decision;
   record(lane, flow, "flow", decision, finalAudit(lane, flow), "allowed", now);
   if (!flow.classified || facts.application === "ServerFirst") {
     // Nothing of the client was inspected, so nothing has to be proven: the kernel carries the rest at once.
-    return leave(lane, flow, ANSWER.allow);
+    leave(lane, flow, ANSWER.allow);
+    return;
   }
   flow.phase = "allowed";
   flow.scanAt = flow.inspectedEnd;
@@ -147,7 +147,8 @@ function factsEnd(lane: Lane, flow: TcpFlow, now: number): void {
   flow.factsUntil = flow.stallAt = Infinity;
   if (flow.phase === "http") {
     flow.malformed = true;
-    return refuse(lane, flow, { action: "Deny", policy: null, rule: null, reason: "Malformed" }, null, false, now);
+    refuse(lane, flow, deny("Malformed"), null, false, now);
+    return;
   }
   if (flow.phase !== "looking") return;
   classifyRest(flow);

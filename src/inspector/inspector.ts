@@ -91,18 +91,32 @@ export class Inspector {
     keyOf(packet, arrival.fromServer, this.#key);
     const row = lane.program.workloadAt(this.#key.c0, this.#key.c1, this.#key.c2, this.#key.c3);
     if (row < 0) {
-      if (readable) return this.#unknown.hold(lane, this.#key, arrival, queued, now);
+      if (readable) {
+        this.#unknown.hold(lane, this.#key, arrival, queued, now);
+        return;
+      }
       lane.counters.malformed++;
-      return lane.drop(queued.id);
+      lane.drop(queued.id);
+      return;
     }
     const workloadId = lane.program.workloadId(row);
     const cls = lane.program.classOfRow(row);
-    if (!readable) return this.#unreadable(workloadId, cls, now);
-    if (packet.protocol === PROTOCOL.tcp) return this.#tcp(workloadId, cls, now);
+    if (!readable) {
+      this.#unreadable(workloadId, cls, now);
+      return;
+    }
+    if (packet.protocol === PROTOCOL.tcp) {
+      this.#tcp(workloadId, cls, now);
+      return;
+    }
     if (packet.protocol === PROTOCOL.udp && isDns(lane, arrival, this.#key)) {
       const workload = { workloadId, cls, program: lane.program };
-      if (arrival.fromServer) return this.#dnsUdp.answer(queued, packet, workload, now);
-      return this.#dnsUdp.question(queued, packet, workload, now);
+      if (arrival.fromServer) {
+        this.#dnsUdp.answer(queued, packet, workload, now);
+        return;
+      }
+      this.#dnsUdp.question(queued, packet, workload, now);
+      return;
     }
     datagram(lane, this.#key, arrival, workloadId, cls, now);
   }
@@ -187,14 +201,23 @@ export class Inspector {
     const lane = this.#lane;
     const arrival = this.#arrival;
     const { segment } = arrival;
-    if (!parseTcp(arrival.packet, segment)) return this.#unreadable(workloadId, cls, now);
+    if (!parseTcp(arrival.packet, segment)) {
+      this.#unreadable(workloadId, cls, now);
+      return;
+    }
     const known = lane.flows.find(this.#key);
     const flow = known !== null && known.kind === "tcp" ? known : null;
     if (flow !== null && flow.workloadId !== workloadId) leave(lane, flow, 0);
     const followed = flow !== null && !flow.gone ? flow : null;
     const opens = (segment.flags & (TCP_FLAG.syn | TCP_FLAG.ack)) === TCP_FLAG.syn;
-    if (opens && !arrival.fromServer) return synPacket(lane, this.#key, arrival, workloadId, cls, followed, now);
-    if (followed === null) return unknownTcp(lane, this.#key, arrival, workloadId, cls, now);
+    if (opens && !arrival.fromServer) {
+      synPacket(lane, this.#key, arrival, workloadId, cls, followed, now);
+      return;
+    }
+    if (followed === null) {
+      unknownTcp(lane, this.#key, arrival, workloadId, cls, now);
+      return;
+    }
     if (arrival.fromServer) serverSegment(lane, followed, arrival, now);
     else clientSegment(lane, followed, arrival, now);
   }
@@ -202,7 +225,10 @@ export class Inspector {
   /** Malformed headers, and fragments that conntrack did not put together. */
   #unreadable(workloadId: number, cls: number, now: number): void {
     const lane = this.#lane;
-    if (!lane.program.selected(cls)) return lane.answer(this.#arrival.id, ANSWER.pass);
+    if (!lane.program.selected(cls)) {
+      lane.answer(this.#arrival.id, ANSWER.pass);
+      return;
+    }
     malformedDatagram(lane, this.#key, this.#arrival, workloadId, cls, now);
   }
 

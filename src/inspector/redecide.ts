@@ -16,18 +16,31 @@ export function redecide(lane: Lane, flow: AnyFlow, now: number): void {
   const { program } = lane;
   const row = program.workloadAt(flow.c0, flow.c1, flow.c2, flow.c3);
   const same = row >= 0 && program.workloadId(row) === flow.workloadId;
-  if (!same) return noLonger(lane, flow, null, now);
+  if (!same) {
+    noLonger(lane, flow, null, now);
+    return;
+  }
   flow.cls = program.classOfRow(row);
-  if (flow.kind === "datagram") return flow.resolving !== 0 ? undefined : resumeDatagram(lane, flow, now);
+  if (flow.kind === "datagram") {
+    if (!(flow.resolving !== 0)) resumeDatagram(lane, flow, now);
+    return;
+  }
   switch (flow.phase) {
-    case "opening":
-      // The held SYN is decided on what is known; a question under way goes on.
-      return decidedNow(lane, flow) ? resumeSyn(lane, flow, now) : undefined;
-    case "looking":
-      return looking(lane, flow, now);
+    case "opening": // The held SYN is decided on what is known; a question under way goes on.
+      {
+        if (decidedNow(lane, flow)) resumeSyn(lane, flow, now);
+        else undefined;
+        return;
+      }
+    case "looking": {
+      looking(lane, flow, now);
+      return;
+    }
     case "allowed":
-    case "http":
-      return decided(lane, flow, now);
+    case "http": {
+      decided(lane, flow, now);
+      return;
+    }
     case "dns":
       flow.watching = !program.selected(flow.cls);
   }
@@ -40,7 +53,10 @@ function decidedNow(lane: Lane, flow: TcpFlow): boolean {
 function looking(lane: Lane, flow: TcpFlow, now: number): void {
   if (flow.watching) {
     const decision = decide(lane.program, flow.cls, flow.facts, "enforce");
-    if (decision !== null && decision.action === "Deny") return noLonger(lane, flow, decision, now);
+    if (decision !== null && decision.action === "Deny") {
+      noLonger(lane, flow, decision, now);
+      return;
+    }
     if (decision !== null) return;
     // Now its facts matter. What was watched is in the stream, and has gone.
     flow.watching = false;

@@ -14,22 +14,44 @@ const MOST_SCALE = 14;
 /** A packet of the server on a flow that the lane follows. */
 export function serverSegment(lane: Lane, flow: TcpFlow, arrival: Arrival, now: number): void {
   const flags = arrival.segment.flags;
-  if (flow.phase === "opening") return lane.drop(arrival.id);
-  if ((flags & TCP_FLAG.rst) !== 0) return serverReset(lane, flow, arrival, now);
-  if ((flags & TCP_FLAG.syn) !== 0) return synAck(lane, flow, arrival);
-  if (!flow.serverKnown || (flags & TCP_FLAG.ack) === 0) return unexpected(lane, flow, arrival);
-  if (flow.httpHanded) return lane.answer(arrival.id, ANSWER.http);
+  if (flow.phase === "opening") {
+    lane.drop(arrival.id);
+    return;
+  }
+  if ((flags & TCP_FLAG.rst) !== 0) {
+    serverReset(lane, flow, arrival, now);
+    return;
+  }
+  if ((flags & TCP_FLAG.syn) !== 0) {
+    synAck(lane, flow, arrival);
+    return;
+  }
+  if (!flow.serverKnown || (flags & TCP_FLAG.ack) === 0) {
+    unexpected(lane, flow, arrival);
+    return;
+  }
+  if (flow.httpHanded) {
+    lane.answer(arrival.id, ANSWER.http);
+    return;
+  }
   const { segment } = arrival;
   const acked = flow.client.offsetOf(segment.ack);
   // It acknowledges what was never sent to it: not the server of this connection.
-  if (!flow.watching && acked > flow.sent) return lane.drop(arrival.id);
+  if (!flow.watching && acked > flow.sent) {
+    lane.drop(arrival.id);
+    return;
+  }
   flow.acked = Math.max(flow.acked, Math.min(acked, flow.client.next));
   flow.serverWindow = segment.window * 2 ** flow.serverScale;
   const length = segment.payloadEnd - segment.payloadStart;
-  if (flow.phase === "dns") return dnsServerBytes(lane, flow, arrival, now);
+  if (flow.phase === "dns") {
+    dnsServerBytes(lane, flow, arrival, now);
+    return;
+  }
   if (length === 0) {
     passed(flow, arrival, 0);
-    return acknowledged(lane, flow, arrival, now);
+    acknowledged(lane, flow, arrival, now);
+    return;
   }
   payload(lane, flow, arrival, length, now);
 }
@@ -38,8 +60,14 @@ export function serverSegment(lane: Lane, flow: TcpFlow, arrival: Arrival, now: 
 function synAck(lane: Lane, flow: TcpFlow, arrival: Arrival): void {
   const { segment, packet } = arrival;
   const answers = (segment.flags & TCP_FLAG.ack) !== 0 && segment.ack === seqAdd(flow.clientIsn, 1);
-  if (!answers || segment.payloadEnd > segment.payloadStart) return unexpected(lane, flow, arrival);
-  if (flow.serverKnown && segment.seq !== flow.serverIsn) return unexpected(lane, flow, arrival);
+  if (!answers || segment.payloadEnd > segment.payloadStart) {
+    unexpected(lane, flow, arrival);
+    return;
+  }
+  if (flow.serverKnown && segment.seq !== flow.serverIsn) {
+    unexpected(lane, flow, arrival);
+    return;
+  }
   if (!flow.serverKnown) {
     flow.serverKnown = true;
     flow.serverIsn = segment.seq;
@@ -53,14 +81,20 @@ function synAck(lane: Lane, flow: TcpFlow, arrival: Arrival): void {
 }
 
 function unexpected(lane: Lane, flow: TcpFlow, arrival: Arrival): void {
-  if (flow.watching) return lane.answer(arrival.id, ANSWER.pass);
+  if (flow.watching) {
+    lane.answer(arrival.id, ANSWER.pass);
+    return;
+  }
   lane.counters.malformed++;
   lane.drop(arrival.id);
 }
 
 /** The connection is over; whatever the client sends on it finds no decision. */
 function serverReset(lane: Lane, flow: TcpFlow, arrival: Arrival, now: number): void {
-  if (flow.watching) return stopWatching(lane, flow, arrival.id, now);
+  if (flow.watching) {
+    stopWatching(lane, flow, arrival.id, now);
+    return;
+  }
   lane.answer(arrival.id, ANSWER.pass);
   leave(lane, flow, 0);
 }
@@ -68,12 +102,17 @@ function serverReset(lane: Lane, flow: TcpFlow, arrival: Arrival, now: number): 
 function payload(lane: Lane, flow: TcpFlow, arrival: Arrival, length: number, now: number): void {
   if (flow.phase === "looking") {
     if (flow.client.next > 0 || flow.client.waiting > 0) {
-      // The client's hello is not complete. What the server says comes again after the decision.
-      return flow.watching ? lane.answer(arrival.id, ANSWER.pass) : lane.drop(arrival.id);
+      if (flow.watching) lane.answer(arrival.id, ANSWER.pass);
+      else lane.drop(arrival.id);
+      return;
     }
-    return serverFirst(lane, flow, arrival, length, now);
+    serverFirst(lane, flow, arrival, length, now);
+    return;
   }
-  if (flow.phase === "allowed" && !readServerBytes(flow, arrival)) return lane.drop(arrival.id);
+  if (flow.phase === "allowed" && !readServerBytes(flow, arrival)) {
+    lane.drop(arrival.id);
+    return;
+  }
   passed(flow, arrival, length);
   acknowledged(lane, flow, arrival, now);
 }
@@ -87,9 +126,15 @@ function serverFirst(lane: Lane, flow: TcpFlow, arrival: Arrival, length: number
   facts.method = null;
   facts.path = null;
   flow.classified = true;
-  if (flow.watching) return stopWatching(lane, flow, arrival.id, now);
+  if (flow.watching) {
+    stopWatching(lane, flow, arrival.id, now);
+    return;
+  }
   const held = { id: arrival.id, start: 0, end: length, fin: false, fromServer: true, bytes: null };
-  if (!hold(lane, flow, held)) return refuse(lane, flow, deny("LimitReached"), arrival.id, true, now);
+  if (!hold(lane, flow, held)) {
+    refuse(lane, flow, deny("LimitReached"), arrival.id, true, now);
+    return;
+  }
   decideLooking(lane, flow, now);
   if (!flow.gone) schedule(lane, flow);
 }
@@ -105,8 +150,12 @@ function acknowledged(lane: Lane, flow: TcpFlow, arrival: Arrival, now: number):
   if (flow.phase === "http" && flow.acked >= flow.inspectedEnd && flow.requests > 0) {
     flow.httpHanded = true;
     lane.use.of(flow.workloadId).looking--;
-    return lane.answer(arrival.id, ANSWER.http);
+    lane.answer(arrival.id, ANSWER.http);
+    return;
   }
-  if (mayHandOver(flow)) return handOver(lane, flow, arrival.id, now);
+  if (mayHandOver(flow)) {
+    handOver(lane, flow, arrival.id, now);
+    return;
+  }
   lane.answer(arrival.id, ANSWER.pass);
 }

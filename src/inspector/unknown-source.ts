@@ -35,12 +35,16 @@ export class UnknownSources {
     lane.counters.unknownSources++;
     const tuple = tupleOf(key, arrival);
     const inRanges = lane.config.podCIDRs.some((cidr) => cidrContains(cidr, tuple.client));
-    if (!inRanges || arrival.fromServer) return refuseUnknown(lane, queued.id, tuple, arrival.fromServer, now);
+    if (!inRanges || arrival.fromServer) {
+      refuseUnknown(lane, queued.id, tuple, arrival.fromServer, now);
+      return;
+    }
     const source = `${key.c0}.${key.c1}.${key.c2}.${key.c3}`;
     const count = this.#bySource.get(source) ?? 0;
     if (this.#waiting.length >= UNKNOWN_HELD || count >= PER_SOURCE) {
       lane.counters.limitReached++;
-      return lane.drop(queued.id);
+      lane.drop(queued.id);
+      return;
     }
     lane.counters.held++;
     this.#bySource.set(source, count + 1);
