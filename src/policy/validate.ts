@@ -1,0 +1,163 @@
+import * as z from "zod";
+import { CHECKS, type Check, type Finding, type Path, shown } from "./check.ts";
+import { describeExpected } from "./expected.ts";
+import { nearest } from "./nearest.ts";
+
+/** A finding of a value against its schema. */
+export interface Violation extends Finding {
+  readonly code: "UnknownField" | "Missing" | "Structure" | "Check";
+  /** Whether the key at `path` is meant, or its value. */
+  readonly where: "key" | "value";
+}
+
+export type Validated<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly violations: readonly Violation[] };
+
+/**
+ * Reads `value` by `schema`: every violation at once, in no order. A check runs where the structure below it is right, however
+ * wrong things are elsewhere.
+ */
+export function validate<S extends z.ZodType>(schema: S, value: unknown): Validated<z.output<S>> {
+  const result = schema.safeParse(value);
+  const violations = result.success ? [] : result.error.issues.map((issue) => fromIssue(schema, value, issue));
+  const broken = new Set<string>();
+  for (const { path } of violations) {
+    for (let length = 0; length <= path.length; length++) broken.add(keyOf(path.slice(0, length)));
+  }
+  walk(schema, value, [], broken, violations);
+  return result.success && violations.length === 0 ? { ok: true, value: result.data } : { ok: false, violations };
+}
+
+function keyOf(path: Path): string {
+  return JSON.stringify(path);
+}
+
+/** Unknown fields, and the named checks of each node. */
+function walk(
+  wrapped: z.core.$ZodType,
+  value: unknown,
+  path: Path,
+  broken: ReadonlySet<string>,
+  found: Violation[],
+): void {
+  if (value === undefined || value === null) return;
+  const { schema, checks } = unwrap(wrapped);
+  if (schema instanceof z.ZodObject && isRecord(value)) {
+    for (const [key, child] of Object.entries(value)) {
+      const field = Object.hasOwn(schema.shape, key) ? schema.shape[key] : undefined;
+      if (field === undefined) found.push(unknownField(Object.keys(schema.shape), key, path, value));
+      else walk(field, child, [...path, key], broken, found);
+    }
+  } else if (schema instanceof z.ZodArray && Array.isArray(value)) {
+    for (const [index, child] of value.entries()) walk(schema.element, child, [...path, index], broken, found);
+  }
+  if (checks.length === 0 || broken.has(keyOf(path))) return;
+  for (const check of checks) {
+    const findings = (check as unknown as Check<unknown>).find(value);
+    for (const finding of findings === null ? [] : ([findings].flat() as Finding[])) {
+      found.push({ code: "Check", where: "value", path: [...path, ...finding.path], message: finding.message });
+    }
+  }
+}
+
+/** Takes defaults and optionality off, gathering the checks on the way. */
+export function unwrap(wrapped: z.core.$ZodType): { schema: z.core.$ZodType; checks: readonly Check<never>[] } {
+  const checks = [...(CHECKS.get(wrapped)?.checks ?? [])];
+  let schema = wrapped;
+  while (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault) {
+    schema = schema.unwrap();
+    checks.push(...(CHECKS.get(schema)?.checks ?? []));
+  }
+  return { schema, checks };
+}
+
+function unknownField(known: readonly string[], key: string, path: Path, parent: Record<string, unknown>): Violation {
+  const special = (key === "namespace" && path.at(-1) === "metadata") || key === "<<" ? SPECIAL[key] : undefined;
+  const message = special ?? `unknown field ${shown(key)}${placeOf(path)}: ${rightField(known, key, parent)}`;
+  return { code: "UnknownField", where: "key", path: [...path, key], message };
+}
+
+const SPECIAL: Readonly<Record<string, string>> = {
+  namespace: "`namespace` has no meaning here, for this kind belongs to the whole cluster: leave it out",
+  "<<": "merge keys (`<<`) are not read: use an alias for a whole value",
+};
+
+function placeOf(path: Path): string {
+  const field = path.findLast((step) => typeof step === "string");
+  return field === undefined ? "" : ` in ${shown(field)}`;
+}
+
+function rightField(known: readonly string[], key: string, parent: Record<string, unknown>): string {
+  const free = known.filter((name) => !Object.hasOwn(parent, name));
+  const meant = nearest(key, free) ?? nearest(key, known);
+  return meant !== null
+    ? `did you mean \`${meant}\`?`
+    : `known here are ${known.map((name) => `\`${name}\``).join(", ")}`;
+}
+
+function fromIssue(root: z.core.$ZodType, value: unknown, issue: z.core.$ZodIssue): Violation {
+  const path = issue.path.filter((step) => typeof step !== "symbol");
+  const { schema, given, missing } = follow(root, value, path);
+  const field = shown(fieldOf(path));
+  const violation = (code: "Missing" | "Structure", message: string, where: "key" | "value" = "value"): Violation => ({
+    code,
+    where,
+    path,
+    message,
+  });
+  if (issue.code === "invalid_key") {
+    return violation("Structure", issue.issues[0]?.message ?? `${field} is no valid key`, "key");
+  }
+  const expected = describeExpected(schema);
+  if (missing) return violation("Missing", `${field} is missing: give it ${expected}`);
+  if (given === null)
+    return violation("Structure", `${field} has no value: give it ${expected}, or leave it out`, "key");
+  if (issue.code === "invalid_format" || (issue.code === "too_small" && Array.isArray(given))) {
+    return violation("Structure", issue.message);
+  }
+  if (issue.code === "too_big" && typeof given === "string") {
+    const own = issue.message.startsWith("`");
+    return violation(
+      "Structure",
+      own ? issue.message : `${field} is too long: use at most ${issue.maximum} characters`,
+    );
+  }
+  if (issue.code === "invalid_union") return violation("Structure", `${issue.message}, not ${shown(given)}`);
+  return violation("Structure", `${field} must be ${expected}, not ${shown(given)}${meantValue(issue, given)}`);
+}
+
+function meantValue(issue: z.core.$ZodIssue, given: unknown): string {
+  if (issue.code !== "invalid_value" || typeof given !== "string") return "";
+  const meant = nearest(
+    given,
+    issue.values.filter((value) => typeof value === "string"),
+  );
+  return meant === null ? "" : `: did you mean \`${meant}\`?`;
+}
+
+/** `ports[1]` for a list entry, the name of the field otherwise. */
+function fieldOf(path: Path): string {
+  const last = path.at(-1);
+  if (last === undefined) return "document";
+  return typeof last === "number" ? `${String(path.at(-2) ?? "")}[${last}]` : last;
+}
+
+function follow(root: z.core.$ZodType, value: unknown, path: Path) {
+  let schema = unwrap(root).schema;
+  let given = value;
+  let missing = false;
+  for (const step of path) {
+    missing = !(typeof given === "object" && given !== null && Object.hasOwn(given, step));
+    given = missing ? undefined : (given as Record<string | number, unknown>)[step];
+    if (schema instanceof z.ZodObject) schema = schema.shape[step] ?? schema;
+    else if (schema instanceof z.ZodArray) schema = schema.element;
+    else if (schema instanceof z.ZodRecord) schema = schema.valueType;
+    schema = unwrap(schema).schema;
+  }
+  return { schema, given, missing };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
