@@ -80,23 +80,34 @@ const sets: RulesetSets = {
 const setns = koffi.load(null).func("int setns(int fd, int kind)") as (fd: number, kind: number) => number;
 const CLONE_NEWNET = 0x40000000;
 
-function enter(path: string): void {
-  const fd = openSync(path, "r");
-  if (setns(fd, CLONE_NEWNET) !== 0) throw new Error(`setns ${path} failed`);
+const HOME = openSync("/proc/thread-self/ns/net", "r");
+
+function enter(namespace: string): void {
+  const fd = openSync(`/run/netns/${namespace}`, "r");
+  if (setns(fd, CLONE_NEWNET) !== 0) throw new Error(`setns ${namespace} failed`);
   closeSync(fd);
 }
 
-/** Runs `body` in a namespace; sockets that it opens within one turn of the loop belong there. */
-async function within<T>(namespace: string, body: () => T): Promise<Awaited<T>> {
-  enter(`/run/netns/${namespace}`);
-  let result: T;
-  try {
-    result = body();
-    await new Promise((resolve) => setImmediate(resolve));
-  } finally {
-    enter("/proc/1/ns/net");
-  }
-  return await result;
+function leave(): void {
+  if (setns(HOME, CLONE_NEWNET) !== 0) throw new Error("cannot return to the namespace of the test");
+}
+
+let entered: Promise<unknown> = Promise.resolve();
+
+/** Runs `body` in a namespace, one at a time; sockets that it opens within one turn of the loop belong there. */
+function within<T>(namespace: string, body: () => T | Promise<T>): Promise<T> {
+  const turn = entered.then(async () => {
+    enter(namespace);
+    try {
+      const result = body();
+      await new Promise((resolve) => setImmediate(resolve));
+      return { result };
+    } finally {
+      leave();
+    }
+  });
+  entered = turn.catch(() => {});
+  return turn.then(({ result }) => result);
 }
 
 function sh(namespace: string, command: string): string {
@@ -230,24 +241,30 @@ async function echoServer(
 
 type Outcome = "connected" | "silence" | string;
 
-/** Tries to connect; the socket is there when it worked. */
+/** Tries to connect, from `localPort` if that matters; the socket is there when it worked. */
 async function dial(
   namespace: string,
   host: string,
   port: number,
   patience = 1500,
+  localPort?: number,
 ): Promise<{ outcome: Outcome; socket: Socket }> {
-  const socket = await within(namespace, () => connect({ host, port }));
-  cleanups.push(() => socket.destroy());
-  const outcome = await Promise.race([
-    once(socket, "connect").then(
+  let socket: Socket | undefined;
+  const outcome = within(namespace, () => {
+    socket = connect({ host, port, ...(localPort === undefined ? {} : { localPort }) });
+    socket.on("error", () => {});
+    return once(socket, "connect").then(
       () => "connected",
       (error: NodeJS.ErrnoException) => error.code ?? "error",
-    ),
-    sleep(patience).then(() => "silence"),
-  ]);
-  socket.on("error", () => {});
-  return { outcome, socket };
+    );
+  });
+  cleanups.push(() => socket?.destroy());
+  const result = await Promise.race([outcome, sleep(patience).then(() => "silence")]);
+  return { outcome: result, socket: socket! };
+}
+
+function ended(socket: Socket): Promise<unknown> {
+  return new Promise((resolve) => socket.once("close", resolve));
 }
 
 async function say(socket: Socket, text: string, patience = 1000): Promise<string> {
@@ -282,13 +299,13 @@ let nextPort = 8000;
 beforeAll(async () => {
   lowerNetwork();
   raiseNetwork();
-  enter(`/run/netns/${NODE}`);
+  enter(NODE);
   try {
     expect(enableAccounting()).toEqual([]);
     ruleset = new Ruleset((command, input, timeout) => runInNode(command, input, timeout));
     conntrack = new Conntrack();
   } finally {
-    enter("/proc/1/ns/net");
+    leave();
   }
   spec = {
     markMask: 0x3f,
@@ -393,7 +410,7 @@ describe.each(FAMILIES)("$name", (family) => {
     const entries = await flows(family, port);
     expect(entries.map((entry) => stateOf(LAYOUT, entry.mark))).toEqual([STATE.allowed]);
     expect(conntrack.setMark(entries[0]!.original, inPlace(LAYOUT, STATE.rejected), LAYOUT.mask)).toBe(true);
-    const serverEnd = once(accepted[0]!, "close");
+    const serverEnd = ended(accepted[0]!);
     accepted[0]!.write("are you there?");
     await serverEnd;
     expect(await say(socket, "two")).toBe("ECONNRESET");
@@ -406,7 +423,7 @@ describe.each(FAMILIES)("$name", (family) => {
     const { socket } = await dial(STRICT, family.server, port);
     expect(await say(socket, "one")).toBe("one");
     sh(NODE, `conntrack -D -f ${family.name.toLowerCase()} -p tcp --dport ${port} 2>/dev/null`);
-    const closed = once(accepted[0]!, "close");
+    const closed = ended(accepted[0]!);
     accepted[0]!.write("hole?");
     await closed;
     listener.policy = () => ANSWER.reject;
@@ -417,14 +434,13 @@ describe.each(FAMILIES)("$name", (family) => {
     const port = nextPort++;
     await echoServer(OUTSIDE, family.server, port);
     const listener = await listen(() => ANSWER.allow);
-    const first = await within(STRICT, () => connect({ host: family.server, port, localPort: 40_000 + (port % 1000) }));
-    await once(first, "connect");
-    first.resetAndDestroy();
+    const first = await dial(STRICT, family.server, port, 1500, 40_000 + (port % 1000));
+    expect(first.outcome).toBe("connected");
+    first.socket.resetAndDestroy();
     await sleep(50);
     listener.policy = () => ANSWER.reject;
-    const again = await within(STRICT, () => connect({ host: family.server, port, localPort: 40_000 + (port % 1000) }));
-    const [error] = (await once(again, "error")) as [NodeJS.ErrnoException];
-    expect(error.code).toBe("ECONNREFUSED");
+    const again = await dial(STRICT, family.server, port, 1500, 40_000 + (port % 1000));
+    expect(again.outcome).toBe("ECONNREFUSED");
   });
 
   test("inbound flows and the node's own need no listener", async () => {

@@ -1,0 +1,115 @@
+import { describe, expect, test } from "vitest";
+import { canonicalTable } from "../../../src/kernel/nftables.ts";
+import { type RulesetSpec, renderRuleset, TABLE } from "../../../src/kernel/ruleset.ts";
+import { type RulesetSets, renderSetUpdate } from "../../../src/kernel/ruleset-sets.ts";
+import { renderQueueChain } from "../../../src/kernel/xtables.ts";
+import { parseAddress } from "../../../src/net/address.ts";
+import { parseCidr } from "../../../src/net/cidr.ts";
+
+const addresses = (...texts: string[]) => texts.map((text) => parseAddress(text)!);
+const ranges = (...texts: string[]) =>
+  texts.map((text) => {
+    const result = parseCidr(text);
+    if (!result.ok) throw new Error(result.problem);
+    return result.cidr;
+  });
+
+const sets: RulesetSets = {
+  podRanges: ranges("10.244.0.0/24", "fd00:244::/64"),
+  workloads: addresses("10.244.0.2", "10.244.0.3", "fd00:244::2"),
+  observed: addresses("10.244.0.3"),
+  inside: ranges("10.244.0.0/16", "10.96.0.0/12", "fd00:244::/48"),
+  internalEndpoints: [
+    { address: parseAddress("192.0.2.100")!, protocol: 6, port: 6443 },
+    { address: parseAddress("2001:db8::100")!, protocol: 6, port: 6443 },
+  ],
+  resolvers: addresses("10.96.0.10", "fd00:96::10"),
+  podInterfaces: ["veth0a1b2c", 'bad"name'],
+};
+
+const spec: RulesetSpec = {
+  markMask: 0x3f,
+  method: "xtables",
+  strictQueue: 5100,
+  observedQueue: 5101,
+  failMode: "Closed",
+  sets,
+};
+
+const NO_SETS: RulesetSets = {
+  podRanges: [],
+  workloads: [],
+  observed: [],
+  inside: [],
+  internalEndpoints: [],
+  resolvers: [],
+  podInterfaces: [],
+};
+
+describe("the nft text", () => {
+  test.each([
+    ["xtables", spec],
+    ["native", { ...spec, method: "native" }],
+    ["native-open-shifted", { ...spec, method: "native", failMode: "Open", markMask: 0x3f000000, sets: NO_SETS }],
+  ] as [string, RulesetSpec][])("%s", async (name, value) => {
+    await expect(renderRuleset(value)).toMatchFileSnapshot(`golden/${name}.nft`);
+  });
+
+  test("the queueing rules of xtables", async () => {
+    await expect(renderQueueChain(spec)).toMatchFileSnapshot("golden/xtables.rules");
+  });
+
+  test("replaces the table in one transaction", () => {
+    expect(renderRuleset(spec)).toMatch(
+      /^add table inet sallyport\ndelete table inet sallyport\ntable inet sallyport \{\n/,
+    );
+  });
+
+  test("every chain that is led to exists, and every chain is led to or is a hook", () => {
+    for (const method of ["native", "xtables"] as const) {
+      const text = renderRuleset({ ...spec, method });
+      const chains = new Set([...text.matchAll(/chain (\w+) \{/g)].map((match) => match[1]));
+      const targets = new Set([...text.matchAll(/(?:goto|jump) (\w+)/g)].map((match) => match[1]));
+      const hooks = new Set([...text.matchAll(/chain (\w+) \{\n\s+type filter hook/g)].map((match) => match[1]));
+      expect([...targets].filter((name) => !chains.has(name))).toEqual([]);
+      expect([...chains].filter((name) => !targets.has(name) && !hooks.has(name))).toEqual([]);
+    }
+  });
+
+  test("an observed queue always bypasses, a strict one only when it fails open", () => {
+    expect(renderQueueChain(spec)).toMatch(/--queue-num 5100\n/);
+    expect(renderQueueChain({ ...spec, failMode: "Open" })).toMatch(/--queue-num 5100 --queue-bypass\n/);
+    expect(renderRuleset({ ...spec, method: "native" })).toMatch(/queue num 5100\n/);
+  });
+});
+
+describe("set updates", () => {
+  test("nothing to do is an empty text", () => {
+    expect(renderSetUpdate(TABLE, sets, { ...sets, workloads: [...sets.workloads].reverse() })).toBe("");
+  });
+
+  test("single elements come and go; ranges are replaced", () => {
+    const after = {
+      ...sets,
+      workloads: addresses("10.244.0.3", "10.244.0.4", "fd00:244::2"),
+      inside: ranges("10.244.0.0/16"),
+    };
+    expect(renderSetUpdate(TABLE, sets, after)).toBe(
+      [
+        "delete element inet sallyport workloads4 { 10.244.0.2 }",
+        "add element inet sallyport workloads4 { 10.244.0.4 }",
+        "flush set inet sallyport inside4",
+        "add element inet sallyport inside4 { 10.244.0.0/16 }",
+        "flush set inet sallyport inside6",
+        "",
+      ].join("\n"),
+    );
+  });
+});
+
+test("two listings are the same where only handles and the order of elements differ", () => {
+  const listing = (handle: number, elements: string[]) =>
+    JSON.stringify({ nftables: [{ metainfo: { version: "1" } }, { set: { name: "a", handle, elem: elements } }] });
+  expect(canonicalTable(listing(1, ["x", "y"]))).toBe(canonicalTable(listing(2, ["y", "x"])));
+  expect(canonicalTable(listing(1, ["x", "y"]))).not.toBe(canonicalTable(listing(1, ["x"])));
+});
