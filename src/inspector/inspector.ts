@@ -8,6 +8,7 @@ import type { Program } from "../program/program.ts";
 import { clientSegment } from "./client-segment.ts";
 import type { Commands, InspectorCounters, QueuedPacket, Resolved } from "./contract.ts";
 import { datagram, malformedDatagram, resumeDatagram } from "./datagram.ts";
+import { isBindable } from "./dns/bindable.ts";
 import type { DnsGuard } from "./dns/guard.ts";
 import { DnsUdp } from "./dns/udp.ts";
 import { isDns, resumeSyn, synPacket, unknownTcp } from "./first-packet.ts";
@@ -130,7 +131,8 @@ export class Inspector {
     if (pending.counted) lane.use.of(pending.workloadId).resolving--;
     for (const answer of answers) {
       if (!pending.names.includes(answer.name)) continue;
-      lane.names.learn(pending.workloadId, answer.name, answer.aliases, answer.addresses, answer.ttl, now);
+      const bindable = answer.addresses.filter((address) => isBindable(lane.program, answer.name, address));
+      lane.names.learn(pending.workloadId, answer.name, answer.aliases, bindable, answer.ttl, now);
     }
     for (const waiting of pending.waiting) {
       const flow = waiting as AnyFlow;
