@@ -1,5 +1,5 @@
 import type { FlowRecord } from "../flow/record.ts";
-import { parseAddress } from "../net/address.ts";
+import { parseAddress, sameAddress } from "../net/address.ts";
 import { cidrContains, parseCidr } from "../net/cidr.ts";
 import { normaliseDnsName } from "../net/name.ts";
 import { parseDomainPattern, patternMatches } from "../net/pattern.ts";
@@ -43,7 +43,7 @@ function toCondition(text: string): FlowFilter {
       const found = destination === undefined ? null : parseAddress(destination.address);
       if (found === null) return false;
       return range === null
-        ? address !== null && cidrContains({ base: address, bits: 128 }, found)
+        ? address !== null && sameAddress(address, found)
         : range.ok && cidrContains(range.cidr, found);
     };
   }

@@ -5,6 +5,16 @@ import { describeFailure, EXIT } from "./failure.ts";
 /** Words after which the commands of the lab must be known; loading them costs what `explain` should not pay. */
 const NEEDS_LAB = new Set(["lab", "completion"]);
 
+const LAB_HELP = `
+Examples:
+  sallyport lab up --nodes 2
+  sallyport lab exec app1-ns/app1 -- curl -sS https://api.github.com/
+  sallyport lab down --all
+
+Exit status:
+  0  done; exec: the command's own status
+  2  wrong usage, no root, or a kernel feature is missing`;
+
 /** Runs one command line; sets `process.exitCode`. */
 export async function run(words: readonly string[]): Promise<void> {
   // A reader that has seen enough (`| head`) is no failure.
@@ -12,7 +22,8 @@ export async function run(words: readonly string[]): Promise<void> {
     process.exit(error.code === "EPIPE" ? EXIT.ok : EXIT.usage),
   );
   try {
-    const program = await createProgram(NEEDS_LAB.has(words[0] ?? ""));
+    const command = words[0] === "help" ? words[1] : words[0];
+    const program = await createProgram(NEEDS_LAB.has(command ?? ""));
     await program.parseAsync(words as string[], { from: "user" });
   } catch (error) {
     if (error instanceof CommanderError) {
@@ -36,6 +47,7 @@ export async function createProgram(withLab: boolean): Promise<Command> {
   if (withLab) {
     const { registerLabCommands } = await import("../lab/command.ts");
     registerLabCommands(program);
+    program.commands.find((child) => child.name() === "lab")?.addHelpText("after", LAB_HELP);
     inheritSettings(program);
   } else {
     program.command("lab").description("a small cluster of network namespaces to try things in");
@@ -57,6 +69,7 @@ function inOurWords(text: string): string {
   const line = text
     .trim()
     .replace(/^error: /, "")
+    .replace(/\.$/, "")
     .replace(/'([^'\n]*)'/g, "`$1`")
     .replace(/\s*\n\s*/g, " ");
   return `sallyport: ${line}; see \`sallyport --help\`\n`;

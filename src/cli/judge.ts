@@ -1,0 +1,90 @@
+import { destinationFromUrl } from "../decide/destination.ts";
+import { type Explanation, explain, explainName, type TraceStep } from "../decide/explain.ts";
+import type { Decision } from "../model/decision.ts";
+import type { Workload } from "../model/workload.ts";
+import { nearest } from "../policy/nearest.ts";
+import type { Walk } from "../program/layout.ts";
+import { UsageError } from "./failure.ts";
+import type { Scene } from "./scene.ts";
+
+/** What was known when the walk was made: at the first packet, at the first payload, or of a DNS question. */
+export type Stage = "first packet" | "payload" | "question";
+
+export interface Step {
+  readonly stage: Stage;
+  readonly decision: Decision | null;
+  readonly summary: string;
+  readonly trace: readonly TraceStep[];
+}
+
+export interface Judgement {
+  readonly workload: Workload;
+  readonly decision: Decision;
+  readonly steps: readonly Step[];
+  /** What it would be with the Audit policies enforced, where they differ; null where not. */
+  readonly audit: { readonly decision: Decision; readonly steps: readonly Step[] } | null;
+}
+
+/** Decides on paper what a pod meets that asks for a destination. @throws UsageError no such pod, or no such destination */
+export function judge(scene: Scene, from: string, to: string, ip: string | null): Judgement {
+  const workload = findWorkload(scene, from);
+  const cls = scene.program.classOf(workload.id);
+  const enforce = walkSteps(scene, cls, to, ip, "enforce");
+  const judgement = { workload, ...enforce, audit: null };
+  if (!scene.program.audited(cls)) return judgement;
+  const all = walkSteps(scene, cls, to, ip, "all");
+  return sameOutcome(all.decision, enforce.decision) ? judgement : { ...judgement, audit: all };
+}
+
+function walkSteps(
+  scene: Scene,
+  cls: number,
+  to: string,
+  ip: string | null,
+  walk: Walk,
+): { decision: Decision; steps: readonly Step[] } {
+  const destination = destinationFromUrl(to, ip === null ? {} : { ip });
+  if (destination.kind === "problem") throw new UsageError(destination.problem);
+  const steps: Step[] = [];
+  const add = (stage: Stage, { decision, summary, steps: trace }: Explanation) => {
+    steps.push({ stage, decision, summary, trace });
+    return decision;
+  };
+  if (destination.kind === "question") add("question", explainName(scene.program, cls, destination.name, walk));
+  else {
+    for (const [i, facts] of destination.stages.entries()) {
+      if (add(i === 0 ? "first packet" : "payload", explain(scene.program, cls, facts, walk)) !== null) break;
+    }
+  }
+  const decision = steps.at(-1)?.decision;
+  if (!decision) throw new Error(`no decision on \`${to}\` with all facts known`);
+  return { decision, steps };
+}
+
+function sameOutcome(a: Decision, b: Decision): boolean {
+  return a.action === b.action && a.policy === b.policy && a.rule === b.rule && a.reason === b.reason;
+}
+
+function findWorkload(scene: Scene, from: string): Workload {
+  const found = scene.workloads.find(({ namespace, name }) => `${namespace}/${name}` === from);
+  if (found !== undefined) return found;
+  const left = scene.leftOut.get(from);
+  if (left !== undefined) throw new UsageError(`pod \`${from}\` is in the workloads, but ${left}`);
+  const names = scene.workloads.map(({ namespace, name }) => `${namespace}/${name}`);
+  const near = nearest(from, names) ?? names.find((name) => name.endsWith(`/${from.split("/").at(-1)}`)) ?? null;
+  const hint =
+    near !== null
+      ? `did you mean \`${near}\`?`
+      : names.length === 0
+        ? "the file names no running pod"
+        : `there are ${some(names)}`;
+  throw new UsageError(`no pod \`${from}\` in the workloads: ${hint}`);
+}
+
+function some(names: readonly string[]): string {
+  const shown = names
+    .slice(0, 8)
+    .map((name) => `\`${name}\``)
+    .join(", ");
+  return names.length > 8 ? `${shown} and ${names.length - 8} more` : shown;
+}
