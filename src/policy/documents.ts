@@ -10,6 +10,8 @@ import { validate } from "./validate.ts";
 import { type Located, warnAbout } from "./warnings.ts";
 import { readYaml, type SourceDocument } from "./yaml-source.ts";
 
+export type { Problem } from "./problem.ts";
+
 export interface DocumentFile {
   /** As it shall stand in messages. */
   readonly path: string;

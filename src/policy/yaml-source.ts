@@ -34,6 +34,7 @@ export const MAX_SOURCE_LENGTH = 16 * 1024 * 1024;
 /** Values in one file once every alias is written out: bounds the work that a few lines of aliases can make. */
 const MAX_VALUES = 2_000_000;
 const MAX_DEPTH = 64;
+const MAX_PROBLEMS = 1000;
 
 /** Reads YAML (or JSON, which is YAML) of any number of documents. Never throws. Documents with a problem are left out. */
 export function readYaml(text: string): { documents: SourceDocument[]; problems: SourceProblem[] } {
@@ -56,19 +57,20 @@ export function readYaml(text: string): { documents: SourceDocument[]; problems:
     for (const document of parsed) {
       const reader = new Reader(document, lines, budget);
       const read = reader.read();
-      problems.push(...reader.problems);
+      for (const problem of reader.problems) problems.push(problem);
+      if (problems.length >= MAX_PROBLEMS) break;
       if (read !== null && reader.problems.length === 0) documents.push(read);
     }
   } catch (error) {
-    const deep = error instanceof RangeError;
-    const message = deep ? "nested too deeply to be read" : `not readable as YAML: ${firstLine(error)}`;
-    problems.push({ line: 1, column: 1, message });
+    problems.push({ line: 1, column: 1, message: unreadable(error instanceof Error ? error.message : String(error)) });
   }
   return { documents, problems };
 }
 
-function firstLine(error: unknown): string {
-  return oneLine(String(error instanceof Error ? error.message.split("\n")[0] : error), 200);
+/** Deep nesting is met as an overflow of the stack, somewhere in the YAML reader or its regular expressions. */
+function unreadable(why: string): string {
+  if (/stack/i.test(why)) return `nested more than ${MAX_DEPTH} deep`;
+  return `not readable as YAML: ${oneLine(why.split("\n")[0]!, 200)}`;
 }
 
 interface Converted {
@@ -94,11 +96,8 @@ class Reader {
 
   /** Null: nothing in it, or a problem. */
   read(): SourceDocument | null {
-    for (const { pos, message } of [...this.document.errors, ...this.document.warnings]) {
-      this.problems.push({
-        ...this.positionAt(pos[0]),
-        message: `not readable as YAML: ${oneLine(message, 200)}`,
-      });
+    for (const { pos, message } of [...this.document.errors, ...this.document.warnings].slice(0, MAX_PROBLEMS)) {
+      this.problems.push({ ...this.positionAt(pos[0]), message: unreadable(message) });
     }
     const root = this.document.contents;
     if (this.problems.length > 0 || root === null || (isScalar(root) && root.value === null)) return null;
@@ -107,7 +106,7 @@ class Reader {
   }
 
   private problem(node: Node | null, message: string): Converted {
-    if (this.problems.length < 100) this.problems.push({ ...this.positionAt(node?.range?.[0] ?? 0), message });
+    if (this.problems.length < MAX_PROBLEMS) this.problems.push({ ...this.positionAt(node?.range?.[0] ?? 0), message });
     return { value: null, size: 1 };
   }
 
@@ -130,6 +129,7 @@ class Reader {
   }
 
   private alias(node: Node & { readonly source: string }): Converted {
+    if (this.budget.values < 0) return this.tooMany(node);
     const target = this.anchors.get(node.source);
     if (target === undefined) return this.problem(node, `the alias \`*${node.source}\` has no anchor above it`);
     const converted = this.known.get(target);

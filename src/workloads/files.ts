@@ -1,0 +1,91 @@
+import { type Dirent, readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+
+export interface SourceFile {
+  readonly path: string;
+  readonly text: string;
+}
+
+export interface FileProblem {
+  readonly path: string;
+  /** One line. */
+  readonly message: string;
+}
+
+const DOCUMENT = /\.(ya?ml|json)$/i;
+const MAX_FILE_BYTES = 16 * 1024 * 1024;
+const MAX_FILES = 10_000;
+const MAX_DEPTH = 16;
+
+/**
+ * Reads files, and of folders every `*.yaml`, `*.yml` and `*.json` at any depth, in order of name. Hidden entries are left out:
+ * a mounted ConfigMap keeps its old and new version in hidden folders behind links. A path that holds nothing is a problem.
+ */
+export function readDocumentFiles(paths: readonly string[]): { files: SourceFile[]; problems: FileProblem[] } {
+  const files: SourceFile[] = [];
+  const problems: FileProblem[] = [];
+  const seen = new Set<string>();
+  for (const path of paths) {
+    try {
+      const found = statSync(path).isDirectory() ? listFolder(path, 0) : [path];
+      if (found.length === 0)
+        problems.push({ path, message: `the folder \`${path}\` holds no *.yaml, *.yml or *.json: name another` });
+      for (const file of found) {
+        if (seen.has(file)) continue;
+        seen.add(file);
+        files.push({ path: file, text: readTextFile(file) });
+      }
+    } catch (error) {
+      problems.push({ path, message: whyUnreadable(path, error) });
+    }
+  }
+  return { files, problems };
+}
+
+/** The text of a file. @throws Error one line for the user, or what node:fs throws */
+export function readTextFile(path: string, maxBytes = MAX_FILE_BYTES): string {
+  const { size } = statSync(path);
+  if (size > maxBytes) throw new Error(`\`${path}\` is larger than ${maxBytes / 1024 / 1024} MiB: split it`);
+  const bytes = readFileSync(path);
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new Error(`\`${path}\` is not UTF-8 text: save it as UTF-8`);
+  }
+}
+
+/** One line for the user. */
+export function whyUnreadable(path: string, error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  if (code === "ENOENT") return `\`${path}\` is not there: check the path`;
+  if (code === "EACCES" || code === "EPERM") return `\`${path}\` must not be read: check its permissions`;
+  if (code === "EISDIR") return `\`${path}\` is a folder: name a file`;
+  return code === undefined && message?.startsWith("`") ? message : `\`${path}\` cannot be read (${code ?? message})`;
+}
+
+function listFolder(folder: string, depth: number): string[] {
+  if (depth > MAX_DEPTH)
+    throw new Error(`\`${folder}\` lies more than ${MAX_DEPTH} folders deep: check for a link in a circle`);
+  const found: string[] = [];
+  for (const entry of readdirSync(folder, { withFileTypes: true }).sort(byName)) {
+    if (entry.name.startsWith(".")) continue;
+    const path = join(folder, entry.name);
+    if (isFolder(entry, path)) found.push(...listFolder(path, depth + 1));
+    else if (DOCUMENT.test(entry.name)) found.push(path);
+    if (found.length > MAX_FILES)
+      throw new Error(`\`${folder}\` holds more than ${MAX_FILES} documents: name a smaller folder`);
+  }
+  return found;
+}
+
+/** The same order on every machine, whatever its locale. */
+function byName(a: Dirent, b: Dirent): number {
+  return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
+}
+
+function isFolder(entry: Dirent, path: string): boolean {
+  return (
+    entry.isDirectory() ||
+    (entry.isSymbolicLink() && (statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false))
+  );
+}
