@@ -1,6 +1,6 @@
 import type { Facts } from "../model/facts.ts";
 import { TCP, UDP } from "../net/ports.ts";
-import { ACTION, ENTRY, GROUP, NONE, PORT, RULE, TLS } from "../program/layout.ts";
+import { ACTION, ACTIONS, ENTRY, GROUP, NONE, PORT, RULE, TLS } from "../program/layout.ts";
 import { NAME_MARK } from "../program/marks.ts";
 import type { Program } from "../program/program.ts";
 import { ANSWER, type RuleAnswers } from "./walk.ts";
@@ -14,6 +14,17 @@ const ICMP = 1;
 export interface Asking {
   readonly action: number;
   readonly hiddenContinues: boolean;
+}
+
+/** By action and `hiddenContinues`: a rule is asked on every packet, so what it is asked for is made once. */
+const ASKINGS: readonly Asking[] = ACTIONS.flatMap((_, action) => [
+  { action, hiddenContinues: false },
+  { action, hiddenContinues: true },
+]);
+
+/** `row` is that of the rule. */
+export function askingOf(rules: Uint32Array, row: number): Asking {
+  return ASKINGS[rules[row + RULE.action]! * 2 + rules[row + RULE.hiddenContinues]!]!;
 }
 
 /**
@@ -58,7 +69,7 @@ export class FlowAnswers implements RuleAnswers {
     const action = rules[row + RULE.action]!;
     const count = rules[row + RULE.entryCount]!;
     if (count === NONE) return action === ACTION.allow && this.foreignResolver ? no : yes;
-    const asking: Asking = { action, hiddenContinues: rules[row + RULE.hiddenContinues] === 1 };
+    const asking = askingOf(rules, row);
     const first = rules[row + RULE.entries]!;
     let best: number = no;
     for (let entry = first; entry < first + count && best < yes; entry++) {

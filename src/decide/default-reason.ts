@@ -44,7 +44,8 @@ class NearMiss implements WalkSink {
       return;
     const first = rules[row + RULE.entries]!;
     for (let entry = first; entry < first + count && this.decision === null; entry++) {
-      if (this.otherFieldsFit(entry)) this.decision = this.missing(entry);
+      const missing = this.missing(entry);
+      if (missing !== null && this.otherFieldsFit(entry)) this.decision = missing;
     }
   }
 
@@ -52,8 +53,7 @@ class NearMiss implements WalkSink {
     const { entries } = this.program.rules;
     const own = entries[entry * ENTRY.stride + ENTRY.names]!;
     const set = own === NONE ? entries[entry * ENTRY.stride + ENTRY.groupNames]! : own;
-    if (set === NONE) return null;
-    const marks = this.program.marks.nameMarks(set);
+    const marks = set === NONE ? 0 : this.program.marks.nameMarks(set);
     const { evidence, evidenceBound, nameMayCome } = this.answers;
     if ((marks & NAME_MARK.evidence) !== 0 && !evidenceBound) return NOT_RESOLVED;
     const nameless = typeof evidence !== "string" && !nameMayCome;

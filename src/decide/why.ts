@@ -3,7 +3,7 @@ import { formatPorts } from "../net/ports.ts";
 import { ACTION, ENTRY, GROUP, NONE, PORT, RULE, TLS } from "../program/layout.ts";
 import { NAME_MARK } from "../program/marks.ts";
 import type { Program } from "../program/program.ts";
-import type { Asking, FlowAnswers } from "./answers.ts";
+import { type Asking, askingOf, type FlowAnswers } from "./answers.ts";
 import { PLACEHOLDER } from "./destination.ts";
 import { ANSWER } from "./walk.ts";
 

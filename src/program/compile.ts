@@ -64,7 +64,7 @@ function layOutClasses({ classes }: Classes, compiler: RuleCompiler): Pick<Progr
   const ids = new Map<Policy, number>();
   const run = (values: readonly number[]): [number, number] => {
     const start = lists.length;
-    lists.push(...values);
+    for (const value of values) lists.push(value);
     return [start, values.length];
   };
   for (const { policies, flags } of classes) {
