@@ -6,12 +6,6 @@ export interface SourceFile {
   readonly text: string;
 }
 
-export interface FileProblem {
-  readonly path: string;
-  /** One line. */
-  readonly message: string;
-}
-
 const DOCUMENT = /\.(ya?ml|json)$/i;
 const MAX_FILE_BYTES = 16 * 1024 * 1024;
 const MAX_FILES = 10_000;
@@ -19,27 +13,25 @@ const MAX_DEPTH = 16;
 
 /**
  * Reads files, and of folders every `*.yaml`, `*.yml` and `*.json` at any depth, in order of name. Hidden entries are left out:
- * a mounted ConfigMap keeps its old and new version in hidden folders behind links. A path that holds nothing is a problem.
+ * a mounted ConfigMap keeps its old and new version in hidden folders behind links.
+ * @throws Error a line for each path that cannot be read or holds nothing
  */
-export function readDocumentFiles(paths: readonly string[]): { files: SourceFile[]; problems: FileProblem[] } {
-  const files: SourceFile[] = [];
-  const problems: FileProblem[] = [];
-  const seen = new Set<string>();
+export function readDocumentFiles(paths: readonly string[]): SourceFile[] {
+  const files = new Map<string, SourceFile>();
+  const problems: string[] = [];
   for (const path of paths) {
     try {
       const found = statSync(path).isDirectory() ? listFolder(path, 0) : [path];
-      if (found.length === 0)
-        problems.push({ path, message: `the folder \`${path}\` holds no *.yaml, *.yml or *.json: name another` });
+      if (found.length === 0) problems.push(`\`${path}\` holds no *.yaml, *.yml or *.json: name another folder`);
       for (const file of found) {
-        if (seen.has(file)) continue;
-        seen.add(file);
-        files.push({ path: file, text: readTextFile(file) });
+        if (!files.has(file)) files.set(file, { path: file, text: readTextFile(file) });
       }
     } catch (error) {
-      problems.push({ path, message: whyUnreadable(path, error) });
+      problems.push(whyUnreadable(path, error));
     }
   }
-  return { files, problems };
+  if (problems.length > 0) throw new Error(problems.join("\n"));
+  return [...files.values()];
 }
 
 /** The text of a file. @throws Error one line for the user, or what node:fs throws */
