@@ -1,4 +1,4 @@
-import { QUESTION, REMEMBERED_SHIFT, type State } from "../model/verdict.ts";
+import { QUESTION, type State } from "../model/verdict.ts";
 
 /**
  * Where the words of model/verdict.ts lie in a 32-bit packet or conntrack mark: under a mask of six contiguous bits.
@@ -17,7 +17,8 @@ export const STATE_BITS = 0x07;
  * our chain and the xtables rules, which cannot look into nft sets. Kernels with nft `queue` do without it.
  */
 export const OBSERVED_BIT = 0x20;
-export const REMEMBERED_BITS = 3 << REMEMBERED_SHIFT;
+/** Packet word between prerouting and the next hook: this DNS question has been asked and may go on. */
+export const ASKED = 0x10;
 
 /** Throws a RangeError when the mask is not six bits in a row. */
 export function markLayout(mask: number): MarkLayout {

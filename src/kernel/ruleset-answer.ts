@@ -1,5 +1,5 @@
 import { ANSWER, FROM_SERVER, QUESTION, STATE } from "../model/verdict.ts";
-import { OBSERVED_BIT } from "./marks.ts";
+import { ASKED, OBSERVED_BIT } from "./marks.ts";
 import type { Vocabulary } from "./ruleset.ts";
 
 /**
@@ -15,6 +15,7 @@ meta mark and ${question} != 0 goto unanswered
 ${ours} vmap { ${dispatch(w)} }
 counter name unknown_answer drop
 }
+${answeredQuery(w)}
 ${pass(w)}
 ${carry(w, "answer_look", STATE.looking)}
 ${carry(w, "answer_allow", STATE.allowed)}
@@ -37,6 +38,39 @@ ${unanswered(w)}`;
 function dispatch(w: Vocabulary): string {
   const names = ["pass", "look", "allow", "http", "reject", "cut", "inbound"] as const;
   return names.map((name) => `${w.word(ANSWER[name])} : goto answer_${name}`).join(", ");
+}
+
+/**
+ * In prerouting: what may go on is marked as asked, so that the next hook does not ask again. A rejected question is
+ * refused there, by the state: not every kernel rejects in prerouting.
+ */
+function answeredQuery(w: Vocabulary): string {
+  const ours = `meta mark and ${w.mask}`;
+  const word = w.word;
+  return `
+chain answer_query {
+meta mark and ${word(QUESTION)} != 0 goto unanswered
+${ours} vmap { ${word(ANSWER.pass)} : goto asked, ${word(ANSWER.look)} : goto query_look, ${word(ANSWER.allow)} : goto query_allow, ${word(ANSWER.reject)} : goto query_reject, ${word(ANSWER.cut)} : goto answer_cut }
+counter name unknown_answer drop
+}
+chain query_look {
+${w.remember(STATE.looking)}
+goto asked
+}
+chain query_allow {
+${w.remember(STATE.allowed)}
+goto asked
+}
+chain query_reject {
+${w.remember(STATE.rejected)}
+${w.clear}
+accept
+}
+chain asked {
+${forgetQueue(w)}
+${w.clear} or ${word(ASKED)}
+accept
+}`;
 }
 
 function pass(w: Vocabulary): string {

@@ -10,7 +10,7 @@ const SYN = "tcp flags & (syn | ack) == syn";
 
 /** The chains between "a packet is here" and "the agent must see it": who speaks, in which direction, what is remembered. */
 export function judgeChains(w: Vocabulary): string {
-  return [identity(w), judge(w), fromPod(w), toPod(w), replies(w), inside(), ask(w)].join("\n");
+  return [identity(w), query(w), judge(w), fromPod(w), toPod(w), replies(w), inside(), ask(w)].join("\n");
 }
 
 /**
@@ -29,28 +29,39 @@ fib saddr . iif oif missing counter name spoofed drop
 }
 
 /**
- * Two readings of "reply" by conntrack are not believed for DNS. A resolver's late answer opens an entry the wrong way
- * round, in which the pod's next query is a reply: a UDP packet of a pod to port 53 is a query. And the answer to an
- * untracked query (a node-local cache is often reached so) has no direction at all.
+ * A DNS question over UDP, before translation. Conntrack's "reply" is not believed here: a resolver's late answer opens
+ * an entry the wrong way round, in which the pod's next question is a reply. Only a flow that somebody outside opened from
+ * port 53 is left alone, and what is allowed (the right way round) or rejected already.
+ */
+function query(w: Vocabulary): string {
+  return `
+chain query {
+jump identity
+ct state invalid accept
+${w.state} == ${w.word(STATE.rejected)} accept
+ct direction original ${w.state} == ${w.word(STATE.allowed)} accept
+ct direction reply ${w.state} == ${w.word(STATE.inbound)} accept
+${w.pods("saddr", "goto ask_query")}
+}`;
+}
+
+/**
+ * The answer to an untracked query (a node-local cache is often reached so) has no direction, and the late answer of
+ * a resolver that is a pod has the wrong one: the port tells.
  */
 function judge(w: Vocabulary): string {
   return `
 chain judge {
 ct direction reply goto judge_reply
-ct state untracked ${TCP_UDP} th sport 53 jump untracked_answer
+ct state untracked ${TCP_UDP} th sport 53 jump answer_to_pod
 ${w.pods("saddr", "goto from_pod")}
 ${w.pods("daddr", "goto to_pod")}
 }
 chain judge_reply {
-udp dport 53 jump query_or_reply
 ${w.pods("daddr", "goto reply_to_pod")}
 ${w.pods("saddr", "goto reply_from_pod")}
 }
-chain query_or_reply {
-${w.state} { ${w.word(STATE.inbound)}, ${w.word(STATE.rejected)} } return
-${w.pods("saddr", "goto ask_remembered")}
-}
-chain untracked_answer {
+chain answer_to_pod {
 ${w.pods("daddr", "goto ask_from_server")}
 }`;
 }
@@ -72,6 +83,7 @@ meta l4proto != { icmp, icmpv6 } ${w.remember(STATE.none)}
 chain from_pod {
 ct state vmap { invalid : goto invalid_from_pod, related : jump related_packet }
 ${SYN} goto open_flow
+udp sport 53 jump answer_to_pod
 ${w.state} vmap { ${w.word(STATE.allowed)} : goto carried, ${w.word(STATE.looking)} : goto ask_remembered, ${w.word(STATE.http)} : goto ask_remembered, ${w.word(STATE.rejected)} : goto refuse }
 goto open_flow
 }
@@ -174,7 +186,14 @@ ip6 saddr . meta l4proto . th sport @internal_endpoints6 accept
  */
 function ask(w: Vocabulary): string {
   return `
+chain ask_query {
+jump write_question
+ip saddr @observed4 goto ask_observed
+ip6 saddr @observed6 goto ask_observed
+goto ask_strict
+}
 chain ask_remembered {
+ct status dnat ${w.gain(TRANSLATED)}
 jump write_question
 ip saddr @observed4 goto ask_observed
 ip6 saddr @observed6 goto ask_observed
@@ -182,6 +201,7 @@ goto ask_strict
 }
 chain ask_from_server {
 ${w.gain(FROM_SERVER)}
+ct status dnat ${w.gain(TRANSLATED)}
 jump write_question
 ip daddr @observed4 goto ask_observed
 ip6 daddr @observed6 goto ask_observed
@@ -192,7 +212,6 @@ ${w.gain(QUESTION)}
 ${w.state} == ${w.word(STATE.looking)} ${w.gain(LOOKING)}
 ${w.state} == ${w.word(STATE.allowed)} ${w.gain(ALLOWED)}
 ${w.state} == ${w.word(STATE.http)} ${w.gain(HTTP)}
-ct status dnat ${w.gain(TRANSLATED)}
 meta l4proto != { tcp, udp } return
 th dport 53 ip daddr @resolvers4 ${w.gain(TO_RESOLVER)}
 th dport 53 ip6 daddr @resolvers6 ${w.gain(TO_RESOLVER)}

@@ -1,5 +1,5 @@
 import { ANSWER, STATE } from "../model/verdict.ts";
-import { inPlace, type MarkLayout, markLayout, STATE_BITS } from "./marks.ts";
+import { ASKED, inPlace, type MarkLayout, markLayout, STATE_BITS } from "./marks.ts";
 import { answerChains } from "./ruleset-answer.ts";
 import { judgeChains } from "./ruleset-judge.ts";
 import { type RulesetSets, renderSets } from "./ruleset-sets.ts";
@@ -79,6 +79,9 @@ function vocabulary(spec: RulesetSpec): Vocabulary {
  *     -150                    xtables mangle: NFQUEUE on that mark (only where nft has no `queue` of its own)
  *     -140  <hook>_answer     turns the agent's answer into conntrack state and a verdict; nobody answered: drop
  *
+ * Traffic is judged in forward, input and output, after translation; DNS questions over UDP in prerouting, before it
+ * (docs/adr/0005): there they bear the address that the pod asked, from which a denial must come.
+ *
  * Throws a RangeError when the mask is not six bits in a row.
  */
 export function renderRuleset(spec: RulesetSpec): string {
@@ -111,9 +114,8 @@ const NEIGHBOUR_DISCOVERY =
   "icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, nd-redirect, mld2-listener-report } accept";
 
 /**
- * Injected UDP is not tracked: the query that it answers was dropped, so its entry is gone, and a new one would turn
- * the flow around: the pod's next query would pass as a reply. Injected TCP belongs to an entry that lives and is
- * translated with it.
+ * What is injected towards a client is not tracked: where the flow has no entry (a question that was dropped) or another
+ * shape (masqueraded), it would open an entry of its own, in which the pod's next packet passes as a reply.
  *
  * What the kernel itself says about a flow (its resets and ICMP errors) is `related` in the output hook.
  *
@@ -121,20 +123,28 @@ const NEIGHBOUR_DISCOVERY =
  */
 function hookChains(w: Vocabulary): string {
   const ours = `meta mark and ${w.mask}`;
-  const injected = w.word(ANSWER.injected);
+  const injected = `${ours} { ${w.word(ANSWER.injected)}, ${w.word(ANSWER.injectedUntracked)} }`;
+  const asked = `${ours} == ${w.word(ASKED)} ${w.clear} accept`;
   return `
 chain output_raw {
 type filter hook output priority -300; policy accept;
-${ours} == ${injected} meta l4proto udp notrack
+${ours} == ${w.word(ANSWER.injectedUntracked)} notrack
+}
+chain prerouting_question {
+type filter hook prerouting priority -160; policy accept;
+${ours} != 0 ${w.clear}
+udp dport 53 goto query
 }
 chain forward_question {
 type filter hook forward priority -160; policy accept;
+${asked}
 ${ours} != 0 ${w.clear}
 jump identity
 goto judge
 }
 chain input_question {
 type filter hook input priority -160; policy accept;
+${asked}
 ${ours} != 0 ${w.clear}
 iif lo accept
 ${NEIGHBOUR_DISCOVERY}
@@ -143,13 +153,17 @@ goto judge
 }
 chain output_question {
 type filter hook output priority -160; policy accept;
-${ours} == ${injected} accept
+${injected} accept
 ${ours} != 0 ${w.clear}
 oif lo accept
 ct state related accept
 ${NEIGHBOUR_DISCOVERY}
 ct direction reply ${w.state} == ${w.word(STATE.rejected)} counter name cut drop
 goto judge
+}
+chain prerouting_answer {
+type filter hook prerouting priority -140; policy accept;
+${ours} != 0 goto answer_query
 }
 chain forward_answer {
 type filter hook forward priority -140; policy accept;
@@ -161,7 +175,7 @@ ${ours} != 0 goto answer
 }
 chain output_answer {
 type filter hook output priority -140; policy accept;
-${ours} == ${injected} ${w.clear} accept
+${injected} ${w.clear} accept
 ct direction reply ${ours} == ${w.word(ANSWER.reject)} goto answer_cut
 ${ours} != 0 goto answer
 }

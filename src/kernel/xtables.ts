@@ -5,7 +5,7 @@ import type { RulesetSpec } from "./ruleset.ts";
 
 /** Our chain in the mangle table of xtables (over nf_tables), priority -150: between question and answer. */
 export const QUEUE_CHAIN = "SALLYPORT-QUEUE";
-const HOOKS = ["FORWARD", "INPUT", "OUTPUT"] as const;
+const HOOKS = ["PREROUTING", "FORWARD", "INPUT", "OUTPUT"] as const;
 const FAMILIES = ["iptables", "ip6tables"] as const;
 
 const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;

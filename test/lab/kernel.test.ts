@@ -480,7 +480,7 @@ describe.each(FAMILIES)("$name", (family) => {
     expect(listener.questions.length).toBe(count + 1);
   });
 
-  test("a query to a translated resolver says so; its answer too", async () => {
+  test("a query bears the address that was asked; its answer is known to come from there", async () => {
     const table = `${family.name.toLowerCase()}_service`;
     const kind = family.name === "IPv4" ? "ip" : "ip6";
     const target = family.name === "IPv4" ? `${family.server}:5353` : `[${family.server}]:5353`;
@@ -497,14 +497,30 @@ describe.each(FAMILIES)("$name", (family) => {
     client.send("query", 53, family.service);
     expect(await heard(client)).toBe("answer");
     expect(listener.questions.map((question) => question.flags)).toEqual([
-      TO_RESOLVER | TRANSLATED,
+      TO_RESOLVER,
       TO_RESOLVER | TRANSLATED | FROM_SERVER | (STATE.looking << REMEMBERED_SHIFT),
+    ]);
+  });
+
+  test("a late answer does not turn the flow around: the next query is asked as a query", async () => {
+    const listener = await listen((question) => ((question.flags & FROM_SERVER) === 0 ? ANSWER.look : ANSWER.allow));
+    const resolver = await datagrams(FREE, family.udp, family.free, 53);
+    const client = await datagrams(STRICT, family.udp, family.strict, 0);
+    const late = heard(client);
+    resolver.send("late", client.address().port, family.strict);
+    expect(await late).toBe("late");
+    const query = heard(resolver);
+    client.send("query", 53, family.free);
+    expect(await query).toBe("query");
+    expect(listener.questions).toEqual([
+      { flags: FROM_SERVER, observed: false, size: expect.any(Number) },
+      { flags: STATE.allowed << REMEMBERED_SHIFT, observed: false, size: expect.any(Number) },
     ]);
   });
 
   test("injected: a datagram from a foreign address reaches the pod and leaves no entry", async () => {
     const client = await datagrams(STRICT, family.udp, family.strict, 0);
-    const sender = await within(NODE, () => new RawSender(inPlace(LAYOUT, ANSWER.injected)));
+    const sender = await within(NODE, () => new RawSender(inPlace(LAYOUT, ANSWER.injectedUntracked)));
     cleanups.push(() => sender.close());
     const packet = udpPacket(family.service, family.strict, 53, client.address().port, Buffer.from("NXDOMAIN"));
     const message = heard(client);
@@ -512,7 +528,7 @@ describe.each(FAMILIES)("$name", (family) => {
     expect(await message).toBe("NXDOMAIN");
     const entries: ConntrackEntry[] = [];
     conntrack.dump(family.name === "IPv4" ? "ipv4" : "ipv6", (entry) => entries.push(entry));
-    expect(entries.filter((entry) => entry.original.sourcePort === 53)).toEqual([]);
+    expect(entries.filter((entry) => entry.original.destinationPort === client.address().port)).toEqual([]);
     expect(sender.send(new Uint8Array([0x60]))).toBe(false);
   });
 
