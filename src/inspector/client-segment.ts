@@ -2,7 +2,7 @@ import { decide } from "../decide/decide.ts";
 import { ANSWER } from "../model/verdict.ts";
 import { readTcpOptions, seqDiff, TCP_FLAG, tcpChecksumOk } from "../packet/tcp.ts";
 import { classifyRest } from "./classify.ts";
-import { charge, flush, hold, leave, schedule, stopWatching } from "./flow-life.ts";
+import { charge, flush, leave, schedule, stopWatching } from "./flow-life.ts";
 import { inspectStream } from "./inspect-stream.ts";
 import { deny, finalAudit, record } from "./judge.ts";
 import type { Arrival, Lane } from "./lane.ts";
@@ -95,25 +95,23 @@ function judgeOffered(
     lane.drop(arrival.id);
     return;
   }
-  if (!hold(lane, flow, { id: arrival.id, start, end, fin, fromServer: false, bytes: null })) {
-    heldTooMuch(lane, flow, arrival, offered, now);
-    return;
-  }
+  const use = lane.use.of(flow.workloadId);
+  const held = { id: arrival.id, start, end, fin, fromServer: false, bytes: null };
+  flow.held.push(held);
+  use.held++;
   noteFin(flow);
   noteProgress(lane, flow, offered, now);
   inspectStream(lane, flow, now);
   if (flow.gone) return;
   flush(lane, flow);
-  schedule(lane, flow);
-}
-
-/** The bytes are in the stream but the packet cannot wait: only a retransmission could bring it, so end it plainly. */
-function heldTooMuch(lane: Lane, flow: TcpFlow, arrival: Arrival, offered: Offered, now: number): void {
-  if (offered === "new" || offered === "future") {
-    refuse(lane, flow, deny("LimitReached"), arrival.id, false, now);
-    return;
+  if (flow.held.includes(held)) {
+    lane.counters.held++;
+    if (use.held > lane.use.limits.heldPackets) {
+      refuse(lane, flow, deny("LimitReached"), null, false, now);
+      return;
+    }
   }
-  lane.drop(arrival.id);
+  schedule(lane, flow);
 }
 
 /** A FIN counts once everything before it is there. */

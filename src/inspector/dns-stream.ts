@@ -93,25 +93,12 @@ export function dnsServerBytes(lane: Lane, flow: TcpFlow, arrival: Arrival, now:
     lane.answer(arrival.id, ANSWER.cut);
     return;
   }
-  const held: Held = {
-    id: arrival.id,
-    start,
-    end: start + length,
-    fin,
-    fromServer: true,
-    bytes: packet.bytes.slice(packet.start, packet.end),
-  };
-  if (
-    flow.watching ||
-    (offered !== "differs" && offered !== "forgotten" && offered !== "full" && held.end <= dns.releaseEnd)
-  ) {
-    give(lane, flow, held);
-    return;
-  }
-  if ((offered !== "new" && offered !== "future") || !hold(lane, flow, held)) {
-    lane.drop(arrival.id);
-    return;
-  }
+  const bytes = packet.bytes.slice(packet.start, packet.end);
+  const held: Held = { id: arrival.id, start, end: start + length, fin, fromServer: true, bytes };
+  const known = offered === "new" || offered === "old" || offered === "future";
+  flushAnswers(lane, flow);
+  if (flow.watching || (known && held.end <= dns.releaseEnd)) give(lane, flow, held);
+  else if (offered === "old" || !known || !hold(lane, flow, held)) lane.drop(arrival.id);
   releaseAnswers(lane, flow, now);
   schedule(lane, flow);
 }

@@ -195,7 +195,9 @@ export function unknownTcp(
   const flow = loneFlow(lane, key, arrival, workloadId, cls, now);
   flow.facts.namesFinal = true;
   flow.facts.ended = true;
-  const decision = lane.adopting ? decide(lane.program, cls, flow.facts, "enforce") : null;
+  // An adopted connection is never looked at again, so one to a resolver is not: its questions would go ungated.
+  const adopted = lane.adopting && !isDns(lane, arrival, key);
+  const decision = adopted ? decide(lane.program, cls, flow.facts, "enforce") : null;
   if (decision !== null && decision.action === "Allow") {
     record(lane, flow, "flow", decision, finalAudit(lane, flow), "allowed", now);
     lane.answer(arrival.id, ANSWER.allow);

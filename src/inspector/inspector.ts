@@ -1,6 +1,6 @@
 import type { FlowTuple } from "../flow/event.ts";
 import type { AgentConfig } from "../model/config.ts";
-import { ANSWER, FROM_SERVER, REMEMBERED_SHIFT, TO_RESOLVER, TRANSLATED } from "../model/verdict.ts";
+import { ANSWER, FROM_SERVER, REMEMBERED_SHIFT, TO_RESOLVER } from "../model/verdict.ts";
 import type { NameTable } from "../names/table.ts";
 import { newPacket, PROTOCOL, parsePacket } from "../packet/ip.ts";
 import { newTcpSegment, parseTcp, TCP_FLAG } from "../packet/tcp.ts";
@@ -8,7 +8,7 @@ import type { Program } from "../program/program.ts";
 import { clientSegment } from "./client-segment.ts";
 import type { Commands, InspectorCounters, QueuedPacket, Resolved } from "./contract.ts";
 import { datagram, malformedDatagram, resumeDatagram } from "./datagram.ts";
-import { isBindable } from "./dns/bindable.ts";
+import { isBindable, isBindable } from "./dns/bindable.ts";
 import type { DnsGuard } from "./dns/guard.ts";
 import { DnsUdp } from "./dns/udp.ts";
 import { isDns, resumeSyn, synPacket, unknownTcp } from "./first-packet.ts";
@@ -58,9 +58,7 @@ export class Inspector {
       id: 0,
       fromServer: false,
       toResolver: false,
-      translated: false,
       remembered: 0,
-      observed: false,
       packet: newPacket(),
       segment: newTcpSegment(),
     };
@@ -148,12 +146,14 @@ export class Inspector {
   adopt(program: Program, now: number, config: AgentConfig = this.#lane.config): void {
     this.#now = now;
     const lane = this.#lane;
+    const before = lane.program;
     lane.program = program;
     lane.config = config;
     lane.use.limits = config.limits;
     for (const flow of lane.flows.all()) {
       if (!flow.gone) redecide(lane, flow, now);
     }
+    for (let row = 0; row < before.workloadCount; row++) this.#forgetIfGone(before.workloadId(row));
     for (const packet of this.#unknown.takeAll()) this.packet(packet, now);
   }
 
@@ -194,9 +194,7 @@ export class Inspector {
     arrival.id = queued.id;
     arrival.fromServer = (queued.question & FROM_SERVER) !== 0;
     arrival.toResolver = (queued.question & TO_RESOLVER) !== 0;
-    arrival.translated = (queued.question & TRANSLATED) !== 0;
     arrival.remembered = (queued.question >>> REMEMBERED_SHIFT) & 3;
-    arrival.observed = queued.observed;
   }
 
   #tcp(workloadId: number, cls: number, now: number): void {
@@ -222,6 +220,15 @@ export class Inspector {
     }
     if (arrival.fromServer) serverSegment(lane, followed, arrival, now);
     else clientSegment(lane, followed, arrival, now);
+  }
+
+  /** Ids are never used again, so what is kept for a workload that is gone would stay for ever. */
+  #forgetIfGone(workloadId: number): void {
+    const lane = this.#lane;
+    if (lane.program.classOf(workloadId) >= 0) return;
+    lane.names.forgetWorkload(workloadId);
+    lane.dns.forgetWorkload(workloadId);
+    lane.use.forget(workloadId);
   }
 
   /** Malformed headers, and fragments that conntrack did not put together. */

@@ -19,9 +19,7 @@ export interface Arrival {
   id: number;
   fromServer: boolean;
   toResolver: boolean;
-  translated: boolean;
   remembered: number;
-  observed: boolean;
   readonly packet: Packet;
   readonly segment: TcpSegment;
 }

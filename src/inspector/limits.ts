@@ -73,6 +73,11 @@ export class WorkloadUse {
     return true;
   }
 
+  forget(workloadId: number): void {
+    this.#recorded.delete(workloadId);
+    this.settle(workloadId);
+  }
+
   /** Called when a flow leaves; keeps the map small. */
   settle(workloadId: number): void {
     const use = this.#uses.get(workloadId);

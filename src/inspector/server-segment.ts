@@ -1,8 +1,8 @@
 import { ANSWER } from "../model/verdict.ts";
 import { readTcpOptions, seqAdd, seqDiff, TCP_FLAG } from "../packet/tcp.ts";
 import { dnsServerBytes } from "./dns-stream.ts";
-import { hold, leave, schedule, stopWatching } from "./flow-life.ts";
-import { handOver, mayHandOver, readServerBytes } from "./hand-over.ts";
+import { flush, hold, leave, schedule, stopWatching } from "./flow-life.ts";
+import { handOver, mayHandOver, readBehindHello, readServerBytes } from "./hand-over.ts";
 import { decideLooking } from "./inspect-stream.ts";
 import { deny } from "./judge.ts";
 import type { Arrival, Lane } from "./lane.ts";
@@ -115,6 +115,10 @@ function payload(lane: Lane, flow: TcpFlow, arrival: Arrival, length: number, no
   }
   passed(flow, arrival, length);
   acknowledged(lane, flow, arrival, now);
+  if (flow.gone || flow.phase !== "allowed") return;
+  // What waited for the server's first record can be judged now.
+  readBehindHello(lane, flow, now);
+  if (!flow.gone) flush(lane, flow);
 }
 
 /** The server spoke before the client: SSH, SMTP. Nothing more can be learned, so the flow is decided on this packet. */

@@ -99,7 +99,8 @@ export class Stream {
     this.#buffer.copyWithin(0, count, this.unread);
     this.bufferStart = end;
     // An idle connection must not hold the memory of its largest head.
-    if (this.unread === 0 && this.#buffer.length > FIRST_BUFFER) this.#buffer = NOTHING;
+    if (this.unread === 0 && (this.#buffer.length > FIRST_BUFFER || this.keep < FIRST_BUFFER * 4))
+      this.#buffer = NOTHING;
     while (this.#ranges.length > 0 && (this.#kept > this.keep || this.#ranges.length > MOST_RANGES)) {
       const oldest = this.#ranges.shift()!;
       this.#kept -= oldest.bytes === null ? 0 : oldest.bytes.length;
