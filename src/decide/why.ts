@@ -14,10 +14,7 @@ const MOST_ENTRIES = 4;
 export function whyRule(program: Program, answers: FlowAnswers, rule: number, answer: number): string {
   const { rules } = program.rules;
   const row = rule * RULE.stride;
-  const asking: Asking = {
-    action: rules[row + RULE.action]!,
-    hiddenContinues: rules[row + RULE.hiddenContinues] === 1,
-  };
+  const asking = askingOf(rules, row);
   const first = rules[row + RULE.entries]!;
   const count = rules[row + RULE.entryCount]!;
   if (count === NONE) return answer === ANSWER.no ? PORT_53 : "it is for every destination";
