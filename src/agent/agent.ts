@@ -1,4 +1,3 @@
-import { settleExistingFlows } from "./existing-flows.ts";
 import type { FlowEvent, FlowTuple } from "../flow/event.ts";
 import { LiveFlows } from "../flow/live-flows.ts";
 import { Conntrack, enableAccounting } from "../kernel/conntrack.ts";
@@ -9,6 +8,7 @@ import { STATE } from "../model/verdict.ts";
 import { FlowEnder } from "./endings.ts";
 import { EndingsReader } from "./endings-reader.ts";
 import type { EndingsMessage, FlowEnding } from "./events-worker.ts";
+import { settleExistingFlows } from "./existing-flows.ts";
 import type { FlowLog } from "./flow-log.ts";
 import { Injector } from "./injector.ts";
 import { LaneHandle, type LaneListener } from "./lane-handle.ts";
@@ -75,7 +75,8 @@ export class Agent implements LaneListener {
    */
   async start(): Promise<void> {
     const missing = enableAccounting();
-    if (missing.length > 0) this.#log.warn({ event: "accounting", missing }, "flow records carry no sizes: `sysctl` refuses these");
+    if (missing.length > 0)
+      this.#log.warn({ event: "accounting", missing }, "flow records carry no sizes: `sysctl` refuses these");
     const { inputs, program } = this.#epoch;
     this.#flowLog.setWorkloads(inputs.workloads);
     await this.#endings.start();
@@ -123,7 +124,11 @@ export class Agent implements LaneListener {
   onEvent(event: FlowEvent): void {
     if (this.#live.opened(event) === "full") {
       const suppressed = this.#fullTables.allow(performance.now());
-      if (suppressed !== null) this.#log.warn({ event: "live-flows-full", suppressed }, "too many open flows to follow: new ones are not decided again when policies change");
+      if (suppressed !== null)
+        this.#log.warn(
+          { event: "live-flows-full", suppressed },
+          "too many open flows to follow: new ones are not decided again when policies change",
+        );
     }
     this.#flowLog.event(event);
   }
@@ -165,12 +170,26 @@ export class Agent implements LaneListener {
     const ended = this.#live.redecide((flow) => redecide(program, flow));
     for (const { flow, decision } of ended) {
       this.#ender.end(flow.tuple);
-      this.#flowLog.event({ ...existingEvent(flow.tuple, flow.workloadId, null, decision), flowId: flow.flowId, time: Date.now(), application: flow.application, name: flow.name, state: "rejected" });
+      this.#flowLog.event({
+        ...existingEvent(flow.tuple, flow.workloadId, null, decision),
+        flowId: flow.flowId,
+        time: Date.now(),
+        application: flow.application,
+        name: flow.name,
+        state: "rejected",
+      });
     }
     if (config.failMode === before.failMode) await this.#keeper.update(config, program, workloads);
     else await this.#keeper.install(config, program, workloads);
     const milliseconds = Math.round(performance.now() - started);
-    this.#log.info({ event: "applied", epoch: program.epoch, policies: inputs.policies.length, workloads: workloads.length, ended: ended.length, milliseconds });
+    this.#log.info({
+      event: "applied",
+      epoch: program.epoch,
+      policies: inputs.policies.length,
+      workloads: workloads.length,
+      ended: ended.length,
+      milliseconds,
+    });
   }
 
   /** The lane takes the new epoch between two batches; open flows are decided after that, so that no flow falls between the two. */
@@ -221,7 +240,10 @@ export class Agent implements LaneListener {
 function keepFixed(inputs: Inputs, before: Inputs["config"], log: Logger): Inputs {
   const { config } = inputs;
   if (config.markMask === before.markMask && config.queueNumber === before.queueNumber) return inputs;
-  log.warn({ event: "needs-restart" }, "`markMask` and `queueNumber` change when the agent is started anew; the old ones stay for now");
+  log.warn(
+    { event: "needs-restart" },
+    "`markMask` and `queueNumber` change when the agent is started anew; the old ones stay for now",
+  );
   return { ...inputs, config: { ...config, markMask: before.markMask, queueNumber: before.queueNumber } };
 }
 

@@ -1,3 +1,4 @@
+import { decide } from "../decide/decide.ts";
 import type { FlowTuple } from "../flow/event.ts";
 import type { Conntrack } from "../kernel/conntrack.ts";
 import type { ConntrackEntry } from "../kernel/conntrack-entry.ts";
@@ -7,7 +8,6 @@ import type { Facts } from "../model/facts.ts";
 import { STATE } from "../model/verdict.ts";
 import type { Address } from "../net/address.ts";
 import { ICMP, ICMPV6 } from "../net/ports.ts";
-import { decide } from "../decide/decide.ts";
 import type { Program } from "../program/program.ts";
 import { flowOf } from "./translation.ts";
 

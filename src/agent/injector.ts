@@ -6,7 +6,7 @@ import { RawSender } from "../kernel/raw-socket.ts";
 import { ANSWER } from "../model/verdict.ts";
 import type { Address } from "../net/address.ts";
 import { replaceEndpoint } from "../packet/build.ts";
-import { newPacket, PROTOCOL, type Packet, parsePacket } from "../packet/ip.ts";
+import { newPacket, type Packet, PROTOCOL, parsePacket } from "../packet/ip.ts";
 import { findEntry } from "./translation.ts";
 
 /**
@@ -35,7 +35,9 @@ export class Injector {
     if (towards === "client") {
       this.#towardsClient.send(asked === null ? bytes : replaceEndpoint(bytes, "source", asked.address, asked.port));
     } else {
-      this.#towardsServer.send(asked === null ? bytes : replaceEndpoint(bytes, "destination", asked.address, asked.port));
+      this.#towardsServer.send(
+        asked === null ? bytes : replaceEndpoint(bytes, "destination", asked.address, asked.port),
+      );
     }
   }
 
@@ -63,6 +65,18 @@ function flowOfPacket(packet: Packet, towards: "client" | "server"): FlowTuple {
   const sourcePort = ported ? packet.sourcePort : 0;
   const destinationPort = ported ? packet.destinationPort : 0;
   return towards === "server"
-    ? { protocol: packet.protocol, client: source, clientPort: sourcePort, server: destination, serverPort: destinationPort }
-    : { protocol: packet.protocol, client: destination, clientPort: destinationPort, server: source, serverPort: sourcePort };
+    ? {
+        protocol: packet.protocol,
+        client: source,
+        clientPort: sourcePort,
+        server: destination,
+        serverPort: destinationPort,
+      }
+    : {
+        protocol: packet.protocol,
+        client: destination,
+        clientPort: destinationPort,
+        server: source,
+        serverPort: sourcePort,
+      };
 }

@@ -156,7 +156,10 @@ export class LaneHandle {
         await this.#spawn();
         return this.#listener.onReplaced(reason);
       } catch (error) {
-        this.#log.error({ event: "lane-start-failed", error: String(error) }, "packet lane does not start; trying again");
+        this.#log.error(
+          { event: "lane-start-failed", error: String(error) },
+          "packet lane does not start; trying again",
+        );
         await new Promise((resolve) => setTimeout(resolve, wait));
       }
     }

@@ -1,5 +1,5 @@
 import type { FlowTuple } from "../flow/event.ts";
-import type { ResolveRequest, Resolved } from "../inspector/contract.ts";
+import type { Resolved, ResolveRequest } from "../inspector/contract.ts";
 import type { AgentConfig } from "../model/config.ts";
 import type { ProgramData } from "../program/layout.ts";
 
@@ -39,5 +39,14 @@ export type FromLane =
   | { readonly kind: "stopped" };
 
 /** Slots of the pulse, 64-bit floats: written by the lane, read by anyone. */
-export const PULSE = { loops: 0, packets: 1, verdictErrors: 2, injectErrors: 3, epoch: 4, bindings: 5, flows: 6, counters: 8 } as const;
+export const PULSE = {
+  loops: 0,
+  packets: 1,
+  verdictErrors: 2,
+  injectErrors: 3,
+  epoch: 4,
+  bindings: 5,
+  flows: 6,
+  counters: 8,
+} as const;
 export const PULSE_SLOTS = 32;

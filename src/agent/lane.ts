@@ -1,7 +1,7 @@
 import type { MessagePort } from "node:worker_threads";
 import { receiveMessageOnPort } from "node:worker_threads";
-import { RingWriter } from "../flow/ring.ts";
 import type { FlowEvent, FlowTuple } from "../flow/event.ts";
+import { RingWriter } from "../flow/ring.ts";
 import { type Commands, DROP, type QueuedPacket, type ResolveRequest } from "../inspector/contract.ts";
 import { DnsGuard } from "../inspector/dns/guard.ts";
 import { Inspector } from "../inspector/inspector.ts";
@@ -48,7 +48,7 @@ export class Lane implements Commands {
     this.#ring = new RingWriter(start.ring);
     this.#wake = new EventFd(start.wakeFd);
     this.#injector = new Injector(this.#marks);
-    this.#names = new NameTable({ bindingsPerWorkload: config.limits.bindings });
+    this.#names = new NameTable({ bindingsPerWorkload: config.limits.bindings, seed: start.seed });
     const dns = new DnsGuard({
       names: this.#names,
       dnsDenial: config.dnsDenial,
@@ -92,7 +92,10 @@ export class Lane implements Commands {
 
   verdict(ticket: number, answer: number, replacement: Uint8Array | null): void {
     const origin = this.#origins.get(ticket);
-    if (origin === undefined) return this.#trouble(`a second verdict for packet ${ticket}`);
+    if (origin === undefined) {
+      this.#trouble(`a second verdict for packet ${ticket}`);
+      return;
+    }
     this.#origins.delete(ticket);
     origin.queue.verdict(origin.id, answer !== DROP, withWord(this.#marks, origin.mark, answer), replacement);
   }
@@ -154,10 +157,12 @@ export class Lane implements Commands {
         const program = openProgram(message.program);
         this.#inspector.adopt(program, now(), message.config);
         this.#pulse[PULSE.epoch] = program.epoch;
-        return this.#post({ kind: "adopted", epoch: program.epoch });
+        this.#post({ kind: "adopted", epoch: program.epoch });
+        return;
       }
       case "resolved":
-        return this.#inspector.resolved(message.requestId, message.answers, now());
+        this.#inspector.resolved(message.requestId, message.answers, now());
+        return;
       case "ended":
         for (const flow of message.flows) this.#inspector.flowEnded(flow);
         return;

@@ -1,8 +1,8 @@
 import { randomInt } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { connect } from "node:net";
-import { type Chain, chainOf } from "../inspector/dns/chain.ts";
 import type { Resolved } from "../inspector/contract.ts";
+import { followChain, type Resolution } from "../inspector/dns/chain.ts";
 import { type Address, formatAddress, isIPv4 } from "../net/address.ts";
 import { DNS_TYPE, type DnsMessage, parseDnsMessage } from "../packet/dns.ts";
 import { DnsStreamReader } from "../packet/dns-stream.ts";
@@ -63,7 +63,7 @@ export class Resolver {
     return answer;
   }
 
-  async #askType(name: string, type: number): Promise<Chain | null> {
+  async #askType(name: string, type: number): Promise<Resolution | null> {
     for (const server of this.#servers) {
       const id = randomInt(0x10000);
       const query = buildQuery(id, name, type);
@@ -72,7 +72,7 @@ export class Resolver {
         message.response && message.id === id && message.question?.name === name && message.question.type === type;
       let message = await askUdp(server, query, matches);
       if (message?.truncated) message = await askTcp(server, query, matches);
-      if (message !== null && (message.rcode === 0 || message.rcode === 3)) return chainOf(message);
+      if (message !== null && (message.rcode === 0 || message.rcode === 3)) return followChain(message, name);
     }
     return null;
   }
@@ -115,7 +115,9 @@ function askTcp(server: Address, query: Uint8Array, matches: Matches): Promise<D
     const timer = setTimeout(() => finish(null), ATTEMPT_MS);
     socket.on("error", () => finish(null));
     socket.on("close", () => finish(null));
-    socket.on("connect", () => socket.write(Buffer.concat([Uint8Array.of(query.length >> 8, query.length & 255), query])));
+    socket.on("connect", () =>
+      socket.write(Buffer.concat([Uint8Array.of(query.length >> 8, query.length & 255), query])),
+    );
     socket.on("data", (bytes) => {
       reader.push(bytes, 0, bytes.length);
       for (let frame = reader.next(); frame !== null; frame = reader.next()) {

@@ -64,7 +64,10 @@ export class RulesetKeeper {
       await this.#inTurn(async () => {
         if (!(await this.#ruleset.restore())) return;
         this.restored++;
-        this.#log.error({ event: "ruleset-restored", times: this.restored }, "somebody changed our rules; they are in place again");
+        this.#log.error(
+          { event: "ruleset-restored", times: this.restored },
+          "somebody changed our rules; they are in place again",
+        );
       });
     } catch (error) {
       this.#log.error({ event: "ruleset-broken", error: String(error) }, "our rules cannot be put back; trying again");
@@ -81,7 +84,9 @@ export class RulesetKeeper {
     const sets: RulesetSets = {
       podRanges: config.podCIDRs,
       workloads: workloads.flatMap((workload) => workload.addresses),
-      observed: workloads.filter((workload) => !isEnforced(program, workload)).flatMap((workload) => workload.addresses),
+      observed: workloads
+        .filter((workload) => !isEnforced(program, workload))
+        .flatMap((workload) => workload.addresses),
       inside: config.clusterCIDRs,
       internalEndpoints: config.internalEndpoints,
       resolvers: config.resolvers,

@@ -1,6 +1,5 @@
-import type { ChildProcess } from "node:child_process";
-import { spawn } from "node:child_process";
-import { createInterface } from "node:readline";
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, openSync, readSync } from "node:fs";
 import type { Lab } from "./lab.ts";
 import { inNetworkOnly } from "./process.ts";
 
@@ -21,20 +20,35 @@ export interface AgentProcessOptions {
 /** One line of the agent's log. */
 export type AgentLogLine = Readonly<Record<string, unknown>>;
 
-/** An agent that runs on a node of a lab, as a process of its own. */
+const READ_EVERY_MS = 20;
+const READ_BYTES = 65_536;
+const LINES_KEPT = 10_000;
+
+/**
+ * An agent that runs on a node of a lab, as a process of its own. It logs to a file in the lab's folder, which is read
+ * from here: so it can outlive this process, and ends with the lab at the latest.
+ */
 export class AgentProcess {
   readonly child: ChildProcess;
   readonly flows: string;
   readonly log: AgentLogLine[] = [];
-  readonly #waiting: { readonly matches: (line: AgentLogLine) => boolean; readonly resolve: (line: AgentLogLine) => void }[] = [];
+  readonly #waiting: {
+    readonly matches: (line: AgentLogLine) => boolean;
+    readonly resolve: (line: AgentLogLine) => void;
+  }[] = [];
   readonly #exit: Promise<number | null>;
 
-  private constructor(child: ChildProcess, flows: string) {
+  readonly #logFile: number;
+  readonly #reader: NodeJS.Timeout;
+  #rest = "";
+
+  private constructor(child: ChildProcess, flows: string, logPath: string) {
     this.child = child;
     this.flows = flows;
     this.#exit = new Promise((resolve) => child.once("exit", resolve));
-    if (child.stderr === null) throw new Error("the agent's log cannot be read");
-    createInterface({ input: child.stderr }).on("line", (line) => this.#take(line));
+    this.#logFile = openSync(logPath, "r");
+    this.#reader = setInterval(() => this.#read(), READ_EVERY_MS);
+    child.once("exit", () => this.#close());
   }
 
   /** Starts an agent and waits until it enforces. @throws Error with the last thing it said */
@@ -49,7 +63,11 @@ export class AgentProcess {
       ...["--flows", flows],
     ];
     const [program = "", ...rest] = inNetworkOnly(lab.node(options.node).netns, argv);
-    const agent = new AgentProcess(spawn(program, rest, { stdio: ["ignore", "ignore", "pipe"] }), flows);
+    const logPath = `${lab.directory}/agent-node${options.node}.log`;
+    const out = openSync(logPath, "w");
+    const child = spawn(program, rest, { stdio: ["ignore", "ignore", out], detached: true, cwd: "/" });
+    closeSync(out);
+    const agent = new AgentProcess(child, flows, logPath);
     const ready = agent.event("ready", options.readyTimeoutMs ?? 15_000);
     const ended = agent.#exit.then((status) => {
       throw new Error(`the agent ended with ${status}: ${agent.lastWords()}`);
@@ -110,6 +128,26 @@ export class AgentProcess {
       .join(" | ");
   }
 
+  /** Lets the agent go on when this process ends. */
+  detach(): void {
+    this.#close();
+    this.child.unref();
+  }
+
+  #close(): void {
+    this.#read();
+    clearInterval(this.#reader);
+  }
+
+  #read(): void {
+    const chunk = Buffer.alloc(READ_BYTES);
+    for (let count = readSync(this.#logFile, chunk); count > 0; count = readSync(this.#logFile, chunk)) {
+      const lines = (this.#rest + chunk.toString("utf8", 0, count)).split("\n");
+      this.#rest = lines.pop() ?? "";
+      for (const line of lines) this.#take(line);
+    }
+  }
+
   #take(text: string): void {
     let line: AgentLogLine;
     try {
@@ -118,7 +156,7 @@ export class AgentProcess {
       line = { event: "unreadable", text };
     }
     this.log.push(line);
-    if (this.log.length > 10_000) this.log.shift();
+    if (this.log.length > LINES_KEPT) this.log.shift();
     for (const one of this.#waiting.filter((waiting) => waiting.matches(line))) {
       this.#waiting.splice(this.#waiting.indexOf(one), 1);
       one.resolve(line);

@@ -34,7 +34,10 @@ interface Attempt {
 /** Tries it with the client that a user would take: curl, dig, ping, nc, socat. @throws Error for a URL no client is known for */
 export async function tryToReach(lab: Lab, probe: Probe): Promise<ProbeResult> {
   const attempt = attemptOf(new URL(probe.to), probe);
-  const options = { timeoutMs: (LIMIT_SECONDS + 4) * 1000, ...(attempt.input === undefined ? {} : { input: attempt.input }) };
+  const options = {
+    timeoutMs: (LIMIT_SECONDS + 4) * 1000,
+    ...(attempt.input === undefined ? {} : { input: attempt.input }),
+  };
   const result = await lab.exec(probe.from, attempt.argv, options);
   return {
     reached: attempt.reached(result),
@@ -65,9 +68,21 @@ function curl(url: URL, probe: Probe, family: readonly string[]): Attempt {
   const port = url.port || (url.protocol === "https:" ? "443" : "80");
   const ip = probe.ip?.includes(":") ? `[${probe.ip}]` : probe.ip;
   const connect = ip === undefined ? [] : ["--connect-to", `${url.host.replace(/:\d+$/, "")}:${port}:${ip}:${port}`];
-  const argv = ["curl", "-sS", "--http1.1", "-m", String(LIMIT_SECONDS), ...family, ...connect, "-w", "\n%{http_code}", url.href];
+  const argv = [
+    "curl",
+    "-sS",
+    "--http1.1",
+    "-m",
+    String(LIMIT_SECONDS),
+    ...family,
+    ...connect,
+    "-w",
+    "\n%{http_code}",
+    url.href,
+  ];
   const status = (result: ExecResult): string => result.stdout.split("\n").at(-1) ?? "";
-  const byGate = (result: ExecResult): boolean => status(result) === "403" && result.stdout.toLowerCase().includes(REFUSED_BY_GATE);
+  const byGate = (result: ExecResult): boolean =>
+    status(result) === "403" && result.stdout.toLowerCase().includes(REFUSED_BY_GATE);
   return {
     argv,
     reached: (result) => result.status === 0 && !byGate(result),
@@ -100,7 +115,8 @@ function banner(address: string, port: string, family: readonly string[]): Attem
     argv: ["timeout", String(LIMIT_SECONDS), "nc", ...family, "-w", "2", address, port],
     input: "hello\r\n\r\n",
     reached: (result) => result.stdout.length > 0,
-    saw: (result) => (result.stdout.length > 0 ? firstLine(result.stdout) : lastLine(result.stderr) || "closed without a word"),
+    saw: (result) =>
+      result.stdout.length > 0 ? firstLine(result.stdout) : lastLine(result.stderr) || "closed without a word",
   };
 }
 
@@ -111,7 +127,8 @@ function echo(address: string, port: string, family: 4 | 6 | undefined): Attempt
     argv: ["timeout", String(LIMIT_SECONDS), "socat", "-t2", "-T2", "-", `${kind}:${target}:${port}`],
     input: "ping\n",
     reached: (result) => result.stdout.includes("ping"),
-    saw: (result) => (result.stdout.includes("ping") ? "echo" : lastLine(result.stderr).replace(/^.*\bE /, "") || "no answer"),
+    saw: (result) =>
+      result.stdout.includes("ping") ? "echo" : lastLine(result.stderr).replace(/^.*\bE /, "") || "no answer",
   };
 }
 
@@ -120,7 +137,9 @@ function ping(address: string, family: readonly string[]): Attempt {
     argv: ["ping", ...family, "-n", "-c", "1", "-W", "2", address],
     reached: (result) => result.status === 0,
     saw: (result) =>
-      result.status === 0 ? "echo reply" : (/From .*?: ?(?:icmp_seq=\d+ )?(.*)/.exec(result.stdout)?.[1] ?? "no answer"),
+      result.status === 0
+        ? "echo reply"
+        : (/From .*?: ?(?:icmp_seq=\d+ )?(.*)/.exec(result.stdout)?.[1] ?? "no answer"),
   };
 }
 

@@ -1,0 +1,105 @@
+import { existsSync } from "node:fs";
+import { probeQueueMethod, Ruleset } from "../kernel/nftables.ts";
+import { Agent, type WorkerFiles } from "./agent.ts";
+import { FlowLog, lostLine } from "./flow-log.ts";
+import { FlowSink } from "./flow-sink.ts";
+import { checkPrivileges } from "./kernel-check.ts";
+import { createLogger, type Logger, RateLimit } from "./log.ts";
+import type { AgentOptions } from "./options.ts";
+import { Sources } from "./sources.ts";
+
+export type { AgentOptions };
+
+/** Runs the agent until SIGTERM or SIGINT. Rejects with an Error, one line a problem, when it cannot start. */
+export async function runAgent(options: AgentOptions): Promise<void> {
+  const log = createLogger(options.logLevel);
+  let agent: Agent | null = null;
+  const sources = new Sources(options, log, (inputs) => {
+    agent?.apply(inputs).catch((error: unknown) => {
+      log.error({ event: "apply-failed", error: String(error) }, "the change could not be applied; what ran goes on");
+    });
+  });
+  try {
+    const method = await probeQueueMethod();
+    checkPrivileges();
+    const flowLog = new FlowLog(openSink(options, log));
+    const stopped = stopSignal();
+    process.on("SIGHUP", () => {
+      log.info({ event: "reload" });
+      sources.reload();
+      void flowLog.reopen();
+    });
+    const starting = new Agent(sources.inputs, method, workerFiles(), flowLog, log);
+    await starting.start();
+    agent = starting;
+    sources.follow();
+    const signal = await stopped;
+    log.info({ event: "stopping", signal });
+    sources.close();
+    await agent.stop();
+    log.info({ event: "stopped" });
+  } finally {
+    sources.close();
+  }
+}
+
+/** Says what the kernel here offers and what is missing. True when an agent could run. */
+export async function checkKernel(): Promise<boolean> {
+  try {
+    const method = await probeQueueMethod();
+    checkPrivileges();
+    console.log(
+      `ready to enforce; packets come through ${method === "native" ? "nft `queue`" : "the xtables NFQUEUE target"}`,
+    );
+    return true;
+  } catch (error) {
+    console.log(error instanceof Error ? error.message : String(error));
+    return false;
+  }
+}
+
+/** Takes away everything that an agent left in the kernel. From then on nothing is enforced. */
+export async function removeEnforcement(_options: { readonly config: string | null }): Promise<void> {
+  const ruleset = new Ruleset();
+  try {
+    await ruleset.remove();
+  } finally {
+    ruleset.close();
+  }
+}
+
+function openSink(options: AgentOptions, log: Logger): FlowSink | null {
+  if (options.flows === null) return null;
+  const limit = new RateLimit(10_000);
+  return new FlowSink({
+    target: options.flows,
+    maxSize: options.flowsMaxSize,
+    keep: options.flowsKeep,
+    lostLine,
+    onTrouble: (message, lost) => {
+      const suppressed = limit.allow(performance.now());
+      if (suppressed === null) return;
+      log.error(
+        { event: "flow-log-failed", error: message, lost, suppressed },
+        "the flow log cannot be written; verdicts go on",
+      );
+    },
+  });
+}
+
+function stopSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve(signal));
+  });
+}
+
+/** Beside this file: bundled as `*.js`, in the sources as `*.ts`. A bundle may have put this module into a folder of chunks. */
+function workerFiles(): WorkerFiles {
+  const find = (name: string): URL => {
+    const places = [`./${name}.js`, `../${name}.js`, `./${name}.ts`].map((place) => new URL(place, import.meta.url));
+    const found = places.find((url) => existsSync(url));
+    if (found === undefined) throw new Error(`\`${name}\` is missing: run \`make build\``);
+    return found;
+  };
+  return { lane: find("lane-worker"), endings: find("events-worker") };
+}

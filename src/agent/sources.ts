@@ -1,0 +1,134 @@
+import type { AgentConfig } from "../model/config.ts";
+import type { DestinationGroup, Policy } from "../model/policy.ts";
+import type { Workload } from "../model/workload.ts";
+import { type DocumentFile, hasErrors, loadDocuments } from "../policy/documents.ts";
+import { formatProblem } from "../policy/problem.ts";
+import { WorkloadFileSource } from "../workloads/file-source.ts";
+import { readDocumentFiles } from "../workloads/files.ts";
+import { IdentityTable } from "../workloads/identity.ts";
+import type { Logger } from "./log.ts";
+import type { AgentOptions } from "./options.ts";
+import { PathWatch } from "./path-watch.ts";
+import type { Inputs } from "./state.ts";
+
+interface Documents {
+  readonly policies: readonly Policy[];
+  readonly groups: readonly DestinationGroup[];
+  readonly config: AgentConfig;
+}
+
+type Loaded =
+  | { readonly documents: Documents; readonly fingerprint: string }
+  | { readonly problems: readonly string[]; readonly fingerprint: string };
+
+/** Changes that come together are applied together, at most this often. */
+const COALESCE_MS = 10;
+
+/**
+ * Where the agent's inputs come from: documents and workloads on disk, followed for changes. What cannot be used is said
+ * once and changes nothing: bad input never replaces what runs.
+ */
+export class Sources {
+  readonly #options: AgentOptions;
+  readonly #log: Logger;
+  readonly #changed: (inputs: Inputs) => void;
+  #documents: Documents;
+  #fingerprint: string;
+  #workloads: readonly Workload[] | null = null;
+  #watch: PathWatch | null = null;
+  #file: WorkloadFileSource | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #started = false;
+
+  /** @throws Error with all problems, a line each, when the documents or the workloads cannot be used */
+  constructor(options: AgentOptions, log: Logger, changed: (inputs: Inputs) => void) {
+    this.#options = options;
+    this.#log = log;
+    this.#changed = changed;
+    const loaded = load(options);
+    if ("problems" in loaded) throw new Error(loaded.problems.join("\n"));
+    this.#documents = loaded.documents;
+    this.#fingerprint = loaded.fingerprint;
+    this.#file = this.#followWorkloads();
+    if (this.#workloads === null) {
+      this.#file.close();
+      throw new Error(`no workloads: \`${options.workloads}\` cannot be used`);
+    }
+    this.#started = true;
+  }
+
+  get inputs(): Inputs {
+    return { ...this.#documents, workloads: this.#workloads ?? [] };
+  }
+
+  /** Follows the documents from now on. */
+  follow(): void {
+    const { policies, config } = this.#options;
+    this.#watch = new PathWatch(config === null ? policies : [...policies, config], () => this.reload());
+  }
+
+  /** Reads the documents again, and tells what they are if they have changed and can be used. */
+  reload(): void {
+    const loaded = load(this.#options);
+    if (loaded.fingerprint === this.#fingerprint) return;
+    this.#fingerprint = loaded.fingerprint;
+    if ("problems" in loaded) {
+      this.#log.error(
+        { event: "documents-refused", problems: loaded.problems },
+        "documents have errors: what ran goes on",
+      );
+      return;
+    }
+    this.#documents = loaded.documents;
+    this.#soon();
+  }
+
+  close(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#watch?.close();
+    this.#file?.close();
+  }
+
+  #followWorkloads(): WorkloadFileSource {
+    return new WorkloadFileSource(this.#options.workloads, new IdentityTable(), {
+      onSnapshot: (snapshot) => {
+        for (const problem of snapshot.problems) this.#log.warn({ event: "workload-left-out", problem });
+        this.#workloads = snapshot.workloads;
+        if (this.#started) this.#soon();
+      },
+      onProblem: (problem) => {
+        this.#log.error({ event: "workloads-refused", problem }, "the workloads cannot be read: those known stay");
+      },
+    });
+  }
+
+  #soon(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      this.#changed(this.inputs);
+    }, COALESCE_MS);
+  }
+}
+
+function load(options: AgentOptions): Loaded {
+  let files: readonly DocumentFile[];
+  try {
+    files = readDocumentFiles(options.config === null ? options.policies : [...options.policies, options.config]);
+  } catch (error) {
+    const problem = error instanceof Error ? error.message : String(error);
+    return { problems: problem.split("\n"), fingerprint: problem };
+  }
+  const fingerprint = JSON.stringify(files);
+  const { policies, groups, configs, problems } = loadDocuments(files);
+  if (hasErrors(problems)) {
+    const errors = problems.filter(({ severity }) => severity === "error").map(formatProblem);
+    return { problems: errors, fingerprint };
+  }
+  const [config] = configs;
+  if (config === undefined) {
+    const problem =
+      "no AgentConfig document: give one with `--config FILE`, it says which resolvers and ranges are the cluster's";
+    return { problems: [problem], fingerprint };
+  }
+  return { documents: { policies, groups, config }, fingerprint };
+}
