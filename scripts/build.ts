@@ -2,7 +2,7 @@
  * Bundles the command line and the agent's workers: `node scripts/build.ts [--outdir DIR]`.
  * Code splitting keeps each command's module a file of its own, so that `explain` does not read what the agent needs.
  */
-import { existsSync, rmSync } from "node:fs";
+import { existsSync, renameSync, rmSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -23,11 +23,13 @@ const entryPoints = Object.fromEntries(
     .filter(([, path]) => existsSync(path)),
 );
 
-rmSync(outdir, { recursive: true, force: true });
+// Built beside the old one: a build that fails leaves what was there.
+const fresh = `${outdir}.new`;
+rmSync(fresh, { recursive: true, force: true });
 await build({
   absWorkingDir: root,
   entryPoints,
-  outdir,
+  outdir: fresh,
   bundle: true,
   splitting: true,
   format: "esm",
@@ -44,3 +46,5 @@ await build({
   },
   logLevel: "warning",
 });
+rmSync(outdir, { recursive: true, force: true });
+renameSync(fresh, outdir);

@@ -59,7 +59,7 @@ export interface ExplainDocument {
 
 /** Prints the decision and its trace. The exit status does not depend on the decision. */
 export async function explain(options: Options): Promise<void> {
-  const scene = await loadScene({
+  const scene = loadScene({
     policies: options.policies,
     workloads: options.workloads,
     config: options.config ?? null,

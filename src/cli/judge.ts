@@ -65,26 +65,27 @@ function sameOutcome(a: Decision, b: Decision): boolean {
   return a.action === b.action && a.policy === b.policy && a.rule === b.rule && a.reason === b.reason;
 }
 
-function findWorkload(scene: Scene, from: string): Workload {
-  const found = scene.workloads.find(({ namespace, name }) => `${namespace}/${name}` === from);
+function findWorkload({ pods }: Scene, from: string): Workload {
+  const { workloads, notEnforced, problems } = pods;
+  const found = workloads.find(({ namespace, name }) => `${namespace}/${name}` === from);
   if (found !== undefined) return found;
-  const left = scene.leftOut.get(from);
-  if (left !== undefined) throw new UsageError(`pod \`${from}\` is in the workloads, but ${left}`);
-  const names = scene.workloads.map(({ namespace, name }) => `${namespace}/${name}`);
-  const near = nearest(from, names) ?? names.find((name) => name.endsWith(`/${from.split("/").at(-1)}`)) ?? null;
-  const hint =
-    near !== null
-      ? `did you mean \`${near}\`?`
-      : names.length === 0
-        ? "the file names no running pod"
-        : `there are ${some(names)}`;
-  throw new UsageError(`no pod \`${from}\` in the workloads: ${hint}`);
+  if (notEnforced.includes(from)) {
+    throw new UsageError(
+      `pod \`${from}\` shares the network of its node: nothing tells its traffic from the node's own`,
+    );
+  }
+  const known = problems.find((problem) => problem.includes(`\`${from}\``));
+  if (known !== undefined) throw new UsageError(known);
+  const names = workloads.map(({ namespace, name }) => `${namespace}/${name}`);
+  const sameName = names.find((name) => name.endsWith(`/${from.split("/").at(-1)}`));
+  const near = nearest(from, names) ?? sameName ?? null;
+  const all = names.length === 0 ? "it names no running pod with an address" : `there are ${some(names)}`;
+  throw new UsageError(
+    `no running pod \`${from}\` in the workloads: ${near === null ? all : `did you mean \`${near}\`?`}`,
+  );
 }
 
 function some(names: readonly string[]): string {
-  const shown = names
-    .slice(0, 8)
-    .map((name) => `\`${name}\``)
-    .join(", ");
-  return names.length > 8 ? `${shown} and ${names.length - 8} more` : shown;
+  const shown = names.slice(0, 8).map((name) => `\`${name}\``);
+  return names.length > 8 ? `${shown.join(", ")} and ${names.length - 8} more` : shown.join(", ");
 }

@@ -1,15 +1,16 @@
 import type { AgentConfig } from "../model/config.ts";
 import type { Policy } from "../model/policy.ts";
-import type { Workload } from "../model/workload.ts";
 import { AgentConfigSpec } from "../policy/config-schema.ts";
 import { toConfig } from "../policy/convert.ts";
 import { type DocumentFile, hasErrors, type LoadedDocuments, loadDocuments } from "../policy/documents.ts";
 import { formatProblem } from "../policy/problem.ts";
 import { compileProgram } from "../program/compile.ts";
 import { openProgram, type Program } from "../program/program.ts";
+import { readWorkloadFile } from "../workloads/file-source.ts";
 import { readDocumentFiles } from "../workloads/files.ts";
+import { IdentityTable } from "../workloads/identity.ts";
+import type { WorkloadSnapshot } from "../workloads/objects.ts";
 import { UsageError } from "./failure.ts";
-import { loadPods } from "./pods.ts";
 
 export interface SceneSource {
   /** Files or folders of documents. */
@@ -23,35 +24,35 @@ export interface SceneSource {
 /** What decisions on paper are made of: the same documents and the same program as the agent's. */
 export interface Scene {
   readonly program: Program;
-  readonly workloads: readonly Workload[];
-  /** Pods that are no workloads, by `NAMESPACE/POD`, and why. */
-  readonly leftOut: ReadonlyMap<string, string>;
+  readonly pods: WorkloadSnapshot;
   readonly policies: readonly Policy[];
   readonly config: AgentConfig;
 }
 
 /** @throws UsageError with every error of the documents, a line each */
-export async function loadScene(source: SceneSource): Promise<Scene> {
-  const { policies, groups, configs } = await loadOrThrow(source.policies);
-  const config = source.config === null ? configs[0] : (await loadOrThrow([source.config])).configs[0];
+export function loadScene(source: SceneSource): Scene {
+  const { policies, groups, configs } = loadOrThrow(source.policies);
+  const config = source.config === null ? configs[0] : loadOrThrow([source.config]).configs[0];
   if (source.config !== null && config === undefined) throw new UsageError(`no AgentConfig in \`${source.config}\``);
-  const { workloads, leftOut } = await loadPods(source.workloads);
+  const read = readWorkloadFile(source.workloads, new IdentityTable());
+  if (!read.ok) throw new UsageError(`workloads: ${read.problem}`);
+  const { workloads } = read.snapshot;
   const whole = config ?? configOfNoCluster();
   const program = openProgram(compileProgram({ epoch: 1, policies, groups, workloads, config: whole }));
-  return { program, workloads, leftOut, policies, config: whole };
+  return { program, pods: read.snapshot, policies, config: whole };
 }
 
-async function loadOrThrow(paths: readonly string[]): Promise<LoadedDocuments> {
-  const loaded = loadDocuments(await readDocuments(paths));
+function loadOrThrow(paths: readonly string[]): LoadedDocuments {
+  const loaded = loadDocuments(readDocuments(paths));
   if (!hasErrors(loaded.problems)) return loaded;
   const errors = loaded.problems.filter(({ severity }) => severity === "error").map(formatProblem);
   throw new UsageError(`the documents have errors:\n${errors.join("\n")}`);
 }
 
 /** @throws UsageError a path cannot be read, or holds no documents */
-export async function readDocuments(paths: readonly string[]): Promise<readonly DocumentFile[]> {
+export function readDocuments(paths: readonly string[]): readonly DocumentFile[] {
   try {
-    return await readDocumentFiles(paths);
+    return readDocumentFiles(paths);
   } catch (error) {
     throw new UsageError((error as Error).message);
   }

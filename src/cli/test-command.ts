@@ -12,7 +12,7 @@ interface Options {
 
 /** Runs the cases below a folder and prints how each came out; exit status 1 if one did not as expected. */
 export async function testCommand(path: string, options: Options): Promise<void> {
-  const results = await runCases(await loadCases(path), options.only);
+  const results = runCases(loadCases(path), options.only);
   if (results.length === 0) throw new UsageError(`no case has \`${options.only}\` in its name`);
   if (options.junit !== undefined) await writeFile(options.junit, junitXml(results));
   const failed = results.filter(({ problem }) => problem !== null).length;

@@ -1,11 +1,8 @@
-import { readdirSync, statSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import type { Decision } from "../model/decision.ts";
 import { type EgressTest, type EgressTestCase, readEgressTests } from "./egress-test.ts";
 import { UsageError } from "./failure.ts";
 import { judge } from "./judge.ts";
-import { loadScene, type Scene } from "./scene.ts";
+import { loadScene, readDocuments, type Scene } from "./scene.ts";
 
 export interface TestResult {
   readonly test: EgressTest;
@@ -16,11 +13,11 @@ export interface TestResult {
 }
 
 /** All cases below a folder, or of one file, in order of file names. @throws UsageError with every problem, a line each */
-export async function loadCases(path: string): Promise<readonly EgressTest[]> {
+export function loadCases(path: string): readonly EgressTest[] {
   const tests: EgressTest[] = [];
   const problems: string[] = [];
-  for (const file of testFiles(path)) {
-    const read = readEgressTests(file, await readFile(file, "utf8"));
+  for (const file of readDocuments([path])) {
+    const read = readEgressTests(file.path, file.text);
     tests.push(...read.tests);
     problems.push(...read.problems);
   }
@@ -29,26 +26,14 @@ export async function loadCases(path: string): Promise<readonly EgressTest[]> {
   return tests;
 }
 
-function testFiles(path: string): string[] {
-  try {
-    if (!statSync(path).isDirectory()) return [path];
-    return readdirSync(path, { recursive: true, encoding: "utf8" })
-      .filter((name) => /\.(ya?ml|json)$/.test(name))
-      .sort()
-      .map((name) => join(path, name));
-  } catch (error) {
-    throw new UsageError(`\`${path}\` cannot be read: ${(error as Error).message}`);
-  }
-}
-
 /** Decides every case whose name holds `only`. Scenes are loaded once each. @throws UsageError a scene cannot be loaded */
-export async function runCases(tests: readonly EgressTest[], only = ""): Promise<readonly TestResult[]> {
+export function runCases(tests: readonly EgressTest[], only = ""): readonly TestResult[] {
   const scenes = new Map<string, Scene>();
   const results: TestResult[] = [];
   for (const test of tests) {
     const { policies, workloads, config } = test;
     const key = JSON.stringify([policies, workloads, config]);
-    const scene = scenes.get(key) ?? (await loadScene({ policies, workloads, config }));
+    const scene = scenes.get(key) ?? loadScene({ policies, workloads, config });
     scenes.set(key, scene);
     for (const testCase of test.cases) {
       if (testCase.name.includes(only)) results.push({ test, testCase, ...runCase(scene, testCase) });

@@ -11,7 +11,7 @@ interface Options {
 
 /** Checks documents and prints every problem; exit status 1 on errors, with `--strict` on warnings too. */
 export async function validate(paths: readonly string[], options: Options): Promise<void> {
-  const files = await readDocuments(paths);
+  const files = readDocuments(paths);
   const { policies, groups, configs, problems } = loadDocuments(files);
   const valid = !hasErrors(problems) && (options.strict !== true || problems.length === 0);
   const counts = { files: files.length, policies: policies.length, groups: groups.length, configs: configs.length };
