@@ -8,7 +8,7 @@ import type { Program } from "../program/program.ts";
 import { clientSegment } from "./client-segment.ts";
 import type { Commands, InspectorCounters, QueuedPacket, Resolved } from "./contract.ts";
 import { datagram, malformedDatagram, resumeDatagram } from "./datagram.ts";
-import { isBindable, isBindable } from "./dns/bindable.ts";
+import { isBindable } from "./dns/bindable.ts";
 import type { DnsGuard } from "./dns/guard.ts";
 import { DnsUdp } from "./dns/udp.ts";
 import { isDns, resumeSyn, synPacket, unknownTcp } from "./first-packet.ts";
@@ -129,8 +129,10 @@ export class Inspector {
     if (pending.counted) lane.use.of(pending.workloadId).resolving--;
     for (const answer of answers) {
       if (!pending.names.includes(answer.name)) continue;
+      // What the agent found binds no more than what the pod found would (EVASION 47).
       const bindable = answer.addresses.filter((address) => isBindable(lane.program, answer.name, address));
-      lane.names.learn(pending.workloadId, answer.name, answer.aliases, bindable, answer.ttl, now);
+      if (bindable.length > 0)
+        lane.names.learn(pending.workloadId, answer.name, answer.aliases, bindable, answer.ttl, now);
     }
     for (const waiting of pending.waiting) {
       const flow = waiting as AnyFlow;
