@@ -8,7 +8,6 @@ import { ANSWER, type RuleAnswers } from "./walk.ts";
 const { no, notYet, hidden, yes } = ANSWER;
 
 const DNS_PORT = 53;
-const ICMP = 1;
 
 /** What an entry is asked for: the action of its rule, and whether a hidden name lets a Deny pass. */
 export interface Asking {
@@ -100,7 +99,7 @@ export class FlowAnswers implements RuleAnswers {
     for (let row = first * PORT.stride; row < (first + count) * PORT.stride; row += PORT.stride) {
       const wanted = ports[row + PORT.protocol]!;
       if (wanted !== 0 && wanted !== protocol) continue;
-      if (protocol === ICMP || (port >= ports[row + PORT.from]! && port <= ports[row + PORT.to]!)) return yes;
+      if (port >= ports[row + PORT.from]! && port <= ports[row + PORT.to]!) return yes;
     }
     return no;
   }

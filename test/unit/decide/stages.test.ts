@@ -109,6 +109,15 @@ describe("open questions are followed both ways", () => {
     expect(pass.says({})).toBe("Deny no");
   });
 
+  test("a certain Pass after an open Next: what Next may reach is not what decides", () => {
+    const both = open(
+      policy("a", [rule("next", "Next", secret), rule("pass", "Pass")]),
+      policy("b", [rule("maybe", "Deny")]),
+      policy("c", [rule("sure", "Deny")], { tier: "Baseline" }),
+    );
+    expect(both.says({})).toBe("Deny sure");
+  });
+
   test("Audit: enforced without, told with", () => {
     const trial = open(policy("p", [rule("ok", "Allow")]), policy("a", [rule("no", "Deny")], { mode: "Audit" }));
     expect([trial.says({}), trial.says({}, "all")]).toEqual(["Allow ok", "Deny no"]);
@@ -138,6 +147,7 @@ describe("HTTP and TLS fields", () => {
     ["method known to be wrong", http, { ...request, method: "POST" }, "Deny DefaultDeny"],
     ["all known", http, { ...request, method: "GET", path: "/a/b" }, "Allow ok"],
     ["a request that cannot be read", http, { ...request, ended: true, nameHidden: true, evidence: null }, "Deny no"],
+    ["UDP is never HTTP", http, { ...bound, port: 80, protocol: 17 }, "Deny DefaultDeny"],
     ["not HTTP", http, { ...request, ...hello, method: null, path: null }, "Deny DefaultDeny"],
     ["plain hello", tls, { ...bound, ...hello, evidence: "a.test" }, "Allow ok"],
     [

@@ -143,6 +143,16 @@ const sentences: readonly Sentence[] = [
     ],
   },
   {
+    says: "a name that resolved to something is in no range but the whole of IPv4",
+    policies: [
+      policy("p", [
+        rule("bogons", "Deny", { cidrs: ["0.0.0.0/8", "240.0.0.0/4", "10.0.0.0/8"] }),
+        rule("ok", "Allow", site),
+      ]),
+    ],
+    rows: [{ to, expect: allow(cep("p"), "ok") }],
+  },
+  {
     says: "`::/0` is every IPv6 address and no IPv4 address",
     policies: [policy("p", [rule("r", "Allow", { cidrs: ["::/0"] })])],
     rows: [
@@ -161,6 +171,29 @@ const sentences: readonly Sentence[] = [
       { to: "tcp://a.test:22", expect: denied() },
       { to: "dns://a.test", expect: allow(cep("p"), "r") },
     ],
+  },
+  {
+    says: "the gate asks an entry's own domains and its group's",
+    policies: [
+      policy("p", [
+        rule("no", "Deny", { group: "g" }),
+        rule("both", "Allow", { domains: ["b.test"], group: "h" }),
+        rule("group", "Allow", { group: "h", ports: ["TCP 22"], cidrs: ["203.0.113.0/24"] }),
+      ]),
+    ],
+    groups: [group("g", { domains: ["a.test"] }), group("h", { domains: ["c.test"], cidrs: ["198.51.100.0/24"] })],
+    rows: [
+      { to: "dns://a.test", expect: deny(cep("p"), "no") },
+      { to: "dns://b.test", expect: allow(cep("p"), "both") },
+      { to: "dns://c.test", expect: allow(cep("p"), "group") },
+      { to: "dns://d.test", expect: denied() },
+    ],
+  },
+  {
+    says: "an entry's own domains hold, whatever its group holds",
+    policies: [policy("p", [rule("both", "Allow", { domains: ["b.test"], group: "h" })])],
+    groups: [group("h", { domains: ["c.test"], cidrs: ["198.51.100.0/24"] })],
+    rows: [{ to: "dns://c.test", expect: denied() }],
   },
   {
     says: "a group that is not there: nothing for an Allow",
