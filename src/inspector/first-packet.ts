@@ -8,6 +8,7 @@ import { enter, hold, leave, schedule, takeHeld } from "./flow-life.ts";
 import type { FlowKey } from "./flow-table.ts";
 import { auditKnown, deny, finalAudit, firstFacts, type Judged, judge, record, stopWaiting } from "./judge.ts";
 import type { Arrival, Lane } from "./lane.ts";
+import { withoutMultipath } from "./multipath.ts";
 import { TcpFlow } from "./tcp-flow.ts";
 
 const DNS_PORT = 53;
@@ -65,6 +66,7 @@ export function synPacket(
   flow.bornAt = now;
   flow.clientScale = options.windowScale;
   flow.watching = !guarded;
+  if (guarded) flow.plainSyn = withoutMultipath(arrival);
   if (isDns(lane, arrival, key)) {
     openDns(lane, flow, arrival);
     return;
@@ -79,7 +81,7 @@ function again(lane: Lane, flow: TcpFlow, arrival: Arrival): void {
     lane.drop(arrival.id);
     return;
   }
-  lane.answer(arrival.id, flow.httpHanded ? ANSWER.http : ANSWER.look);
+  lane.commands.verdict(arrival.id, flow.httpHanded ? ANSWER.http : ANSWER.look, flow.plainSyn);
 }
 
 /**
@@ -101,7 +103,7 @@ function openDns(lane: Lane, flow: TcpFlow, arrival: Arrival): void {
   flow.decision = decide(lane.program, flow.cls, flow.facts, "enforce") ?? deny("DefaultDeny");
   flow.dns = new DnsStreams();
   enter(lane, flow);
-  lane.answer(arrival.id, ANSWER.look);
+  lane.commands.verdict(arrival.id, ANSWER.look, flow.plainSyn);
 }
 
 /** `early`: the SYN carries data (TCP Fast Open). While undecided it must not go: it would bring unread bytes. */
@@ -145,7 +147,7 @@ function decideSyn(lane: Lane, flow: TcpFlow, packetId: number, early: boolean, 
   flow.decision = decision;
   flow.watching = decision !== null;
   flow.phase = "looking";
-  lane.answer(packetId, ANSWER.look);
+  lane.commands.verdict(packetId, ANSWER.look, flow.plainSyn);
 }
 
 function limited(lane: Lane, flow: TcpFlow, packetId: number, now: number): void {

@@ -68,6 +68,8 @@ export class TcpFlow implements FlowEntry, Timed, Judged {
   /** Bytes counted against the workload's bound for this flow. */
   charged = 0;
 
+  /** The SYN as it goes to the server, where it differs from what the client sent. */
+  plainSyn: Uint8Array | null = null;
   readonly clientIsn: number;
   readonly client: Stream;
   /** Client bytes up to here may go to the server. */

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { buildTcp } from "../../../src/packet/build.ts";
-import { TCP_FLAG } from "../../../src/packet/tcp.ts";
+import { newPacket, parsePacket } from "../../../src/packet/ip.ts";
+import { newTcpSegment, parseTcp, TCP_FLAG, tcpChecksumOk } from "../../../src/packet/tcp.ts";
 import { address, compileScene } from "../../support/cases.ts";
 import { APP, APP6, OTHER, PLAIN, SSH, scene, Transcript, WATCHED, WEB, WEB6 } from "./transcript.ts";
 
@@ -48,6 +49,24 @@ describe("a SYN", () => {
     expect(t.of(t.talk().syn("data"))).toBe("drop");
     expect(t.inspector.flows).toBe(0);
     expect(t.of(t.talk({ to: SSH, port: 22 }).syn("data"))).toBe("allow");
+  });
+
+  test("that offers Multipath TCP goes without it", () => {
+    const t = new Transcript();
+    const options = Uint8Array.of(2, 4, 5, 0xb4, 30, 12, 0, 0x81, 1, 2, 3, 4, 5, 6, 7, 8);
+    const id = t.talk().client("", { at: -1, flags: TCP_FLAG.syn, ack: 0, options });
+    expect(t.of(id)).toBe("look");
+    const out = newPacket();
+    const segment = newTcpSegment();
+    const sent = t.replacements.get(id)!;
+    expect(parsePacket(sent, 0, sent.length, out) && parseTcp(out, segment) && tcpChecksumOk(out)).toBe(true);
+    expect([...sent.subarray(segment.optionsStart, segment.payloadStart)]).toEqual([
+      2,
+      4,
+      5,
+      0xb4,
+      ...new Array(12).fill(1),
+    ]);
   });
 
   test("with FIN or RST is dropped", () => {
