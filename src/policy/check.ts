@@ -1,5 +1,8 @@
 import * as z from "zod";
 
+// Validators made with `new Function` cost more to make than a few documents take to check, and strict pages refuse them.
+z.config({ jitless: true });
+
 export type Path = readonly (string | number)[];
 
 /** Something wrong below the value that was checked; `message` is one line. */
