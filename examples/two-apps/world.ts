@@ -17,6 +17,8 @@ export interface WorldOptions {
   readonly config?: ConfigOverrides;
   /** Folder of policy documents; default: those of this example. It is copied, so that it may be edited. */
   readonly policies?: string;
+  /** How an agent is started; default: `bin/sallyport`. */
+  readonly command?: readonly string[];
   readonly signal?: AbortSignal;
 }
 
@@ -26,9 +28,11 @@ export class World {
   /** Edit the documents in here; the agents watch it. */
   readonly policies: string;
   readonly agents: AgentProcess[] = [];
+  readonly #command: readonly string[];
 
-  private constructor(lab: Lab, policies: string) {
+  private constructor(lab: Lab, policies: string, command: readonly string[]) {
     this.lab = lab;
+    this.#command = command;
     this.policies = policies;
   }
 
@@ -37,7 +41,7 @@ export class World {
     const { name, nodes = 2, signal } = options;
     const lab = await createLab(scenario("two-apps", name, nodes), signal === undefined ? {} : { signal });
     const policies = join(lab.directory, "policies");
-    const world = new World(lab, policies);
+    const world = new World(lab, policies, options.command ?? [SALLYPORT]);
     try {
       mkdirSync(policies, { recursive: true });
       cpSync(options.policies ?? join(EXAMPLE, "policies"), policies, { recursive: true });
@@ -52,7 +56,7 @@ export class World {
   async startAgent(node: number, config: ConfigOverrides = {}): Promise<AgentProcess> {
     const agent = await AgentProcess.start(this.lab, {
       node,
-      command: [SALLYPORT],
+      command: this.#command,
       policies: this.policies,
       config: await this.lab.configYaml(node, config),
     });

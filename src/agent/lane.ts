@@ -64,6 +64,7 @@ export class Lane implements Commands {
       adopting: start.adopting,
       seed: start.seed,
       firstFlowId: start.firstFlowId,
+      run: start.run,
     });
     const failOpen = config.failMode === "Open";
     this.#strict = openQueue({ number: config.queueNumber, maxLength: 8192, failOpen });

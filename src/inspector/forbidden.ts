@@ -6,9 +6,9 @@ const MOST = 400;
  * The HTTP answer to a denied request. It names policy, rule, reason and flow, so that a developer finds the line in the
  * policy; it echoes nothing of the request, which is hostile text and may hold secrets in path or query.
  */
-export function forbiddenResponse(flowId: number, decision: Decision): Uint8Array {
+export function forbiddenResponse(flowId: string, decision: Decision): Uint8Array {
   const body = `${JSON.stringify({
-    error: "denied by egress policy",
+    error: "denied by Sallyport",
     policy: clip(decision.policy),
     rule: clip(decision.rule),
     reason: decision.reason,

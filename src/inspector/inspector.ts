@@ -32,6 +32,8 @@ export interface InspectorOptions {
   /** Secret of this run, for the hash of the flow table. */
   readonly seed?: number;
   readonly firstFlowId?: number;
+  /** Names this run of the agent in flow ids, as the flow log does. */
+  readonly run?: string;
 }
 
 /** A flow younger than this does not end by word of conntrack: the word is about the flow that had its ports before. */
@@ -50,7 +52,12 @@ export class Inspector {
   #now = 0;
 
   constructor(options: InspectorOptions) {
-    this.#lane = new Lane({ ...options, seed: options.seed ?? 0, firstFlowId: options.firstFlowId ?? 1 });
+    this.#lane = new Lane({
+      ...options,
+      seed: options.seed ?? 0,
+      firstFlowId: options.firstFlowId ?? 1,
+      run: options.run ?? "0",
+    });
     const { dns: guard, commands } = options;
     const lane = this.#lane;
     this.#dnsUdp = new DnsUdp({ guard, commands, counters: lane.counters, nextFlowId: () => lane.newFlowId() });

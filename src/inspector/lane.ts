@@ -33,6 +33,7 @@ export interface LaneOptions {
   readonly adopting: boolean;
   readonly seed: number;
   readonly firstFlowId: number;
+  readonly run: string;
 }
 
 /** What the parts of the inspector share: the epoch, the tables, the bounds, and where commands go. */
@@ -43,6 +44,8 @@ export class Lane {
   readonly names: NameTable;
   readonly dns: DnsGuard;
   readonly commands: Commands;
+  /** Names this run of the agent in flow ids, as the flow log does. */
+  readonly run: string;
   readonly flows: FlowTable<AnyFlow>;
   readonly deadlines = new Deadlines<AnyFlow>();
   readonly resolutions = new Resolutions();
@@ -56,6 +59,7 @@ export class Lane {
     this.dns = options.dns;
     this.config = options.config;
     this.commands = options.commands;
+    this.run = options.run;
     this.adopting = options.adopting;
     this.flows = new FlowTable<AnyFlow>(options.seed);
     this.use = new WorkloadUse(options.config.limits);

@@ -1,3 +1,4 @@
+import { flowIdText } from "../flow/describe.ts";
 import type { Decision } from "../model/decision.ts";
 import { ANSWER } from "../model/verdict.ts";
 import { buildTcp } from "../packet/build.ts";
@@ -31,7 +32,7 @@ export function refuse(
   const decision = flow.malformed && given.policy === null ? deny("Malformed") : given;
   const request = flow.phase === "http";
   record(lane, flow, request ? "request" : "flow", decision, finalAudit(lane, flow), "rejected", now);
-  end(lane, flow, decision, packetId, fromServer, politeAnswer(flow, decision));
+  end(lane, flow, decision, packetId, fromServer, politeAnswer(lane, flow, decision));
 }
 
 /** As `refuse`, without a record of its own (the caller wrote one), with the bytes to say to the client. */
@@ -67,9 +68,9 @@ function firstHeld(lane: Lane, flow: TcpFlow): number {
   return index < 0 ? NOTHING_HELD : takeHeld(lane, flow, index).id;
 }
 
-function politeAnswer(flow: TcpFlow, decision: Decision): Uint8Array {
+function politeAnswer(lane: Lane, flow: TcpFlow, decision: Decision): Uint8Array {
   if (flow.facts.application === "TLS") return TLS_ALERT_ACCESS_DENIED;
-  if (flow.facts.application === "HTTP") return forbiddenResponse(flow.id, decision);
+  if (flow.facts.application === "HTTP") return forbiddenResponse(flowIdText(lane.run, flow.id), decision);
   return EMPTY;
 }
 

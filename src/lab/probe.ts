@@ -112,8 +112,15 @@ function digCluster(name: string, family: 4 | 6): Attempt {
 /** Says something and takes whatever comes back, so servers that speak first and servers that answer both count. */
 function banner(address: string, port: string, family: readonly string[]): Attempt {
   return {
-    argv: ["timeout", String(LIMIT_SECONDS), "nc", ...family, "-w", "2", address, port],
-    input: "hello\r\n\r\n",
+    // A server that speaks first gets time to: one that hangs up on unread words resets, and its own are lost.
+    argv: [
+      "sh",
+      "-c",
+      `(sleep 0.25; printf 'hello\\r\\n\\r\\n') | timeout ${LIMIT_SECONDS} nc "$@"`,
+      "nc",
+      ...family,
+      ...["-w", "2", address, port],
+    ],
     reached: (result) => result.stdout.length > 0,
     saw: (result) =>
       result.stdout.length > 0 ? firstLine(result.stdout) : lastLine(result.stderr) || "closed without a word",
@@ -128,7 +135,7 @@ function echo(address: string, port: string, family: 4 | 6 | undefined): Attempt
     input: "ping\n",
     reached: (result) => result.stdout.includes("ping"),
     saw: (result) =>
-      result.stdout.includes("ping") ? "echo" : lastLine(result.stderr).replace(/^.*\bE /, "") || "no answer",
+      result.stdout.includes("ping") ? "echo" : lastLine(result.stderr).replace(/^.*\): /, "") || "no answer",
   };
 }
 
@@ -137,9 +144,7 @@ function ping(address: string, family: readonly string[]): Attempt {
     argv: ["ping", ...family, "-n", "-c", "1", "-W", "2", address],
     reached: (result) => result.status === 0,
     saw: (result) =>
-      result.status === 0
-        ? "echo reply"
-        : (/From .*?: ?(?:icmp_seq=\d+ )?(.*)/.exec(result.stdout)?.[1] ?? "no answer"),
+      result.status === 0 ? "echo reply" : (/From \S+ (?:icmp_seq=\d+ )?(.*)/.exec(result.stdout)?.[1] ?? "no answer"),
   };
 }
 

@@ -13,8 +13,9 @@ interface Stem {
 
 /**
  * Tells names that a search list made (`api.github.com.corp.example` on the way to `api.github.com`) from names that someone
- * meant: their denials are neither counted nor recorded. Recognised by a suffix that is known, or by what the
- * same workload asked just before: the same name with nothing, or with a part of the cluster domain's list, behind it.
+ * meant: their denials are neither counted nor recorded. Recognised by a suffix that is known, or by what the same workload
+ * asked just before: a stub that walks its list asks `STEM.CLUSTER-DOMAIN` for the stem that was meant, so a name made of that stem is
+ * not meant, and a name that was such a stem itself is.
  */
 export class SearchLists {
   readonly #clusterDomain: string;
@@ -33,7 +34,8 @@ export class SearchLists {
       stems = new Map();
       this.#workloads.set(workloadId, stems);
     }
-    for (const text of this.#stemsOf(name)) {
+    const text = this.#stemOf(name);
+    if (text !== null) {
       const known = stems.get(text);
       const live = known !== undefined && now - known.time < WINDOW_MS;
       stems.delete(text);
@@ -50,6 +52,8 @@ export class SearchLists {
     for (const suffix of this.#suffixes) if (name !== suffix && isUnder(name, suffix)) return true;
     const stems = this.#workloads.get(workloadId);
     if (stems === undefined) return false;
+    const meant = stems.get(name);
+    if (meant !== undefined && now - meant.time < WINDOW_MS) return false;
     for (let dot = name.indexOf("."); dot > 0; dot = name.indexOf(".", dot + 1)) {
       const stem = stems.get(name.slice(0, dot));
       if (stem === undefined || now - stem.time >= WINDOW_MS || stem.silenced >= MOST_SILENT) continue;
@@ -63,17 +67,10 @@ export class SearchLists {
     this.#workloads.delete(workloadId);
   }
 
-  /** The name itself; under the cluster domain also without it, without `svc`, and without the namespace before that. */
-  #stemsOf(name: string): string[] {
-    const stems = [name];
-    if (name === this.#clusterDomain || !isUnder(name, this.#clusterDomain)) return stems;
-    let rest = name.slice(0, -this.#clusterDomain.length - 1);
-    stems.push(rest);
-    if (!isUnder(rest, "svc") || rest === "svc") return stems;
-    rest = rest.slice(0, -4);
-    stems.push(rest);
-    const dot = rest.lastIndexOf(".");
-    if (dot > 0) stems.push(rest.slice(0, dot));
-    return stems;
+  /** Of `STEM.CLUSTER-DOMAIN`, the last entry of the list that every pod has; null for all other names, Services among them. */
+  #stemOf(name: string): string | null {
+    if (name === this.#clusterDomain || !isUnder(name, this.#clusterDomain)) return null;
+    const stem = name.slice(0, -this.#clusterDomain.length - 1);
+    return stem === "svc" || isUnder(stem, "svc") ? null : stem;
   }
 }

@@ -162,6 +162,7 @@ describe("names that a search list made", () => {
   test("ndots:1: the name first, then the list", () => {
     const scene = new Scene();
     expect(silent(scene, "denied.example")).toBe(false);
+    silent(scene, "denied.example.cluster.local");
     expect(silent(scene, "denied.example.corp.example")).toBe(true);
   });
 

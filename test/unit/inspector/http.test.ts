@@ -61,7 +61,7 @@ describe("the first request", () => {
     const [said] = t.said("client");
     expect(said).toMatch(/^HTTP\/1\.1 403 Forbidden\r\n/);
     expect(said).toMatch(/Connection: close\r\n/);
-    expect(said).toContain(`"flow":${t.last.flowId}`);
+    expect(said).toContain(`"flow":"0-${t.last.flowId}"`);
     expect(said).not.toContain("secret-path");
     expect(t.said("server")).toEqual([`RST ${talk.isn + 1}`]);
   });
@@ -112,6 +112,27 @@ describe("the first request", () => {
     expect(t.of(id)).toBe("cut");
     expect(t.outcome).toBe("Deny - NotResolved");
   });
+});
+
+test("malformed is refused also where the binding alone would do", () => {
+  const { t, talk } = opened("api.github.com", { port: 8443 });
+  expect(t.of(talk.client("GET / HTTP/1.1\nHost: evil.example.com\n\n"))).toBe("cut");
+  expect(t.outcome).toBe("Deny - Malformed");
+});
+
+test("a head over 64 kB is refused (42)", () => {
+  const { t, talk } = opened();
+  const long = ascii(get("/ok", undefined, `X: ${"y".repeat(70_000)}\r\n`));
+  for (let at = 0; at < long.length && t.records.length === 0; at += 1400) {
+    talk.client(long.subarray(at, at + 1400));
+    if (at > 14_000) talk.acknowledge(at - 14_000);
+  }
+  expect(t.records[0]!.decision.reason).toBe("Malformed");
+});
+
+test("two leading blank lines are read over, as servers do (42)", () => {
+  const { t, talk } = opened();
+  expect(t.of(talk.client(`\r\n${get("/ok")}`))).toBe("pass");
 });
 
 describe("a kept connection (EVASION 39)", () => {
