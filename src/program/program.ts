@@ -24,7 +24,10 @@ export interface HttpTests {
   readonly paths: readonly PathTest[] | null;
 }
 
-/** Opens a compiled epoch for the calling thread. Cost: the regular expressions, and two arrays as long as the sets are many. */
+/**
+ * Opens a compiled epoch for the calling thread. Cost: the regular expressions, and two arrays as long as the sets are many.
+ * Throws for an expression that RE2 refuses, which the document loader has refused before: keep the program in force.
+ */
 export function openProgram(data: ProgramData): Program {
   return new Program(data);
 }
