@@ -1,7 +1,7 @@
 import type * as z from "zod";
 import type { AgentConfig } from "../model/config.ts";
 import { type DestinationGroup, type Policy, policyRef } from "../model/policy.ts";
-import { type Path, shown } from "./check.ts";
+import { oneLine, type Path, shown } from "./check.ts";
 import { toConfig, toGroup, toPolicy } from "./convert.ts";
 import { nearest } from "./nearest.ts";
 import type { Problem, ProblemCode } from "./problem.ts";
@@ -80,7 +80,15 @@ class Loader {
     message: string,
   ): void {
     if (this.problems.length >= MAX_PROBLEMS) this.dropped += 1;
-    else this.problems.push({ severity, code, file, line: place.line, column: place.column, message });
+    else
+      this.problems.push({
+        severity,
+        code,
+        file,
+        line: place.line,
+        column: place.column,
+        message: oneLine(message, 1000),
+      });
   }
 
   private error(entry: Entry, code: ProblemCode, message: string, path: Path, where: "key" | "value" = "value"): void {

@@ -153,9 +153,9 @@ class Reader {
       size += item.size;
       if (key === null) this.problem(pair.key as Node | null, "a key must be plain text");
       else if (Object.hasOwn(value, key)) this.problem(pair.key as Node, `${shown(key)} is given twice: keep one`);
-      // Not an assignment: the key may be `__proto__`.
-      else
-        Object.defineProperty(value, key, { value: item.value, enumerable: true, configurable: true, writable: true });
+      // zod skips it, and a selector without its label would select everything.
+      else if (key === "__proto__") this.problem(pair.key as Node, "`__proto__` names no field or label: take it out");
+      else value[key] = item.value;
     }
     return { value, size };
   }
