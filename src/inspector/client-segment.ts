@@ -111,7 +111,7 @@ function judgeOffered(
       return;
     }
   }
-  schedule(lane, flow);
+  schedule(lane, flow, now);
 }
 
 /** A FIN counts once everything before it is there. */
@@ -123,7 +123,10 @@ function noteFin(flow: TcpFlow): void {
 
 function noteProgress(lane: Lane, flow: TcpFlow, offered: Offered, now: number): void {
   if (flow.factsUntil === Infinity && flow.phase === "looking") flow.factsUntil = now + lane.config.limits.factsTimeout;
-  if (offered === "new") flow.stallAt = Infinity;
+  if (offered !== "new") return;
+  flow.stallAt = Infinity;
+  // A long body makes progress, with or without losses.
+  if (flow.body !== null) flow.factsUntil = Infinity;
 }
 
 function overBound(lane: Lane, flow: TcpFlow, arrival: Arrival, now: number): void {

@@ -100,7 +100,7 @@ export function dnsServerBytes(lane: Lane, flow: TcpFlow, arrival: Arrival, now:
   if (flow.watching || (known && held.end <= dns.releaseEnd)) give(lane, flow, held);
   else if (offered === "old" || !known || !hold(lane, flow, held)) lane.drop(arrival.id);
   releaseAnswers(lane, flow, now);
-  schedule(lane, flow);
+  schedule(lane, flow, now);
 }
 
 function readAnswers(lane: Lane, flow: TcpFlow, now: number): void {

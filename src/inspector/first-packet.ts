@@ -141,7 +141,7 @@ function decideSyn(lane: Lane, flow: TcpFlow, packetId: number, early: boolean, 
       limited(lane, flow, packetId, now);
       return;
     }
-    schedule(lane, flow);
+    schedule(lane, flow, now);
     return;
   }
   flow.decision = decision;

@@ -75,8 +75,16 @@ export function charge(lane: Lane, flow: TcpFlow, coming: number): boolean {
   return use.bytes + coming <= lane.use.limits.reassemblyBytes && memory <= 4 * FLOW_BYTES;
 }
 
-/** The next moment at which something must be done for the flow without a packet. */
-export function schedule(lane: Lane, flow: TcpFlow): void {
+/**
+ * The next moment at which something must be done for the flow without a packet. What waits, waits for a bounded time in
+ * every phase: a gap that nobody fills, half a question or half a head would hold packets for ever.
+ */
+export function schedule(lane: Lane, flow: TcpFlow, now: number): void {
+  if (flow.phase !== "looking" && flow.phase !== "opening") {
+    const headOpen = flow.phase === "http" && flow.body === null && flow.client.unread > 0;
+    const waits = headOpen || flow.held.length > 0;
+    flow.factsUntil = waits ? Math.min(flow.factsUntil, now + lane.use.limits.factsTimeout) : Infinity;
+  }
   const waitUntil = flow.resolving !== 0 ? flow.resolveUntil : flow.stallAt;
   lane.deadlines.set(flow, Math.min(waitUntil, flow.factsUntil));
 }

@@ -38,7 +38,6 @@ function readHead(lane: Lane, flow: TcpFlow, now: number): boolean {
   if (head.kind === "need") {
     flow.scanned = head.scanned;
     if (flow.finAt >= 0) return unreadable(lane, flow, now);
-    if (flow.factsUntil === Infinity) flow.factsUntil = now + lane.config.limits.factsTimeout;
     return false;
   }
   if (head.kind !== "head") return unreadable(lane, flow, now);

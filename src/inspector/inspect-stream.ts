@@ -41,8 +41,9 @@ export function decideLooking(lane: Lane, flow: TcpFlow, now: number): void {
     if (flow.classified || audit(lane, flow) !== null) stopWatching(lane, flow, null, now);
     return;
   }
-  const decision = judge(lane, flow, now);
-  if (decision === null) return;
+  const judged = judge(lane, flow, now);
+  if (judged === null) return;
+  const decision = flow.malformed && restsOnName(lane, flow, judged) ? deny("Malformed") : judged;
   if (decision.action === "Deny") {
     const serverSpoke = flow.facts.application === "ServerFirst";
     const index = serverSpoke ? flow.held.findIndex((held) => held.fromServer) : -1;
@@ -77,6 +78,16 @@ function allowed(lane: Lane, flow: TcpFlow, decision: Decision, now: number): vo
   flow.scanAt = flow.inspectedEnd;
   readBehindHello(lane, flow, now);
   if (!flow.gone) flush(lane, flow);
+}
+
+/**
+ * A name that was resolved opens a port without evidence where none is needed; but bytes that two readers read
+ * differently may carry another name to one of them. An address rule stands: it asks for no name.
+ */
+function restsOnName(lane: Lane, flow: TcpFlow, decision: Decision): boolean {
+  if (decision.action === "Deny" || !lane.program.isolated(flow.cls)) return false;
+  const nameless = { ...flow.facts, names: [], namesFinal: true, ended: true };
+  return decide(lane.program, flow.cls, nameless, "enforce")?.action !== "Allow";
 }
 
 /** Would the flow be allowed whatever it asks? Then its later requests need not be read. */
@@ -131,7 +142,7 @@ export function flowDue(lane: Lane, flow: TcpFlow, now: number): void {
   }
   if (flow.gone) return;
   flush(lane, flow);
-  schedule(lane, flow);
+  schedule(lane, flow, now);
 }
 
 /** Goes on after the resolver answered, or did not. */
@@ -140,17 +151,16 @@ export function resume(lane: Lane, flow: TcpFlow, now: number): void {
   else if (flow.phase === "looking") decideLooking(lane, flow, now);
   if (flow.gone) return;
   flush(lane, flow);
-  schedule(lane, flow);
+  schedule(lane, flow, now);
 }
 
 function factsEnd(lane: Lane, flow: TcpFlow, now: number): void {
   flow.factsUntil = flow.stallAt = Infinity;
-  if (flow.phase === "http") {
+  if (flow.phase !== "looking") {
     flow.malformed = true;
     refuse(lane, flow, deny("Malformed"), null, false, now);
     return;
   }
-  if (flow.phase !== "looking") return;
   classifyRest(flow);
   decideLooking(lane, flow, now);
 }

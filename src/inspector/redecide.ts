@@ -66,7 +66,7 @@ function looking(lane: Lane, flow: TcpFlow, now: number): void {
   decideLooking(lane, flow, now);
   if (flow.gone) return;
   flush(lane, flow);
-  schedule(lane, flow);
+  schedule(lane, flow, now);
 }
 
 function decided(lane: Lane, flow: TcpFlow, now: number): void {

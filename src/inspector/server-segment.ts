@@ -140,7 +140,7 @@ function serverFirst(lane: Lane, flow: TcpFlow, arrival: Arrival, length: number
     return;
   }
   decideLooking(lane, flow, now);
-  if (!flow.gone) schedule(lane, flow);
+  if (!flow.gone) schedule(lane, flow, now);
 }
 
 /** Keeps count of what the client has been given. */

@@ -203,3 +203,19 @@ test("malformed packets of an isolated workload are dropped, of others passed", 
   expect(t.of(t.send(plain))).toBe("pass");
   expect(t.of(t.send(new Uint8Array(5)))).toBe("drop");
 });
+
+test("a fragment that nobody put together is dropped (EVASION 16)", () => {
+  const t = new Transcript();
+  const bytes = buildTcp({
+    source: address(APP),
+    destination: address(SSH),
+    sourcePort: 1,
+    destinationPort: 22,
+    seq: 1,
+    ack: 0,
+    flags: 2,
+    window: 1,
+  });
+  bytes[6] = 0x20;
+  expect(t.of(t.send(bytes))).toBe("drop");
+});

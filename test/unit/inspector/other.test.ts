@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { STATE } from "../../../src/model/verdict.ts";
+import { newPacket, parsePacket } from "../../../src/packet/ip.ts";
+import { tcpChecksumOk } from "../../../src/packet/tcp.ts";
 import { address, compileScene, policy } from "../../support/cases.ts";
 import { clientHello } from "../../support/hello.ts";
 import { APP, GUARDED, OTHER, PLAIN, SSH, scene, Transcript, WATCHED, WEB } from "./transcript.ts";
@@ -178,6 +180,40 @@ describe("DNS over TCP", () => {
     expect(t.names.lookup(1, address(WEB), t.now).names).toEqual([]);
     t.wait(60_000);
     expect(once(t)).toBe(true);
+  });
+
+  test("ECH keys are taken out in place, of a copy as well", () => {
+    const { t, talk } = opened();
+    const asked = question("api.github.com");
+    asked[asked.length - 3] = 65;
+    talk.client(asked);
+    talk.clientAck = talk.clientNext;
+    const svcb = [0, 1, 0, 0, 1, 0, 3, 2, 104, 50, 0, 5, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
+    const head = [...asked.subarray(2), 0xc0, 12, 0, 65, 0, 1, 0, 0, 0, 60, 0, svcb.length, ...svcb];
+    const told = Uint8Array.of(0, head.length, ...head);
+    told[4] = 0x81;
+    told[5] = 0x80;
+    told[9] = 1;
+    const parts = [told.subarray(0, told.length - 6), told.subarray(told.length - 6)];
+    const ids = parts.map((part) => talk.server(part));
+    ids.push(talk.server(parts[1]!, { at: parts[0]!.length }));
+    expect(ids.map((id) => t.of(id))).toEqual(["pass", "pass", "pass"]);
+    const [first, second, copy] = ids.map((id) => t.replacements.get(id)!);
+    expect(copy).toEqual(second);
+    expect(first!.length).toBe(t.sent.get(ids[0]!)!.length);
+    const key = [0, 5, 0, 8];
+    const joined = [...first!.subarray(40), ...second!.subarray(40)];
+    expect(joined.join().includes(key.join())).toBe(false);
+    expect([...told].join().includes(key.join())).toBe(true);
+    for (const packet of [first!, second!]) {
+      const parsed = newPacket();
+      expect(parsePacket(packet, 0, packet.length, parsed) && tcpChecksumOk(parsed)).toBe(true);
+    }
+  });
+
+  test("a connection from before the agent is not adopted", () => {
+    const t = new Transcript({ adopting: true });
+    expect(t.of(t.talk({ to: "192.0.2.53", port: 53 }).client(question("evil.example.com")))).toBe("reject");
   });
 
   test("bytes that are no DNS are refused", () => {
