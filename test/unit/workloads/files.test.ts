@@ -1,0 +1,110 @@
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { readWorkloadFile, WorkloadFileSource } from "../../../src/workloads/file-source.ts";
+import { readDocumentFiles } from "../../../src/workloads/files.ts";
+import { IdentityTable } from "../../../src/workloads/identity.ts";
+
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "sallyport-workloads-"));
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const write = (name: string, text: string | Uint8Array) => {
+  writeFileSync(join(folder, name), text);
+  return join(folder, name);
+};
+
+describe("documents", () => {
+  test("of folders, in order, without what is hidden or of another kind", () => {
+    mkdirSync(join(folder, "b"));
+    mkdirSync(join(folder, "..data"), { recursive: true });
+    for (const name of ["c.yaml", "a.yml", "b/z.json", "b/a.YAML", "notes.txt", ".hidden.yaml", "..data/d.yaml"])
+      write(name, name);
+    symlinkSync("..data/d.yaml", join(folder, "d.yaml"));
+    const names = readDocumentFiles([folder]).map(({ path }) => path.slice(folder.length + 1));
+    expect(names).toEqual(["a.yml", "b/a.YAML", "b/z.json", "c.yaml", "d.yaml"]);
+  });
+
+  test("a file named is read whatever it is called, and once", () => {
+    const path = write("policy.conf", "text");
+    expect(readDocumentFiles([path, path])).toEqual([{ path, text: "text" }]);
+  });
+
+  test("every path that holds nothing is named", () => {
+    mkdirSync(join(folder, "empty"));
+    mkdirSync(join(folder, "circle"));
+    symlinkSync(".", join(folder, "circle", "again"));
+    const latin1 = write("latin1.yaml", Uint8Array.of(0x66, 0xfc, 0x72));
+    const paths = [join(folder, "none"), join(folder, "empty"), join(folder, "circle"), latin1];
+    const lines = (() => {
+      try {
+        return String(readDocumentFiles(paths).length);
+      } catch (error) {
+        return (error as Error).message;
+      }
+    })().split("\n");
+    expect(lines).toEqual([
+      `\`${folder}/none\` is not there: check the path`,
+      `\`${folder}/empty\` holds no *.yaml, *.yml or *.json: name another folder`,
+      expect.stringMatching(/lies more than 16 folders deep: check for a link in a circle$/),
+      `\`${latin1}\` is not UTF-8 text: save it as UTF-8`,
+    ]);
+  });
+});
+
+const workloads = (address: string) =>
+  JSON.stringify({
+    kind: "List",
+    items: [
+      { apiVersion: "v1", kind: "Pod", metadata: { name: "a", namespace: "b", uid: "1" }, status: { podIP: address } },
+      { apiVersion: "v1", kind: "Namespace", metadata: { name: "b" } },
+    ],
+  });
+
+describe("workloads", () => {
+  test("a file that is not there", () => {
+    expect(readWorkloadFile(join(folder, "none"), new IdentityTable())).toEqual({
+      ok: false,
+      problem: `\`${folder}/none\` is not there: check the path`,
+    });
+  });
+
+  test("are followed through writing, replacing, breaking and removing", async () => {
+    const path = write("pods.json", workloads("10.0.0.1"));
+    const told: string[] = [];
+    const source = new WorkloadFileSource(path, new IdentityTable(), {
+      onSnapshot: (snapshot) =>
+        told.push(snapshot.workloads.map(({ id, addresses }) => `${id} ${addresses[0]!.w3 & 0xff}`).join()),
+      onProblem: (problem) => told.push(problem.replace(folder, "")),
+    });
+    const next = async (change: () => void, expected: unknown) => {
+      told.length = 0;
+      change();
+      await vi.waitFor(() => expect(told.at(-1)).toEqual(expected), { timeout: 5000, interval: 5 });
+    };
+    try {
+      expect(told).toEqual(["1 1"]);
+      await next(() => write("pods.json", workloads("10.0.0.2")), "1 2");
+      await next(() => renameSync(write("pods.new", workloads("10.0.0.3")), path), "1 3");
+      await next(
+        () => write("pods.json", workloads("10.0.0.4").slice(0, -5)),
+        expect.stringMatching(/^`\/pods.json`: not readable as YAML/),
+      );
+      await next(() => write("pods.json", workloads("10.0.0.4")), "1 4");
+      await next(() => rmSync(path), "`/pods.json` is not there: check the path");
+      await next(() => write("pods.json", workloads("10.0.0.4")), "1 4");
+    } finally {
+      source.close();
+    }
+    told.length = 0;
+    write("pods.json", workloads("10.0.0.5"));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(told).toEqual([]);
+  });
+});
