@@ -15,25 +15,25 @@ interface Options {
 
 /** Reads the command line into AgentOptions; the agent reads neither arguments nor environment. */
 export async function agentCommand(options: Options): Promise<void> {
-  const agent = await import("../agent/main.ts");
-  if (options.check === true) {
-    process.exitCode = (await agent.checkKernel()) ? EXIT.ok : EXIT.failed;
-    return;
-  }
+  const { policies, workloads, flows = null } = options;
   const config = options.config === undefined ? null : resolve(options.config);
-  if (options.remove === true) {
-    await agent.removeEnforcement({ config });
+  if (options.check === true) {
+    const { checkKernel } = await import("../agent/main.ts");
+    process.exitCode = (await checkKernel()) ? EXIT.ok : EXIT.failed;
     return;
   }
-  if (options.policies === undefined)
-    throw new UsageError("`agent` needs `--policies PATH`; see `sallyport agent --help`");
-  if (options.workloads === undefined)
-    throw new UsageError("`agent` needs `--workloads FILE`; see `sallyport agent --help`");
-  await agent.runAgent({
-    policies: options.policies.map((path) => resolve(path)),
-    workloads: resolve(options.workloads),
+  if (options.remove === true) {
+    const { removeEnforcement } = await import("../agent/main.ts");
+    return removeEnforcement({ config });
+  }
+  if (policies === undefined) throw new UsageError("`agent` needs `--policies PATH`; see `sallyport agent --help`");
+  if (workloads === undefined) throw new UsageError("`agent` needs `--workloads FILE`; see `sallyport agent --help`");
+  const { runAgent } = await import("../agent/main.ts");
+  await runAgent({
+    policies: policies.map((path) => resolve(path)),
+    workloads: resolve(workloads),
     config,
-    flows: options.flows === undefined || options.flows === "-" ? (options.flows ?? null) : resolve(options.flows),
+    flows: flows === null || flows === "-" ? flows : resolve(flows),
     flowsMaxSize: options.flowsMaxSize,
     flowsKeep: options.flowsKeep,
     logLevel: options.logLevel,

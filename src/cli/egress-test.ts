@@ -1,4 +1,4 @@
-import { dirname, join } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
 import type { Action, Reason } from "../model/decision.ts";
 import { choice, shown } from "../policy/check.ts";
 import { nearest } from "../policy/nearest.ts";
@@ -68,7 +68,7 @@ export function readEgressTests(file: string, text: string): { tests: EgressTest
 type Checked = ReturnType<typeof EgressTestDocument.parse>;
 
 function egressTest(file: string, document: SourceDocument, { metadata, spec }: Checked): EgressTest {
-  const at = (path: string) => join(dirname(file), path);
+  const at = (path: string) => (isAbsolute(path) ? path : join(dirname(file), path));
   return {
     name: metadata.name,
     file,

@@ -23,15 +23,18 @@ export async function flows(path: string, options: Options): Promise<void> {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
   const lines = options.follow === true && path !== "-" ? followLines(path, stop.signal) : readLines(path);
   const summary = options.summary === true ? new FlowSummarizer() : null;
-  if (summary === null && options.output === "table") await write(`${paint("quiet", HEADING)}\n`);
+  let heading = options.output === "table" ? `${paint("quiet", HEADING)}\n` : "";
   let broken = 0;
   try {
     for await (const line of lines) {
       const record = parseLine(line);
       if (record === null) broken++;
       else if (keep(record)) {
-        if (summary === null) await write(await recordText(record, options.output));
-        else summary.add(record);
+        if (summary !== null) summary.add(record);
+        else {
+          await write(heading + (await recordText(record, options.output)));
+          heading = "";
+        }
       }
     }
   } catch (error) {

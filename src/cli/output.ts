@@ -11,8 +11,8 @@ export async function printAs(format: Format, document: unknown, table: () => st
 }
 
 export async function toYaml(document: unknown): Promise<string> {
-  const { stringify } = await import("yaml");
-  return stringify(document, { lineWidth: 0, aliasDuplicateObjects: false });
+  const { yamlText } = await import("./yaml-text.ts");
+  return yamlText(document);
 }
 
 export type Paint = "allow" | "deny" | "quiet" | "strong" | "warn";
