@@ -2,7 +2,7 @@
 import { parseArgs } from "node:util";
 import { missingRequirement } from "../../src/lab/requirements.ts";
 import { removeLab } from "../../src/lab/teardown.ts";
-import { type Outcome, paperRows, type Row, translatedRows, tryRow } from "./rows.ts";
+import { type Outcome, paperRows, translatedRows, tryRows } from "./rows.ts";
 import { STORIES } from "./stories.ts";
 import { World } from "./world.ts";
 
@@ -24,21 +24,6 @@ let world: World | null = null;
 
 async function clearUp(): Promise<void> {
   await (world?.down() ?? removeLab(NAME)).catch((error: unknown) => console.error(String(error)));
-}
-
-/** Rows of one pod run one after another, so that its records tell which is which; pods run side by side. */
-async function runRows(on: World, rows: readonly Row[]): Promise<Outcome[]> {
-  const byPod = Map.groupBy(rows, (row) => row.from);
-  const outcomes = new Map<Row, Outcome>();
-  await Promise.all(
-    [...byPod.values()].map(async (own) => {
-      for (const row of own) {
-        if (stopping.signal.aborted) return;
-        outcomes.set(row, await tryRow(on, row));
-      }
-    }),
-  );
-  return rows.flatMap((row) => outcomes.get(row) ?? []);
 }
 
 function printOutcome({ row, result, record, problem }: Outcome): void {
@@ -63,7 +48,7 @@ async function main(): Promise<number> {
   console.log(`Agents enforce (packets come through ${ready[0]?.["queue"] === "native" ? "nft queue" : "the xtables NFQUEUE target"}).\n`);
   let wrong = 0;
   let right = 0;
-  const outcomes = await runRows(world, [...paperRows(), ...translatedRows()]);
+  const outcomes = await tryRows(world, [...paperRows(), ...translatedRows()], stopping.signal);
   for (const outcome of outcomes) {
     printOutcome(outcome);
     if (outcome.problem === null) right++;

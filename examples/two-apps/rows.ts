@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { readEgressTests } from "../../src/cli/egress-test.ts";
 import type { FlowRecord } from "../../src/flow/record.ts";
-import { OUTSIDE, PUBLISHED, SERVICES } from "../../src/lab/addresses.ts";
+import { PUBLISHED, SERVICES } from "../../src/lab/addresses.ts";
 import { type Probe, type ProbeResult, tryToReach } from "../../src/lab/probe.ts";
 import { EXAMPLE, type World } from "./world.ts";
 
@@ -56,14 +56,24 @@ export function translatedRows(): Row[] {
   return rows;
 }
 
-/** DNS names of the outside that no address in a row stands for. */
-export const FOREIGN = OUTSIDE.evil;
-
 function bothFamilies(row: Row): Row[] {
   const literal = row.ip ?? new URL(row.to).hostname.replace(/^\[|\]$/g, "");
   if (literal.includes(":")) return [{ ...row, family: 6 }];
   if (/^[0-9.]+$/.test(literal)) return [{ ...row, family: 4 }];
   return [4, 6].map((family) => ({ ...row, family: family as 4 | 6 }));
+}
+
+/** Rows of one pod run one after another, so that its records tell which is which; pods run side by side. */
+export async function tryRows(world: World, rows: readonly Row[], signal?: AbortSignal): Promise<Outcome[]> {
+  const outcomes = new Map<Row, Outcome>();
+  const tryOwn = async (own: readonly Row[]): Promise<void> => {
+    for (const row of own) {
+      if (signal?.aborted === true) return;
+      outcomes.set(row, await tryRow(world, row));
+    }
+  };
+  await Promise.all([...Map.groupBy(rows, (row) => row.from).values()].map(tryOwn));
+  return rows.flatMap((row) => outcomes.get(row) ?? []);
 }
 
 /** Tries one row with a real client and looks up what the agent recorded. */

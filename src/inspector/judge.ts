@@ -1,5 +1,5 @@
 import { decide } from "../decide/decide.ts";
-import { namesToResolve } from "../decide/names-to-resolve.ts";
+import { bindingMayCome, namesToResolve } from "../decide/names-to-resolve.ts";
 import type { FlowEvent, FlowTuple } from "../flow/event.ts";
 import type { Decision, Reason } from "../model/decision.ts";
 import type { Facts } from "../model/facts.ts";
@@ -64,6 +64,12 @@ export function judge(lane: Lane, flow: Judged, now: number): Decision | null {
   const early = decide(lane.program, flow.cls, facts, "enforce");
   if (early !== null) return early;
   if (!facts.namesFinal && askForNames(lane, flow, now)) return null;
+  if (!facts.namesFinal && flow.resolved.length > 0) {
+    // Names that were resolved and lead elsewhere: if no other could bind, not even the handshake goes to this address.
+    facts.namesFinal = !bindingMayCome(lane.program, flow.cls, facts, flow.resolved);
+    const late = facts.namesFinal ? decide(lane.program, flow.cls, facts, "enforce") : null;
+    if (late !== null) return late;
+  }
   if (!flow.classified) return null;
   facts.namesFinal = true;
   facts.ended = true;
@@ -97,9 +103,13 @@ function refreshNames(lane: Lane, flow: Judged, now: number): void {
 /** True: the flow waits for the resolver. */
 function askForNames(lane: Lane, flow: Judged, now: number): boolean {
   if (flow.resolving !== 0) return true;
-  const wanted = namesToResolve(lane.program, flow.cls, flow.facts).filter(
-    (name) => !flow.resolved.includes(name) && !lane.resolutions.askedLately(flow.workloadId, name, now),
-  );
+  const wanted: string[] = [];
+  for (const name of namesToResolve(lane.program, flow.cls, flow.facts)) {
+    if (flow.resolved.includes(name)) continue;
+    // Asked for another flow a moment ago: what it leads to has been learned.
+    if (lane.resolutions.askedLately(flow.workloadId, name, now)) flow.resolved.push(name);
+    else wanted.push(name);
+  }
   if (wanted.length === 0) return false;
   flow.resolveUntil = now + RESOLVE_WAIT;
   if (lane.resolutions.join(flow, wanted)) return true;

@@ -22,6 +22,10 @@ export interface ProbeResult {
 }
 
 const LIMIT_SECONDS = 6;
+/** A name that every workload may ask for. */
+const CLUSTER_NAME = "kube-dns.kube-system.svc.cluster.local";
+/** Extended DNS Error 15 (RFC 8914 §4.16), as dig prints it. */
+const BLOCKED = /EDE: 15[^\n]*/;
 
 /** How the client's answer is read: null where nothing of the far end is in it. */
 interface Attempt {
@@ -53,8 +57,8 @@ function attemptOf(url: URL, probe: Probe): Attempt {
   const address = probe.ip ?? host;
   const family = probe.family === undefined ? [] : [`-${probe.family}`];
   if (scheme === "http" || scheme === "https") return curl(url, probe, family);
-  if (scheme === "tcp" && url.port === "53") return dig(["+tcp", `@${address}`, ...family], "github.com");
-  if (scheme === "udp" && url.port === "53") return dig([`@${address}`, ...family], "github.com");
+  if (scheme === "tcp" && url.port === "53") return askServer(["+tcp", `@${address}`, ...family]);
+  if (scheme === "udp" && url.port === "53") return askServer([`@${address}`, ...family]);
   if (scheme === "dns") return digCluster(host, probe.family ?? 4);
   if (scheme === "tcp") return banner(address, url.port, family);
   if (scheme === "udp") return echo(address, url.port, probe.family);
@@ -102,10 +106,16 @@ function dig(options: readonly string[], name: string): Attempt {
   };
 }
 
+/** Any answer of its own counts, also that there is no such name: it is the server that is to be reached. */
+function askServer(options: readonly string[]): Attempt {
+  const asked = dig(options, CLUSTER_NAME);
+  return { ...asked, reached: (result) => / status: /.test(result.stdout) && !BLOCKED.test(result.stdout) };
+}
+
 function digCluster(name: string, family: 4 | 6): Attempt {
   const plain = dig([], name);
   const argv = ["dig", "+tries=1", `+time=${LIMIT_SECONDS / 2}`, name, family === 4 ? "A" : "AAAA"];
-  const denied = (result: ExecResult): string | undefined => /EDE: 15[^\n]*/.exec(result.stdout)?.[0];
+  const denied = (result: ExecResult): string | undefined => BLOCKED.exec(result.stdout)?.[0];
   return { ...plain, argv, saw: (result) => [plain.saw(result), denied(result)].filter(Boolean).join(", ") };
 }
 

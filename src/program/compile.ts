@@ -48,6 +48,7 @@ export function compileProgram(input: CompileInput): ProgramData {
     cidrs,
     inside,
     exactNames: sets.exactNames,
+    exactOnly: sets.exactOnly,
     text: {
       policyRefs: compiler.policyRefs,
       ruleNames: compiler.ruleNames,

@@ -112,5 +112,7 @@ export interface ProgramData {
   readonly inside: CidrTableData;
   /** By name set: at most 16 of its exact names, to be resolved while a packet waits. */
   readonly exactNames: readonly (readonly string[])[];
+  /** By name set: `exactNames` are all there is in it. */
+  readonly exactOnly: readonly boolean[];
   readonly text: TextData;
 }

@@ -15,13 +15,16 @@ export class Sets {
   readonly nameText: string[] = [];
   readonly cidrText: string[] = [];
   readonly exactNames: (readonly string[])[] = [];
+  readonly exactOnly: boolean[] = [];
   private readonly known = new Map<string, number>();
 
   addNames(patterns: readonly DomainPattern[]): number {
     const key = patterns.length > MOST_COMPARED ? null : `names ${patterns.map(formatDomainPattern).join()}`;
     return this.once(key, () => {
       this.nameText.push(shown(patterns, formatDomainPattern));
-      this.exactNames.push(exact(patterns));
+      const names = exact(patterns);
+      this.exactNames.push(names);
+      this.exactOnly.push(names.length === patterns.length);
       return this.names.push(patterns) - 1;
     });
   }

@@ -1,0 +1,58 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Outcome, paperRows, type Row, translatedRows, tryRows } from "../../examples/two-apps/rows.ts";
+import { STORIES } from "../../examples/two-apps/stories.ts";
+import { World } from "../../examples/two-apps/world.ts";
+import { OUTSIDE } from "../../src/lab/addresses.ts";
+
+/**
+ * The shared case table on real traffic: every row that `sallyport test` decides on paper is tried with a real client, over
+ * IPv4 and IPv6, and so are the rows whose destination the node translates.
+ */
+const ROWS = [...paperRows(), ...translatedRows()];
+const title = (row: Row): string =>
+  `${row.name}: ${row.from} ${row.action === "Allow" ? "reaches" : "does not reach"} ${row.to}${row.ip === undefined ? "" : ` at ${row.ip}`}${row.family === undefined ? "" : ` (IPv${row.family})`}`;
+
+let world: World;
+let outcomes: Map<Row, Outcome>;
+
+beforeAll(async () => {
+  world = await World.up({ name: `sc${process.pid % 100_000}` });
+  const tried = await tryRows(world, ROWS);
+  outcomes = new Map(tried.map((outcome) => [outcome.row, outcome]));
+}, 240_000);
+
+afterAll(() => world?.down());
+
+describe("two apps", () => {
+  test.each(ROWS.map((row) => [title(row), row] as const))("%s", (_, row) => {
+    const outcome = outcomes.get(row);
+    expect(outcome?.problem, JSON.stringify({ saw: outcome?.result.saw, record: outcome?.record })).toBeNull();
+  });
+
+  test("no request that was denied was answered outside", async () => {
+    const answered = await world.lab.outsideLog();
+    const sites = new Set(answered.map(({ site }) => site));
+    expect([...sites].filter((site) => site.endsWith("evil.example") || site === "default")).toEqual([]);
+  });
+
+  test("no byte of payload arrived at an address that nobody may reach", async () => {
+    const forbidden = new Set<string>([
+      OUTSIDE.evil.ipv4,
+      OUTSIDE.evil.ipv6,
+      OUTSIDE.metadata.ipv4,
+      OUTSIDE.metadata.ipv6,
+    ]);
+    const arrivals = await world.lab.outsideSaw();
+    const payload = arrivals.filter(({ address, protocol, withPayload, packets }) => {
+      return forbidden.has(address) && (protocol === "tcp" ? withPayload > 0 : packets > 0);
+    });
+    expect(payload).toEqual([]);
+  });
+});
+
+describe("over time", () => {
+  test.each(STORIES.map((story) => [`${story.name}: ${story.expected}`, story] as const))("%s", async (_, story) => {
+    const end = await story.tell(world);
+    expect(end.ok, end.saw).toBe(true);
+  });
+});
