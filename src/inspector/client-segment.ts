@@ -9,7 +9,7 @@ import type { Arrival, Lane } from "./lane.ts";
 import { OUT_OF_ORDER } from "./limits.ts";
 import { end, refuse } from "./refuse.ts";
 import type { Offered } from "./stream.ts";
-import type { TcpFlow } from "./tcp-flow.ts";
+import type { Held, TcpFlow } from "./tcp-flow.ts";
 
 const NO_WORDS = new Uint8Array(0);
 
@@ -64,39 +64,34 @@ function judgeOffered(
   fin: boolean,
   now: number,
 ): void {
-  switch (offered) {
-    case "differs":
-      lane.counters.ambiguousCopies++;
-      {
-        refuse(lane, flow, deny("AmbiguousCopy"), arrival.id, false, now);
-        return;
-      }
-    case "forgotten":
-      lane.counters.droppedCopies++;
-      {
-        lane.drop(arrival.id);
-        return;
-      }
-    case "full":
-      lane.counters.limitReached++;
-      {
-        lane.drop(arrival.id);
-        return;
-      }
-    case "old":
-      if (end <= flow.releaseEnd && !(fin && flow.finAt < 0)) {
-        lane.answer(arrival.id, ANSWER.pass);
-        return;
-      }
-  }
-  // A second copy of a held packet adds nothing; the first one goes when the flow is decided.
-  if (flow.held.some((held) => !held.fromServer && held.start === start && held.end === end && held.fin === fin)) {
+  if (offered === "differs") {
+    lane.counters.ambiguousCopies++;
+    refuse(lane, flow, deny("AmbiguousCopy"), arrival.id, false, now);
+  } else if (offered === "forgotten") {
     lane.counters.droppedCopies++;
     lane.drop(arrival.id);
-    return;
+  } else if (offered === "full") {
+    lane.counters.limitReached++;
+    lane.drop(arrival.id);
+  } else if (offered === "old" && end <= flow.releaseEnd && !(fin && flow.finAt < 0)) {
+    lane.answer(arrival.id, ANSWER.pass);
+  } else if (
+    flow.held.some((held) => !held.fromServer && held.start === start && held.end === end && held.fin === fin)
+  ) {
+    // A second copy of a held packet adds nothing; the first one goes when the flow is decided.
+    lane.counters.droppedCopies++;
+    lane.drop(arrival.id);
+  } else {
+    inspectHeld(lane, flow, { id: arrival.id, start, end, fin, fromServer: false, bytes: null }, offered, now);
   }
+}
+
+/**
+ * Every packet is held first and released by what the reading of its bytes comes to. Only one that is still held after that
+ * counts against the bound: a workload that holds much elsewhere can still send what is allowed.
+ */
+function inspectHeld(lane: Lane, flow: TcpFlow, held: Held, offered: Offered, now: number): void {
   const use = lane.use.of(flow.workloadId);
-  const held = { id: arrival.id, start, end, fin, fromServer: false, bytes: null };
   flow.held.push(held);
   use.held++;
   noteFin(flow);

@@ -22,32 +22,13 @@ export function redecide(lane: Lane, flow: AnyFlow, now: number): void {
   }
   flow.cls = program.classOfRow(row);
   if (flow.kind === "datagram") {
-    if (!(flow.resolving !== 0)) resumeDatagram(lane, flow, now);
-    return;
-  }
-  switch (flow.phase) {
-    case "opening": // The held SYN is decided on what is known; a question under way goes on.
-      {
-        if (decidedNow(lane, flow)) resumeSyn(lane, flow, now);
-        else undefined;
-        return;
-      }
-    case "looking": {
-      looking(lane, flow, now);
-      return;
-    }
-    case "allowed":
-    case "http": {
-      decided(lane, flow, now);
-      return;
-    }
-    case "dns":
-      flow.watching = !program.selected(flow.cls);
-  }
-}
-
-function decidedNow(lane: Lane, flow: TcpFlow): boolean {
-  return decide(lane.program, flow.cls, flow.facts, "enforce") !== null;
+    if (flow.resolving === 0) resumeDatagram(lane, flow, now);
+  } else if (flow.phase === "opening") {
+    // The held SYN is decided on what is known; a question under way goes on.
+    if (decide(program, flow.cls, flow.facts, "enforce") !== null) resumeSyn(lane, flow, now);
+  } else if (flow.phase === "looking") looking(lane, flow, now);
+  else if (flow.phase === "dns") flow.watching = !program.selected(flow.cls);
+  else decided(lane, flow, now);
 }
 
 function looking(lane: Lane, flow: TcpFlow, now: number): void {

@@ -90,6 +90,10 @@ function injectReset(lane: Lane, flow: TcpFlow): void {
   lane.commands.inject(packet, "server");
 }
 
+/**
+ * On a kept HTTP connection the server's direction is not seen, so what the client last acknowledged stands for what it
+ * expects: between a request and its answer, which is where a denial comes, that is exact.
+ */
 function injectToClient(lane: Lane, flow: TcpFlow, flags: number, payload: Uint8Array): void {
   const { client, server, clientPort, serverPort } = flow.tuple;
   const packet = buildTcp({
