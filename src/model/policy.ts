@@ -85,5 +85,7 @@ export interface DestinationGroup {
 
 /** `Kind/name` or `Kind/namespace/name`: how a policy is named in decisions, records and messages. */
 export function policyRef(policy: Pick<Policy, "kind" | "name" | "namespace">): string {
-  return policy.namespace === null ? `${policy.kind}/${policy.name}` : `${policy.kind}/${policy.namespace}/${policy.name}`;
+  return policy.namespace === null
+    ? `${policy.kind}/${policy.name}`
+    : `${policy.kind}/${policy.namespace}/${policy.name}`;
 }
