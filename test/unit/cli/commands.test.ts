@@ -164,7 +164,7 @@ spec:
       run("explain", ...words);
       return performance.now() - begun;
     });
-    // 150 ms are promised on a quiet machine (bench/explain.ts); tests share theirs.
+    // 150 ms are promised on a quiet machine; tests share theirs.
     expect(Math.min(...times)).toBeLessThan(450);
   });
 });
