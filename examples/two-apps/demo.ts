@@ -2,14 +2,14 @@
 import { parseArgs } from "node:util";
 import { missingRequirement } from "../../src/lab/requirements.ts";
 import { removeLab } from "../../src/lab/teardown.ts";
-import { type Outcome, paperRows, translatedRows, tryRows } from "./rows.ts";
+import { paperRows, translatedRows, tryRows } from "./rows.ts";
 import { STORIES } from "./stories.ts";
+import { palette, podTable } from "./table.ts";
 import { World } from "./world.ts";
 
 const { values } = parseArgs({ options: { keep: { type: "boolean", default: false } } });
 const NAME = values.keep ? "demo" : `demo${process.pid}`;
-const colour = process.stdout.isTTY && process.env["NO_COLOR"] === undefined;
-const paint = (code: number, text: string): string => (colour ? `\u001b[${code}m${text}\u001b[0m` : text);
+const paint = palette(process.stdout.isTTY && process.env.NO_COLOR === undefined);
 
 const stopping = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
@@ -26,16 +26,6 @@ async function clearUp(): Promise<void> {
   await (world?.down() ?? removeLab(NAME)).catch((error: unknown) => console.error(String(error)));
 }
 
-function printOutcome({ row, result, record, problem }: Outcome): void {
-  const mark = problem === null ? paint(32, "ok   ") : paint(31, "WRONG");
-  const by = record === null ? "inside" : [record.policy?.split("/").slice(1).join("/"), record.rule].filter(Boolean).join(" / ");
-  const why = record === null ? "" : record.reason === "RuleMatched" ? by : [record.reason, by].filter(Boolean).join(", ");
-  const to = `${row.to}${row.ip === undefined ? "" : ` at ${row.ip}`}${row.family === undefined ? "" : ` (v${row.family})`}`;
-  const reached = result.reached ? paint(32, "reached") : paint(33, "denied ");
-  console.log(`${mark} ${row.from.padEnd(18)} ${to.padEnd(58)} ${reached} ${result.saw.slice(0, 44).padEnd(44)} ${why}`);
-  if (problem !== null) console.log(`      ${paint(31, problem)}; tried: ${result.command}`);
-}
-
 async function main(): Promise<number> {
   const missing = await missingRequirement();
   if (missing !== null) {
@@ -44,23 +34,26 @@ async function main(): Promise<number> {
   }
   console.log("Bringing up the lab: pods, two nodes with an agent each, and an outside world ...");
   world = await World.up({ name: NAME, signal: stopping.signal });
-  const ready = world.agents.map((agent) => agent.log.find((line) => line["event"] === "ready"));
-  console.log(`Agents enforce (packets come through ${ready[0]?.["queue"] === "native" ? "nft queue" : "the xtables NFQUEUE target"}).\n`);
+  const ready = world.agents.map((agent) => agent.log.find((line) => line.event === "ready"));
+  const queue = ready[0]?.queue === "native" ? "nft `queue`" : "the xtables NFQUEUE target";
+  console.log(`Agents enforce (first packets come to them through ${queue}).`);
+  console.log("Real clients try everything, over IPv4 and IPv6; the last column says which rule decided, or why.");
   let wrong = 0;
   let right = 0;
-  const outcomes = await tryRows(world, [...paperRows(), ...translatedRows()], stopping.signal);
-  for (const outcome of outcomes) {
-    printOutcome(outcome);
-    if (outcome.problem === null) right++;
-    else wrong++;
-  }
+  await tryRows(world, [...paperRows(), ...translatedRows()], stopping.signal, (pod, outcomes) => {
+    console.log(podTable(pod, outcomes, paint));
+    const bad = outcomes.filter(({ problem }) => problem !== null).length;
+    wrong += bad;
+    right += outcomes.length - bad;
+  });
   console.log("\nAnd over time:");
   for (const story of STORIES) {
     if (stopping.signal.aborted) break;
     const end = await story.tell(world);
     if (end.ok) right++;
     else wrong++;
-    console.log(`${end.ok ? paint(32, "ok   ") : paint(31, "WRONG")} ${story.name}: ${story.expected}\n      ${end.saw}`);
+    console.log(`  ${end.ok ? paint.good("ok   ") : paint.bad("WRONG")} ${story.name}: ${end.saw}`);
+    if (!end.ok) console.log(`        ${paint.bad(`expected: ${story.expected}`)}`);
   }
   if (values.keep) {
     // The agents are children of this process only by name: they go on.

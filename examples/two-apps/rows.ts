@@ -48,9 +48,25 @@ export function translatedRows(): Row[] {
     rows.push(
       { name: "a Service with an endpoint inside", from: app1, to: `http://${host(SERVICES.web)}/`, action: "Allow" },
       { name: "a public address translated to a pod", from: app1, to: `http://${host(PUBLISHED)}/`, action: "Allow" },
-      { name: "a Service that leads outside, to the partner", from: app1, to: `tcp://${host(SERVICES.partner)}:22`, action: "Allow", rule: "partner-ssh" },
-      { name: "the same Service, from the other app", from: "app2-ns/app2", to: `tcp://${host(SERVICES.partner)}:22`, action: "Deny" },
-      { name: "a Service that leads outside, to nobody's friend", from: app1, to: `http://${host(SERVICES.evil)}/`, action: "Deny" },
+      {
+        name: "a Service that leads outside, to the partner",
+        from: app1,
+        to: `tcp://${host(SERVICES.partner)}:22`,
+        action: "Allow",
+        rule: "partner-ssh",
+      },
+      {
+        name: "the same Service, from the other app",
+        from: "app2-ns/app2",
+        to: `tcp://${host(SERVICES.partner)}:22`,
+        action: "Deny",
+      },
+      {
+        name: "a Service that leads outside, to nobody's friend",
+        from: app1,
+        to: `http://${host(SERVICES.evil)}/`,
+        action: "Deny",
+      },
     );
   }
   return rows;
@@ -63,17 +79,25 @@ function bothFamilies(row: Row): Row[] {
   return [4, 6].map((family) => ({ ...row, family: family as 4 | 6 }));
 }
 
-/** Rows of one pod run one after another, so that its records tell which is which; pods run side by side. */
-export async function tryRows(world: World, rows: readonly Row[], signal?: AbortSignal): Promise<Outcome[]> {
-  const outcomes = new Map<Row, Outcome>();
-  const tryOwn = async (own: readonly Row[]): Promise<void> => {
+/**
+ * Rows of one pod run one after another, so that its records tell which is which; pods run side by side, and `done` is told of
+ * each when it has been through its rows.
+ */
+export async function tryRows(
+  world: World,
+  rows: readonly Row[],
+  signal: AbortSignal | null,
+  done: (pod: string, outcomes: readonly Outcome[]) => void,
+): Promise<void> {
+  const tryOwn = async (pod: string, own: readonly Row[]): Promise<void> => {
+    const outcomes: Outcome[] = [];
     for (const row of own) {
       if (signal?.aborted === true) return;
-      outcomes.set(row, await tryRow(world, row));
+      outcomes.push(await tryRow(world, row));
     }
+    done(pod, outcomes);
   };
-  await Promise.all([...Map.groupBy(rows, (row) => row.from).values()].map(tryOwn));
-  return rows.flatMap((row) => outcomes.get(row) ?? []);
+  await Promise.all([...Map.groupBy(rows, (row) => row.from)].map(([pod, own]) => tryOwn(pod, own)));
 }
 
 /** Tries one row with a real client and looks up what the agent recorded. */
@@ -95,9 +119,11 @@ function decisive(records: readonly FlowRecord[], row: Row): FlowRecord | null {
 }
 
 function problemOf(row: Row, result: ProbeResult, record: FlowRecord | null): string | null {
-  if (result.reached !== (row.action === "Allow")) return result.reached ? "was reached" : `was not reached: ${result.saw}`;
+  if (result.reached !== (row.action === "Allow"))
+    return result.reached ? "was reached" : `was not reached: ${result.saw}`;
   if (row.action === "Deny" && record?.action !== "Deny") return "no record of the denial";
-  const by = (wanted: string | null | undefined, had: string | undefined): boolean => wanted === undefined || wanted === (had ?? null);
+  const by = (wanted: string | null | undefined, had: string | undefined): boolean =>
+    wanted === undefined || wanted === (had ?? null);
   // A look-up that is denied by name ends an attempt before the rule that the row names is asked.
   if (row.action === "Allow" && record !== null && !(by(row.policy, record.policy) && by(row.rule, record.rule))) {
     return `decided by ${record.policy ?? "no policy"} ${record.rule ?? ""}`;

@@ -92,9 +92,16 @@ function curl(url: URL, probe: Probe, family: readonly string[]): Attempt {
     reached: (result) => result.status === 0 && !byGate(result),
     saw: (result) => {
       if (byGate(result)) return "403 from Sallyport";
-      return result.status === 0 ? `HTTP ${status(result)}` : lastLine(result.stderr);
+      return result.status === 0 ? `HTTP ${status(result)}` : curlComplaint(result.stderr);
     },
   };
+}
+
+/** Without curl's number, and without OpenSSL's. */
+function curlComplaint(stderr: string): string {
+  return lastLine(stderr)
+    .replace(/^curl: \(\d+\) /, "")
+    .replace(/^OpenSSL\S* error:\w+:SSL routines::/, "TLS: ");
 }
 
 function dig(options: readonly string[], name: string): Attempt {
@@ -115,8 +122,11 @@ function askServer(options: readonly string[]): Attempt {
 function digCluster(name: string, family: 4 | 6): Attempt {
   const plain = dig([], name);
   const argv = ["dig", "+tries=1", `+time=${LIMIT_SECONDS / 2}`, name, family === 4 ? "A" : "AAAA"];
-  const denied = (result: ExecResult): string | undefined => BLOCKED.exec(result.stdout)?.[0];
-  return { ...plain, argv, saw: (result) => [plain.saw(result), denied(result)].filter(Boolean).join(", ") };
+  return {
+    ...plain,
+    argv,
+    saw: (result) => plain.saw(result) + (BLOCKED.test(result.stdout) ? ", blocked (EDE 15)" : ""),
+  };
 }
 
 /** Says something and takes whatever comes back, so servers that speak first and servers that answer both count. */

@@ -13,12 +13,13 @@ const title = (row: Row): string =>
   `${row.name}: ${row.from} ${row.action === "Allow" ? "reaches" : "does not reach"} ${row.to}${row.ip === undefined ? "" : ` at ${row.ip}`}${row.family === undefined ? "" : ` (IPv${row.family})`}`;
 
 let world: World;
-let outcomes: Map<Row, Outcome>;
+const outcomes = new Map<Row, Outcome>();
 
 beforeAll(async () => {
   world = await World.up({ name: `sc${process.pid % 100_000}` });
-  const tried = await tryRows(world, ROWS);
-  outcomes = new Map(tried.map((outcome) => [outcome.row, outcome]));
+  await tryRows(world, ROWS, null, (_, tried) => {
+    for (const outcome of tried) outcomes.set(outcome.row, outcome);
+  });
 }, 240_000);
 
 afterAll(() => world?.down());
