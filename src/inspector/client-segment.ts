@@ -1,6 +1,7 @@
 import { decide } from "../decide/decide.ts";
 import { ANSWER } from "../model/verdict.ts";
 import { readTcpOptions, seqDiff, TCP_FLAG, tcpChecksumOk } from "../packet/tcp.ts";
+import { headersAreBare } from "./bare-headers.ts";
 import { classifyRest } from "./classify.ts";
 import { charge, flush, leave, schedule, stopWatching } from "./flow-life.ts";
 import { inspectStream } from "./inspect-stream.ts";
@@ -157,7 +158,9 @@ function plausible(flow: TcpFlow, arrival: Arrival): boolean {
   const flags = segment.flags;
   if (!tcpChecksumOk(packet)) return false;
   if ((flags & TCP_FLAG.syn) !== 0 || (flags & TCP_FLAG.urg) !== 0) return false;
-  if ((flags & TCP_FLAG.rst) !== 0) return true;
+  if (!headersAreBare(arrival, flow.phase === "looking")) return false;
+  // A reset may carry words (RFC 9293 §3.5.3), which nobody would have read.
+  if ((flags & TCP_FLAG.rst) !== 0) return segment.payloadEnd === segment.payloadStart;
   if ((flags & TCP_FLAG.ack) === 0 || !flow.serverKnown) return false;
   if (packet.transport + 20 < segment.payloadStart) {
     const options = readTcpOptions(packet.bytes, segment.optionsStart, segment.payloadStart);

@@ -3,12 +3,13 @@ import type { FlowTuple } from "../flow/event.ts";
 import { ANSWER, STATE } from "../model/verdict.ts";
 import { destinationAddress, sourceAddress } from "../packet/ip.ts";
 import { readTcpOptions, TCP_FLAG, tcpChecksumOk } from "../packet/tcp.ts";
+import { networkHeaderIsBare } from "./bare-headers.ts";
 import { DnsStreams } from "./dns-stream.ts";
 import { enter, hold, leave, schedule, takeHeld } from "./flow-life.ts";
 import type { FlowKey } from "./flow-table.ts";
 import { auditKnown, deny, finalAudit, firstFacts, type Judged, judge, record, stopWaiting } from "./judge.ts";
 import type { Arrival, Lane } from "./lane.ts";
-import { withoutMultipath } from "./multipath.ts";
+import { plainSyn } from "./plain-syn.ts";
 import { TcpFlow } from "./tcp-flow.ts";
 
 const DNS_PORT = 53;
@@ -49,7 +50,7 @@ export function synPacket(
   const guarded = lane.program.selected(cls);
   const options = readTcpOptions(packet.bytes, segment.optionsStart, segment.payloadStart);
   const odd = (segment.flags & (TCP_FLAG.fin | TCP_FLAG.rst | TCP_FLAG.urg | TCP_FLAG.ack)) !== 0 || options.signed;
-  if (guarded && (odd || options.malformed || !tcpChecksumOk(packet))) {
+  if (guarded && (odd || options.malformed || !networkHeaderIsBare(arrival) || !tcpChecksumOk(packet))) {
     lane.counters.malformed++;
     lane.drop(arrival.id);
     return;
@@ -66,7 +67,7 @@ export function synPacket(
   flow.bornAt = now;
   flow.clientScale = options.windowScale;
   flow.watching = !guarded;
-  if (guarded) flow.plainSyn = withoutMultipath(arrival);
+  if (guarded) flow.plainSyn = plainSyn(arrival);
   if (isDns(lane, arrival, key)) {
     openDns(lane, flow, arrival);
     return;
@@ -81,7 +82,9 @@ function again(lane: Lane, flow: TcpFlow, arrival: Arrival): void {
     lane.drop(arrival.id);
     return;
   }
-  lane.commands.verdict(arrival.id, flow.httpHanded ? ANSWER.http : ANSWER.look, flow.plainSyn);
+  // Its options need not be those of the first one, which the server may never have seen.
+  const replacement = flow.watching ? null : plainSyn(arrival);
+  lane.commands.verdict(arrival.id, flow.httpHanded ? ANSWER.http : ANSWER.look, replacement);
 }
 
 /**
@@ -183,6 +186,10 @@ export function unknownTcp(
 ): void {
   if (!lane.program.selected(cls)) {
     lane.answer(arrival.id, ANSWER.allow);
+    return;
+  }
+  if (arrival.remembered === STATE.looking && lane.latelyAllowed.has(key, workloadId)) {
+    lane.answer(arrival.id, ANSWER.pass);
     return;
   }
   const reset = (arrival.segment.flags & TCP_FLAG.rst) !== 0;

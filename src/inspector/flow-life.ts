@@ -24,6 +24,7 @@ export function leave(lane: Lane, flow: TcpFlow, answer: number): void {
   flow.charged = 0;
   lane.deadlines.clear(flow);
   lane.flows.remove(flow);
+  if (answer === ANSWER.allow) lane.latelyAllowed.add(flow);
   lane.use.settle(flow.workloadId);
 }
 

@@ -183,6 +183,7 @@ export class Inspector {
     this.#now = now;
     const lane = this.#lane;
     this.#unknown.expire(lane, now);
+    lane.latelyAllowed.tick(now);
     for (let flow = lane.deadlines.due(now); flow !== null; flow = lane.deadlines.due(now)) {
       if (flow.gone) continue;
       if (flow.kind === "tcp" && flow.phase !== "opening") flowDue(lane, flow, now);
@@ -220,6 +221,7 @@ export class Inspector {
     const followed = flow !== null && !flow.gone ? flow : null;
     const opens = (segment.flags & (TCP_FLAG.syn | TCP_FLAG.ack)) === TCP_FLAG.syn;
     if (opens && !arrival.fromServer) {
+      lane.latelyAllowed.forget(this.#key);
       synPacket(lane, this.#key, arrival, workloadId, cls, followed, now);
       return;
     }

@@ -8,6 +8,7 @@ import type { DatagramFlow } from "./datagram-flow.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { DnsGuard } from "./dns/guard.ts";
 import { FlowTable } from "./flow-table.ts";
+import { LatelyAllowed } from "./lately-allowed.ts";
 import { WorkloadUse } from "./limits.ts";
 import { Resolutions } from "./resolutions.ts";
 import type { TcpFlow } from "./tcp-flow.ts";
@@ -47,6 +48,7 @@ export class Lane {
   /** Names this run of the agent in flow ids, as the flow log does. */
   readonly run: string;
   readonly flows: FlowTable<AnyFlow>;
+  readonly latelyAllowed: LatelyAllowed;
   readonly deadlines = new Deadlines<AnyFlow>();
   readonly resolutions = new Resolutions();
   readonly use: WorkloadUse;
@@ -62,6 +64,7 @@ export class Lane {
     this.run = options.run;
     this.adopting = options.adopting;
     this.flows = new FlowTable<AnyFlow>(options.seed);
+    this.latelyAllowed = new LatelyAllowed(options.seed);
     this.use = new WorkloadUse(options.config.limits);
     this.#nextFlowId = options.firstFlowId;
   }

@@ -99,7 +99,8 @@ function helloExtensions(options: HelloOptions): [number, Uint8Array][] {
 }
 
 function keyShare(size: number): Uint8Array {
-  const entry = concat(u16(size > 32 ? 0x11ec : 29), u16(size), new Uint8Array(size));
+  // Not zero: no server takes a point of small order.
+  const entry = concat(u16(size > 32 ? 0x11ec : 29), u16(size), new Uint8Array(size).fill(9));
   return concat(u16(entry.length), entry);
 }
 
