@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs what is missing on a Debian machine, says what, and does nothing the second time.
 #   setup.sh              Debian packages and npm packages
+#   setup.sh bench        the same, and what the measurements need: rivals and a C compiler
 #   setup.sh node         npm packages (with Node 24 among them) only
 #   setup.sh root TARGET  only checks that TARGET runs as root
 set -euo pipefail
@@ -16,13 +17,16 @@ fail() {
 NEEDED="nft:nftables iptables-nft:iptables conntrack:conntrack ip:iproute2 knotd:knot unbound:unbound nginx:nginx-light
 sshd:openssh-server ssh:openssh-client socat:socat dig:bind9-dnsutils curl:curl openssl:openssl nc.openbsd:netcat-openbsd
 ping:iputils-ping ps:procps"
+# What the measurements run besides; a path is looked for as a file.
+BENCH="haproxy:haproxy squid:squid-openssl gcc:gcc /usr/include/stdio.h:libc6-dev
+/usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream"
 # Packages that bring a daemon: not to be started now, nor at the next boot.
-DAEMONS="knot unbound nginx-light openssh-server"
+DAEMONS="knot unbound nginx-light openssh-server haproxy squid-openssl"
 
 missing_packages() {
   local pair missing=""
   for pair in $NEEDED; do
-    command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
+    command -v "${pair%%:*}" >/dev/null || [ -f "${pair%%:*}" ] || missing="$missing ${pair#*:}"
   done
   echo "$missing"
 }
@@ -65,7 +69,7 @@ leave_disabled() {
   local package unit
   for package in $DAEMONS; do
     case "$1 " in *" $package "*) ;; *) continue ;; esac
-    case $package in nginx-light) unit=nginx ;; openssh-server) unit=ssh ;; *) unit=$package ;; esac
+    case $package in nginx-light) unit=nginx ;; openssh-server) unit=ssh ;; squid-openssl) unit=squid ;; *) unit=$package ;; esac
     systemctl disable --quiet "$unit" 2>/dev/null || true
   done
 }
@@ -107,7 +111,12 @@ case ${1:-all} in
     install_node_modules
     echo "setup: everything is in place"
     ;;
+  bench)
+    NEEDED="$NEEDED $BENCH"
+    install_packages
+    install_node_modules
+    ;;
   node) install_node_modules ;;
   root) [ "$(id -u)" = 0 ] || fail "\`make $2\` needs root: it makes network namespaces and nftables rules" ;;
-  *) fail "unknown argument \`$1\`; there are: node, root TARGET" ;;
+  *) fail "unknown argument \`$1\`; there are: bench, node, root TARGET" ;;
 esac
