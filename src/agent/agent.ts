@@ -1,22 +1,20 @@
-import type { FlowEvent, FlowTuple } from "../flow/event.ts";
-import { LiveFlows } from "../flow/live-flows.ts";
+import type { FlowEvent } from "../flow/event.ts";
 import { Conntrack, enableAccounting } from "../kernel/conntrack.ts";
-import { type MarkLayout, markLayout, stateOf } from "../kernel/marks.ts";
+import { type MarkLayout, markLayout } from "../kernel/marks.ts";
 import type { QueueMethod } from "../kernel/ruleset.ts";
-import type { Decision } from "../model/decision.ts";
-import { STATE } from "../model/verdict.ts";
 import { FlowEnder } from "./endings.ts";
 import { EndingsReader } from "./endings-reader.ts";
-import type { EndingsMessage, FlowEnding } from "./events-worker.ts";
+import type { EndingsMessage } from "./events-worker.ts";
 import { settleExistingFlows } from "./existing-flows.ts";
 import type { FlowLog } from "./flow-log.ts";
 import { Injector } from "./injector.ts";
 import { LaneHandle, type LaneListener } from "./lane-handle.ts";
 import type { FromLane } from "./lane-messages.ts";
-import { type Logger, RateLimit } from "./log.ts";
+import type { Logger } from "./log.ts";
+import { OpenFlows } from "./open-flows.ts";
 import { Resolver } from "./resolver.ts";
 import { RulesetKeeper } from "./ruleset-keeper.ts";
-import { compileEpoch, type Epoch, type Inputs, redecide } from "./state.ts";
+import { compileEpoch, type Epoch, type Inputs } from "./state.ts";
 
 /** Where the bundled or source workers lie. */
 export interface WorkerFiles {
@@ -24,8 +22,9 @@ export interface WorkerFiles {
   readonly endings: URL;
 }
 
-const LIVE_FLOWS = { total: 1_000_000, perWorkload: 65_536 };
 const IN_USE_EVERY_MS = 5 * 60_000;
+const IN_USE_PIECE = 8_192;
+const IN_USE_PAUSE_MS = 50;
 const ADOPT_LIMIT_MS = 2_000;
 
 /**
@@ -35,21 +34,20 @@ const ADOPT_LIMIT_MS = 2_000;
 export class Agent implements LaneListener {
   readonly #log: Logger;
   readonly #flowLog: FlowLog;
-  readonly #live = new LiveFlows(LIVE_FLOWS);
+  readonly #open: OpenFlows;
   readonly #conntrack = new Conntrack();
   readonly #marks: MarkLayout;
   readonly #injector: Injector;
-  readonly #ender: FlowEnder;
   readonly #keeper: RulesetKeeper;
   readonly #resolver: Resolver;
   readonly #lane: LaneHandle;
   readonly #endings: EndingsReader;
   readonly #method: QueueMethod;
-  readonly #fullTables = new RateLimit(10_000);
   readonly #adopted = new Map<number, () => void>();
   #epoch: Epoch;
   #timer: NodeJS.Timeout | null = null;
   #turn: Promise<void> = Promise.resolve();
+  #next: Inputs | null = null;
   #overruns = 0;
 
   constructor(inputs: Inputs, method: QueueMethod, files: WorkerFiles, flowLog: FlowLog, log: Logger) {
@@ -60,60 +58,83 @@ export class Agent implements LaneListener {
     const { config } = inputs;
     this.#marks = markLayout(config.markMask);
     this.#injector = new Injector(this.#marks);
-    this.#ender = new FlowEnder(this.#conntrack, this.#injector, this.#marks);
+    const ender = new FlowEnder(this.#conntrack, this.#injector, this.#marks);
+    this.#open = new OpenFlows({ conntrack: this.#conntrack, ender, marks: this.#marks, flowLog, log });
     this.#keeper = new RulesetKeeper(method, log);
     this.#resolver = new Resolver(config.agentResolvers);
     const { data } = this.#epoch.program;
     const adopting = config.existingFlows === "Adopt";
     this.#lane = new LaneHandle(files.lane, { program: data, config, adopting, run: flowLog.run }, this, log);
-    this.#endings = new EndingsReader(files.endings, (message) => this.#onEndings(message));
+    this.#endings = new EndingsReader(
+      files.endings,
+      (message) => this.#onEndings(message),
+      (reason) => log.error({ event: "endings-stopped", reason }, "ends of flows are not seen; reading again"),
+    );
   }
 
   /**
-   * Listener first, then the rules that ask it, then what was open before: at each step the kernel lets through no more than
-   * at the one before.
+   * Listener first, then the rules that ask it: at each step the kernel lets through no more than at the one before. What was
+   * open before is settled twice: before the rules, which would reset TCP that nobody decided, and after them, for what
+   * was opened in between. @throws Error when it cannot enforce; what it had begun is undone, a table of before stays
    */
   async start(): Promise<void> {
     const missing = enableAccounting();
     if (missing.length > 0)
       this.#log.warn({ event: "accounting", missing }, "flow records carry no sizes: `sysctl` refuses these");
     const { inputs, program } = this.#epoch;
-    this.#flowLog.setWorkloads(inputs.workloads);
-    await this.#endings.start();
-    await this.#lane.start();
-    await this.#keeper.install(inputs.config, program, inputs.workloads);
-    const settled = settleExistingFlows(this.#conntrack, program, this.#marks, inputs.config.existingFlows);
-    for (const { flow, workloadId, facts, decision } of settled.kept) {
-      this.#live.opened(existingEvent(flow, workloadId, facts, decision));
+    const { config, workloads } = inputs;
+    this.#flowLog.setWorkloads(workloads);
+    try {
+      await this.#endings.start();
+      await this.#lane.start();
+      const before = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows);
+      await this.#keeper.install(config, program, workloads);
+      const settled = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows);
+      this.#open.adopt(settled);
+      this.#lane.send({ kind: "adopted" });
+      this.#timer = setInterval(() => this.#sayInUse(), IN_USE_EVERY_MS);
+      this.#log.info({
+        event: "ready",
+        epoch: program.epoch,
+        queue: this.#method,
+        policies: inputs.policies.length,
+        workloads: workloads.length,
+        kept: settled.kept.length,
+        ended: settled.ended.length,
+        inbound: before.inbound + settled.inbound,
+      });
+    } catch (error) {
+      await this.#keeper.release().catch(() => undefined);
+      await this.#close();
+      throw error;
     }
-    for (const { flow } of settled.ended) this.#ender.end(flow);
-    this.#lane.send({ kind: "adopted" });
-    this.#timer = setInterval(() => this.#sayInUse(), IN_USE_EVERY_MS);
-    this.#log.info({
-      event: "ready",
-      epoch: program.epoch,
-      queue: this.#method,
-      policies: inputs.policies.length,
-      workloads: inputs.workloads.length,
-      kept: settled.kept.length,
-      ended: settled.ended.length,
-      inbound: settled.inbound,
-    });
   }
 
-  /** Makes `inputs` what is enforced; one change at a time. */
+  /** Makes `inputs` what is enforced. One change at a time; of those that come meanwhile only the last one counts. */
   apply(inputs: Inputs): Promise<void> {
-    const next = this.#turn.catch(() => undefined).then(() => this.#apply(inputs));
-    this.#turn = next;
-    return next;
+    const waiting = this.#next !== null;
+    this.#next = inputs;
+    if (waiting) return this.#turn;
+    this.#turn = this.#turn
+      .catch(() => undefined)
+      .then(() => {
+        const latest = this.#next as Inputs;
+        this.#next = null;
+        return this.#apply(latest);
+      });
+    return this.#turn;
   }
 
   /** Stops deciding. The ruleset stays, so that the node is as closed as it was, unless it is to fail open. */
   async stop(): Promise<void> {
-    if (this.#timer !== null) clearInterval(this.#timer);
     await this.#turn.catch(() => undefined);
     if (this.#epoch.inputs.config.failMode === "Open") await this.#keeper.remove();
     else await this.#keeper.release();
+    await this.#close();
+  }
+
+  async #close(): Promise<void> {
+    if (this.#timer !== null) clearInterval(this.#timer);
     await this.#lane.stop();
     await this.#endings.stop();
     await this.#flowLog.close();
@@ -122,19 +143,12 @@ export class Agent implements LaneListener {
   }
 
   onEvent(event: FlowEvent): void {
-    if (this.#live.opened(event) === "full") {
-      const suppressed = this.#fullTables.allow(performance.now());
-      if (suppressed !== null)
-        this.#log.warn(
-          { event: "live-flows-full", suppressed },
-          "too many open flows to follow: new ones are not decided again when policies change",
-        );
-    }
-    this.#flowLog.event(event);
+    this.#open.onEvent(event);
   }
 
   onLost(count: number): void {
     this.#flowLog.lost(count);
+    this.#open.missed();
     this.#log.warn({ event: "records-lost", count }, "flow records were lost: the ring was full");
   }
 
@@ -143,7 +157,7 @@ export class Agent implements LaneListener {
       case "resolve":
         return void this.#resolve(message.request.id, message.request.names);
       case "end":
-        this.#ender.end(message.flow);
+        this.#open.end(message.flow);
         return;
       case "adopted":
         this.#adopted.get(message.epoch)?.();
@@ -154,7 +168,10 @@ export class Agent implements LaneListener {
   }
 
   onReplaced(reason: string): void {
-    this.#log.warn({ event: "lane-started", reason }, "a new packet lane gives verdicts; undecided flows start anew");
+    this.#log.warn(
+      { event: "lane-started", reason },
+      "a new packet lane gives verdicts; flows that the old one was still reading are reset at their next packet",
+    );
   }
 
   async #apply(inputs: Inputs): Promise<void> {
@@ -166,28 +183,18 @@ export class Agent implements LaneListener {
     this.#epoch = epoch;
     this.#flowLog.setWorkloads(workloads);
     if (config.agentResolvers !== before.agentResolvers) this.#resolver.setServers(config.agentResolvers);
+    if (needsNewLane(config, before)) await this.#keeper.install(config, program, workloads);
     await this.#adopt(epoch);
-    const ended = this.#live.redecide((flow) => redecide(program, flow));
-    for (const { flow, decision } of ended) {
-      this.#ender.end(flow.tuple);
-      this.#flowLog.event({
-        ...existingEvent(flow.tuple, flow.workloadId, null, decision),
-        flowId: flow.flowId,
-        time: Date.now(),
-        application: flow.application,
-        name: flow.name,
-        state: "rejected",
-      });
-    }
-    if (config.failMode === before.failMode) await this.#keeper.update(config, program, workloads);
-    else await this.#keeper.install(config, program, workloads);
+    if (needsNewLane(config, before)) await this.#lane.renew("its settings have changed");
+    const ended = this.#open.redecide(program);
+    await this.#keeper.update(config, program, workloads);
     const milliseconds = Math.round(performance.now() - started);
     this.#log.info({
       event: "applied",
       epoch: program.epoch,
       policies: inputs.policies.length,
       workloads: workloads.length,
-      ended: ended.length,
+      ended,
       milliseconds,
     });
   }
@@ -204,17 +211,16 @@ export class Agent implements LaneListener {
   }
 
   async #resolve(requestId: number, names: readonly string[]): Promise<void> {
+    const { restarts } = this.#lane;
     const answers = await Promise.all(names.map((name) => this.#resolver.resolve(name)));
-    this.#lane.send({ kind: "resolved", requestId, answers });
+    // A lane that replaced the one that asked counts its requests from the start.
+    if (this.#lane.restarts === restarts) this.#lane.send({ kind: "resolved", requestId, answers });
   }
 
   #onEndings({ endings, overruns }: EndingsMessage): void {
-    const followed: FlowTuple[] = [];
-    for (const ending of endings) {
-      const state = stateOf(this.#marks, ending.mark);
-      if (state === STATE.looking || state === STATE.http) followed.push(ending.flow);
-      this.#ended(ending, state);
-    }
+    // A short flow may end before its decision was read from the ring.
+    if (endings.length > 0) this.#lane.readRecords();
+    const followed = this.#open.onEndings(endings);
     if (followed.length > 0) this.#lane.send({ kind: "ended", flows: followed });
     if (overruns > this.#overruns) {
       this.#overruns = overruns;
@@ -222,18 +228,25 @@ export class Agent implements LaneListener {
     }
   }
 
-  #ended(ending: FlowEnding, state: number): void {
-    const flow = this.#live.closed(ending.flow);
-    if (flow === null) return;
-    const closedBy = state === STATE.rejected ? "policy" : "conntrack";
-    this.#flowLog.ended(flow, ending, Date.now(), closedBy);
-  }
-
+  /** In pieces: a message of a million entries would keep the lane from giving verdicts for most of a second. */
   #sayInUse(): void {
-    const bindings = [];
-    for (const { workloadId, tuple } of this.#live.all()) bindings.push({ workloadId, address: tuple.server });
-    this.#lane.send({ kind: "inUse", bindings });
+    const bindings = this.#open.bindingsInUse();
+    for (let at = 0; at < bindings.length; at += IN_USE_PIECE) {
+      const piece = bindings.slice(at, at + IN_USE_PIECE);
+      setTimeout(() => this.#lane.send({ kind: "inUse", bindings: piece }), (at / IN_USE_PIECE) * IN_USE_PAUSE_MS);
+    }
   }
+}
+
+/** What the queues and the DNS guard of a lane are made with. */
+function needsNewLane(config: Inputs["config"], before: Inputs["config"]): boolean {
+  return (
+    config.failMode !== before.failMode ||
+    config.dnsDenial !== before.dnsDenial ||
+    config.clusterDomain !== before.clusterDomain ||
+    config.limits.bindings !== before.limits.bindings ||
+    config.limits.pendingQuestions !== before.limits.pendingQuestions
+  );
 }
 
 /** Marks and queues are set up once; a change of them needs a new agent. */
@@ -245,23 +258,4 @@ function keepFixed(inputs: Inputs, before: Inputs["config"], log: Logger): Input
     "`markMask` and `queueNumber` change when the agent is started anew; the old ones stay for now",
   );
   return { ...inputs, config: { ...config, markMask: before.markMask, queueNumber: before.queueNumber } };
-}
-
-/** A flow that was there before this agent, as if it had just been decided. Id 0: no record of its beginning exists. */
-function existingEvent(tuple: FlowTuple, workloadId: number, facts: FlowEvent["facts"], decision: Decision): FlowEvent {
-  return {
-    kind: "flow",
-    flowId: 0,
-    time: Date.now(),
-    workloadId,
-    tuple,
-    application: "Unknown",
-    name: null,
-    method: null,
-    path: null,
-    decision,
-    audit: null,
-    facts,
-    state: "allowed",
-  };
 }

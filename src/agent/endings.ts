@@ -1,5 +1,6 @@
 import type { FlowTuple } from "../flow/event.ts";
 import type { Conntrack } from "../kernel/conntrack.ts";
+import type { ConntrackEntry } from "../kernel/conntrack-entry.ts";
 import { inPlace, type MarkLayout } from "../kernel/marks.ts";
 import { STATE } from "../model/verdict.ts";
 import { buildTcp } from "../packet/build.ts";
@@ -27,13 +28,18 @@ export class FlowEnder {
     this.#marks = marks;
   }
 
-  /** Marks and probes one flow; false when conntrack no longer knows it. */
-  end(flow: FlowTuple): boolean {
-    const entry = findEntry(this.#conntrack, flow);
-    if (entry === null) return false;
+  /** Marks and probes one flow. Returns its entry as it was, or null when conntrack no longer knows it. */
+  end(flow: FlowTuple): ConntrackEntry | null {
+    const entry = this.find(flow);
+    if (entry === null) return null;
     this.#conntrack.setMark(entry.original, inPlace(this.#marks, STATE.rejected), this.#marks.mask);
     if (flow.protocol === PROTOCOL.tcp) this.#probe(flow);
-    return true;
+    return entry;
+  }
+
+  /** The entry of a flow as it is now; null when conntrack does not know it. */
+  find(flow: FlowTuple): ConntrackEntry | null {
+    return findEntry(this.#conntrack, flow);
   }
 
   #probe(flow: FlowTuple): void {

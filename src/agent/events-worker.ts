@@ -1,19 +1,7 @@
 import { parentPort, workerData } from "node:worker_threads";
-import type { FlowTuple } from "../flow/event.ts";
 import { ConntrackEndings } from "../kernel/conntrack.ts";
 import { EventFd, Poller } from "../kernel/poller.ts";
-import { flowOf } from "./translation.ts";
-
-/** The end of a flow, as conntrack counted it. Times in milliseconds; 0 where accounting was off. */
-export interface FlowEnding {
-  readonly flow: FlowTuple;
-  readonly mark: number;
-  readonly sentPackets: number;
-  readonly sentBytes: number;
-  readonly receivedPackets: number;
-  readonly receivedBytes: number;
-  readonly durationMs: number;
-}
+import { endingOf, type FlowEnding } from "./flow-ending.ts";
 
 export interface EndingsMessage {
   readonly endings: readonly FlowEnding[];
@@ -33,15 +21,7 @@ function run(stopFd: number): void {
     if ((poller.wait(-1) & 2) !== 0 && stop.drain()) break;
     const endings: FlowEnding[] = [];
     source.drain((entry) => {
-      endings.push({
-        flow: flowOf(entry),
-        mark: entry.mark,
-        sentPackets: entry.originalCounters.packets,
-        sentBytes: entry.originalCounters.bytes,
-        receivedPackets: entry.replyCounters.packets,
-        receivedBytes: entry.replyCounters.bytes,
-        durationMs: entry.start > 0 && entry.stop > 0 ? entry.stop - entry.start : 0,
-      });
+      endings.push(endingOf(entry));
     });
     if (endings.length > 0) port.postMessage({ endings, overruns: source.overruns } satisfies EndingsMessage);
   }

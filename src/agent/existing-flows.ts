@@ -7,9 +7,12 @@ import type { Decision } from "../model/decision.ts";
 import type { Facts } from "../model/facts.ts";
 import { STATE } from "../model/verdict.ts";
 import type { Address } from "../net/address.ts";
-import { ICMP, ICMPV6 } from "../net/ports.ts";
+import { ICMP, ICMPV6, TCP, UDP } from "../net/ports.ts";
 import type { Program } from "../program/program.ts";
+import { REMEMBERED } from "./state.ts";
 import { flowOf } from "./translation.ts";
+
+const DNS_PORT = 53;
 
 export interface ExistingFlow {
   readonly flow: FlowTuple;
@@ -62,6 +65,30 @@ export function settleExistingFlows(
   return result;
 }
 
+/**
+ * Allowed flows that found no room among those that are followed: decided on their address alone, as if no more could
+ * come, for nobody remembers the name. Counts those that stay.
+ */
+export function decideSurplus(
+  conntrack: Conntrack,
+  program: Program,
+  marks: MarkLayout,
+  isFollowed: (flow: FlowTuple) => boolean,
+): { readonly ended: ExistingFlow[]; readonly kept: number } {
+  const ended: ExistingFlow[] = [];
+  let kept = 0;
+  const each = (entry: ConntrackEntry): void => {
+    if (stateOf(marks, entry.mark) !== STATE.allowed || isFollowed(flowOf(entry))) return;
+    const row = rowOf(program, entry.original.source);
+    const settled = row < 0 ? null : settle(program, row, entry, false, "Adopt");
+    if (settled === null) return;
+    if (settled.decision.action === "Allow") kept++;
+    else ended.push({ ...settled, decision: { ...settled.decision, reason: "NoLongerAllowed" } });
+  };
+  for (const family of ["ipv4", "ipv6"] as const) conntrack.dump(family, each);
+  return { ended, kept };
+}
+
 /** Null: inside traffic, which is nobody's egress. */
 function settle(
   program: Program,
@@ -72,16 +99,29 @@ function settle(
 ): ExistingFlow | null {
   const flow = flowOf(entry);
   const protocol = flow.protocol === ICMPV6 ? ICMP : flow.protocol;
-  if (program.isInside(flow.server, protocol, flow.serverPort) && flow.serverPort !== 53) return null;
+  if (isConversation(program, entry, flow)) return null;
+  if (program.isInside(flow.server, protocol, flow.serverPort) && flow.serverPort !== DNS_PORT) return null;
   const cls = program.classOfRow(row);
   const facts = { ...firstFacts(flow.server, flow.serverPort, protocol), ended: !allowedBefore };
   const known = decide(program, cls, facts, "enforce");
-  const allow: Decision = { action: "Allow", policy: null, rule: null, reason: "RuleMatched" };
-  let decision = known ?? allow;
+  let decision = known ?? REMEMBERED;
   if (!allowedBefore && undecided === "End" && program.selected(cls)) {
     decision = { action: "Deny", policy: null, rule: null, reason: "NoRememberedDecision" };
   }
   return { flow, workloadId: program.workloadId(row), facts, decision };
+}
+
+/**
+ * With a trusted resolver: its messages are judged one by one, before and after translation. Marked allowed they would
+ * pass ungated for as long as the pod keeps the port; unmarked they are asked, or reset where it is TCP in mid-flow.
+ */
+function isConversation(program: Program, entry: ConntrackEntry, flow: FlowTuple): boolean {
+  const { destination, destinationPort, protocol } = entry.original;
+  if (protocol !== TCP && protocol !== UDP) return false;
+  return (
+    (destinationPort === DNS_PORT && program.isResolver(destination)) ||
+    (flow.serverPort === DNS_PORT && program.isResolver(flow.server))
+  );
 }
 
 /** What is known at the first packet, with no name bound yet. */

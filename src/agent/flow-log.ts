@@ -4,7 +4,7 @@ import type { FlowEvent } from "../flow/event.ts";
 import { formatLine } from "../flow/line.ts";
 import type { LiveFlow } from "../flow/live-flows.ts";
 import type { Workload } from "../model/workload.ts";
-import type { FlowEnding } from "./events-worker.ts";
+import type { FlowEnding } from "./flow-ending.ts";
 import type { FlowSink } from "./flow-sink.ts";
 
 /** Workloads that are gone are remembered this long in number, for records that come after them. */

@@ -12,8 +12,9 @@ import type { Logger } from "./log.ts";
 const RING_BYTES = 8 * 1024 * 1024;
 const READ_EVERY_MS = 20;
 const PULSE_CHECK_MS = 250;
-/** A lane whose pulse stands still this long hangs: it gives no verdicts, so it is replaced. */
-const HANG_AFTER_MS = 1_000;
+/** A lane whose pulse stands still in so many checks in a row hangs: it gives no verdicts, so it is replaced. */
+const HANG_AFTER_BEATS = 4;
+const END_LIMIT_MS = 1_000;
 const START_LIMIT_MS = 5_000;
 
 export interface LaneListener {
@@ -49,7 +50,7 @@ export class LaneHandle {
   #reader: RingReader | null = null;
   #pulse: Float64Array = new Float64Array(PULSE_SLOTS);
   #lastLoops = -1;
-  #beatAt = 0;
+  #missedBeats = 0;
   #timers: NodeJS.Timeout[] = [];
   #stopping = false;
   #lostBefore = 0;
@@ -95,8 +96,8 @@ export class LaneHandle {
     if (worker !== null) {
       const exited = new Promise((resolve) => worker.once("exit", resolve));
       this.send({ kind: "stop" });
-      await Promise.race([exited, new Promise((resolve) => setTimeout(resolve, HANG_AFTER_MS))]);
-      await worker.terminate();
+      await Promise.race([exited, new Promise((resolve) => setTimeout(resolve, END_LIMIT_MS).unref())]);
+      await ended(worker);
     }
     this.readRecords();
     this.#wake.close();
@@ -119,8 +120,14 @@ export class LaneHandle {
     this.#pulse = new Float64Array(pulse);
     this.#lostBefore = 0;
     this.#lastLoops = -1;
-    this.#beatAt = performance.now();
-    await this.#bound(worker);
+    this.#missedBeats = 0;
+    try {
+      await this.#bound(worker);
+    } catch (error) {
+      this.#worker = null;
+      await ended(worker);
+      throw error;
+    }
     worker.on("message", (message: FromLane) => this.#listener.onMessage(message));
     worker.on("error", (error) => void this.#replace(worker, error.message));
     worker.on("exit", (code) => void this.#replace(worker, `exit ${code}`));
@@ -128,15 +135,26 @@ export class LaneHandle {
 
   #bound(worker: Worker): Promise<void> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error("the packet lane did not start in time")), START_LIMIT_MS);
-      worker.once("error", reject);
+      const failed = (error: Error): void => {
+        clearTimeout(timer);
+        worker.removeAllListeners();
+        reject(error);
+      };
+      const timer = setTimeout(() => failed(new Error("the packet lane did not start in time")), START_LIMIT_MS);
+      worker.once("error", failed);
+      worker.once("exit", (code) => failed(new Error(`the packet lane ended with ${code} before it began`)));
       worker.once("message", (message: FromLane) => {
         clearTimeout(timer);
-        worker.off("error", reject);
+        worker.removeAllListeners();
         if (message.kind === "bound") this.#descriptors = message.fds;
         resolve();
       });
     });
+  }
+
+  /** Replaces a lane that works, because it has to be made anew. */
+  async renew(reason: string): Promise<void> {
+    if (this.#worker !== null) await this.#replace(this.#worker, reason);
   }
 
   async #replace(worker: Worker, reason: string): Promise<void> {
@@ -146,11 +164,12 @@ export class LaneHandle {
     this.#log.error({ event: "lane-replaced", reason, restarts: this.restarts }, "packet lane is replaced");
     worker.removeAllListeners();
     worker.on("error", () => undefined);
+    await ended(worker);
     this.readRecords();
-    // The sockets belong to the process and keep the queues bound; closing them returns what waits to the kernel, which drops it.
+    // The sockets belong to the process and keep the queues bound; closing them returns what waits to the kernel, which drops
+    // it. Not before the thread has ended: the next file would get their numbers, and the thread would write to it.
     for (const fd of this.#descriptors) close(fd);
     this.#descriptors = [];
-    await worker.terminate();
     for (let wait = 50; !this.#stopping; wait = Math.min(wait * 2, 2_000)) {
       try {
         await this.#spawn();
@@ -169,11 +188,11 @@ export class LaneHandle {
     const worker = this.#worker;
     if (worker === null) return;
     const loops = this.#pulse[PULSE.loops]!;
-    const time = performance.now();
+    // Checks are counted, not time: after the whole process or machine stood still, the lane gets its time to go on.
     if (loops !== this.#lastLoops) {
       this.#lastLoops = loops;
-      this.#beatAt = time;
-    } else if (time - this.#beatAt > HANG_AFTER_MS) void this.#replace(worker, "no pulse");
+      this.#missedBeats = 0;
+    } else if (++this.#missedBeats > HANG_AFTER_BEATS) void this.#replace(worker, "no pulse");
   }
 
   /** Hands over the events that are in the ring. */
@@ -188,4 +207,9 @@ export class LaneHandle {
     if (lost > this.#lostBefore) this.#listener.onLost(lost - this.#lostBefore);
     this.#lostBefore = lost;
   }
+}
+
+/** Ends a worker; one that is stuck in the kernel is waited for only so long. */
+async function ended(worker: Worker): Promise<void> {
+  await Promise.race([worker.terminate(), new Promise((resolve) => setTimeout(resolve, END_LIMIT_MS).unref())]);
 }

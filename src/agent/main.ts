@@ -1,8 +1,10 @@
 import { existsSync } from "node:fs";
 import { probeQueueMethod, Ruleset } from "../kernel/nftables.ts";
 import { Agent, type WorkerFiles } from "./agent.ts";
+import { FlowFile } from "./flow-file.ts";
 import { FlowLog, lostLine } from "./flow-log.ts";
 import { FlowSink } from "./flow-sink.ts";
+import { FlowStdout } from "./flow-stdout.ts";
 import { checkPrivileges } from "./kernel-check.ts";
 import { createLogger, type Logger, RateLimit } from "./log.ts";
 import type { AgentOptions } from "./options.ts";
@@ -71,10 +73,9 @@ export async function removeEnforcement(_options: { readonly config: string | nu
 function openSink(options: AgentOptions, log: Logger): FlowSink | null {
   if (options.flows === null) return null;
   const limit = new RateLimit(10_000);
+  const { flows: path, flowsMaxSize: maxSize, flowsKeep: keep } = options;
   return new FlowSink({
-    target: options.flows,
-    maxSize: options.flowsMaxSize,
-    keep: options.flowsKeep,
+    target: path === "-" ? new FlowStdout() : new FlowFile({ path, maxSize, keep }),
     lostLine,
     onTrouble: (message, lost) => {
       const suppressed = limit.allow(performance.now());

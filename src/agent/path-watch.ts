@@ -1,5 +1,5 @@
 import { type FSWatcher, statSync, watch } from "node:fs";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 
 const SETTLE_MS = 30;
 /** File systems that report no changes (network mounts, some overlays) are read again this often. */
@@ -21,7 +21,9 @@ export class PathWatch {
       try {
         // A folder with all below it; of a file only its own folder, which may be as large as /tmp.
         const folder = isFolder(path);
-        const watcher = watch(folder ? path : dirname(path), { recursive: folder }, () => this.#soon());
+        const watcher = watch(folder ? path : dirname(path), { recursive: folder }, (_kind, name) => {
+          if (folder || concerns(basename(path), name)) this.#soon();
+        });
         watcher.on("error", () => undefined);
         this.#watchers.push(watcher);
       } catch {
@@ -44,6 +46,14 @@ export class PathWatch {
       this.#changed();
     }, SETTLE_MS);
   }
+}
+
+/**
+ * Whether a change of `name` may be one of the file `wanted` beside it: there may be logs that are written all the time.
+ * Kubernetes changes a mounted file by turning the link `..data`.
+ */
+function concerns(wanted: string, name: string | null): boolean {
+  return name === null || name === wanted || name.startsWith("..");
 }
 
 function isFolder(path: string): boolean {

@@ -1,71 +1,67 @@
-import { type RunProgram, runProgram } from "../kernel/program.ts";
-import type { Workload } from "../model/workload.ts";
-import { type Address, parseAddress } from "../net/address.ts";
-import { type Cidr, cidrContains, parseCidr } from "../net/cidr.ts";
+import { readFileSync } from "node:fs";
+import { type Address, addressFromBytes } from "../net/address.ts";
+import { type Cidr, cidrContains } from "../net/cidr.ts";
 
-interface OnLinkRoute {
-  readonly range: Cidr;
-  readonly device: string;
+/** The routing tables as the kernel prints them. */
+export interface RouteText {
+  /** `/proc/net/route` */
+  readonly ipv4: string;
+  /** `/proc/net/ipv6_route` */
+  readonly ipv6: string;
 }
 
-/** One route of `ip -json route show`; only what is read here. */
-interface ListedRoute {
-  readonly dst?: string;
-  readonly dev?: string;
-  readonly gateway?: string;
-  readonly via?: unknown;
-  readonly type?: string;
+const FLAG = { up: 0x1, gateway: 0x2, reject: 0x200, local: 0x8000_0000 } as const;
+const LOOPBACK = "lo";
+
+/** Routes of the network namespace of this thread; empty where it has none of a family. */
+export function readRoutes(): RouteText {
+  return { ipv4: read("/proc/thread-self/net/route"), ipv6: read("/proc/thread-self/net/ipv6_route") };
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    return "";
+  }
 }
 
 /**
- * Names of the interfaces behind which this node's pods are: those that an on-link route of a pod's address leads to.
- * What comes out of them must bear a pod's address. A pod that is reached through a gateway is on another node.
- * Empty where the routes cannot be listed: then only the reverse route of each packet is checked.
+ * Names of the interfaces behind which this node's pods are: those of on-link routes into the node's pod ranges, so they are
+ * known as soon as a pod is plugged in, before anyone lists it. What comes out of them must bear a pod's address. A range that
+ * is reached through a gateway is on another node. Sorted; lines that cannot be read are left out.
  */
-export async function podInterfaces(
-  workloads: readonly Workload[],
-  podCidrs: readonly Cidr[],
-  run: RunProgram = runProgram,
-): Promise<string[]> {
-  const listings = await Promise.all([listRoutes(run, "-4"), listRoutes(run, "-6")]);
-  const routes = listings.flat();
+export function podInterfaces(podCidrs: readonly Cidr[], routes: RouteText): string[] {
   const found = new Set<string>();
-  for (const workload of workloads) {
-    for (const address of workload.addresses) {
-      if (!podCidrs.some((range) => cidrContains(range, address))) continue;
-      const device = deviceOf(routes, address);
-      if (device !== null) found.add(device);
-    }
+  const take = (base: Address | null, bits: number, flags: number, device: string): void => {
+    const onLink = (flags & FLAG.up) !== 0 && (flags & (FLAG.gateway | FLAG.reject | FLAG.local)) === 0;
+    if (base === null || !onLink || device === LOOPBACK || found.has(device)) return;
+    if (podCidrs.some((range) => range.bits <= bits && cidrContains(range, base))) found.add(device);
+  };
+  for (const line of routes.ipv4.split("\n").slice(1)) {
+    const [device = "", destination = "", , flags = "", , , , mask = ""] = line.trim().split(/\s+/);
+    take(hostOrder(destination), 96 + bitsOf(mask), Number.parseInt(flags, 16), device);
+  }
+  for (const line of routes.ipv6.split("\n")) {
+    const fields = line.trim().split(/\s+/);
+    const [destination = "", length = ""] = fields;
+    const [flags = "", device = ""] = fields.slice(8);
+    take(networkOrder(destination), Number.parseInt(length, 16), Number.parseInt(flags, 16), device);
   }
   return [...found].sort();
 }
 
-function deviceOf(routes: readonly OnLinkRoute[], address: Address): string | null {
-  let best: OnLinkRoute | null = null;
-  for (const route of routes) {
-    if (cidrContains(route.range, address) && (best === null || route.range.bits > best.range.bits)) best = route;
-  }
-  return best?.device ?? null;
+/** Eight hexadecimal digits of a word that was printed in the machine's order (little-endian). */
+function hostOrder(text: string): Address | null {
+  return /^[0-9A-Fa-f]{8}$/.test(text) ? addressFromBytes(Buffer.from(text, "hex").reverse(), 0, 4) : null;
 }
 
-async function listRoutes(run: RunProgram, family: "-4" | "-6"): Promise<OnLinkRoute[]> {
-  const result = await run(["ip", "-json", family, "route", "show"]).catch(() => null);
-  if (result?.status !== 0) return [];
-  const routes: OnLinkRoute[] = [];
-  for (const route of JSON.parse(result.stdout || "[]") as ListedRoute[]) {
-    const onLink = route.gateway === undefined && route.via === undefined && (route.type ?? "unicast") === "unicast";
-    if (!onLink || route.dst === undefined || route.dst === "default" || route.dev === undefined) continue;
-    const range = rangeOf(route.dst);
-    if (range !== null) routes.push({ range, device: route.dev });
-  }
-  return routes;
+function networkOrder(text: string): Address | null {
+  return /^[0-9A-Fa-f]{32}$/.test(text) ? addressFromBytes(Buffer.from(text, "hex"), 0, 16) : null;
 }
 
-function rangeOf(text: string): Cidr | null {
-  if (text.includes("/")) {
-    const parsed = parseCidr(text);
-    return parsed.ok ? parsed.cidr : null;
-  }
-  const address = parseAddress(text);
-  return address === null ? null : { base: address, bits: 128 };
+function bitsOf(mask: string): number {
+  let bits = 0;
+  for (let word = Number.parseInt(mask, 16) >>> 0; word !== 0; word = (word & (word - 1)) >>> 0) bits++;
+  return bits;
 }

@@ -12,6 +12,13 @@ const CACHE_MOST = 4096;
 const FAILURE_CACHE_MS = 1_000;
 const CONCURRENT_MOST = 256;
 
+const DNS_PORT = 53;
+
+interface Server {
+  readonly address: Address;
+  readonly port: number;
+}
+
 interface Cached {
   readonly answer: Resolved;
   readonly until: number;
@@ -24,11 +31,13 @@ interface Cached {
  */
 export class Resolver {
   #servers: readonly Address[];
+  readonly #port: number;
   readonly #cache = new Map<string, Cached>();
   readonly #pending = new Map<string, Promise<Resolved>>();
 
-  constructor(servers: readonly Address[]) {
+  constructor(servers: readonly Address[], port = DNS_PORT) {
     this.#servers = servers;
+    this.#port = port;
   }
 
   setServers(servers: readonly Address[]): void {
@@ -64,7 +73,8 @@ export class Resolver {
   }
 
   async #askType(name: string, type: number): Promise<Resolution | null> {
-    for (const server of this.#servers) {
+    for (const address of this.#servers) {
+      const server = { address, port: this.#port };
       const id = randomInt(0x10000);
       const query = buildQuery(id, name, type);
       if (query === null) return null;
@@ -84,10 +94,13 @@ function nothing(name: string): Resolved {
 
 type Matches = (message: DnsMessage) => boolean;
 
-function askUdp(server: Address, query: Uint8Array, matches: Matches): Promise<DnsMessage | null> {
+function askUdp(server: Server, query: Uint8Array, matches: Matches): Promise<DnsMessage | null> {
   return new Promise((resolve) => {
-    const socket = createSocket(isIPv4(server) ? "udp4" : "udp6");
+    const socket = createSocket(isIPv4(server.address) ? "udp4" : "udp6");
+    let open = true;
     const finish = (message: DnsMessage | null): void => {
+      if (!open) return;
+      open = false;
       clearTimeout(timer);
       socket.close();
       resolve(message);
@@ -98,14 +111,17 @@ function askUdp(server: Address, query: Uint8Array, matches: Matches): Promise<D
       const message = parseDnsMessage(bytes, 0, bytes.length);
       if (message.kind === "message" && matches(message)) finish(message);
     });
-    // A connected socket takes datagrams from that server only.
-    socket.connect(53, formatAddress(server), () => socket.send(query));
+    // A connected socket takes datagrams from that server only. Without a route to it the callback comes with an error.
+    socket.connect(server.port, formatAddress(server.address), (error?: Error) => {
+      if (error !== undefined && error !== null) finish(null);
+      else if (open) socket.send(query);
+    });
   });
 }
 
-function askTcp(server: Address, query: Uint8Array, matches: Matches): Promise<DnsMessage | null> {
+function askTcp(server: Server, query: Uint8Array, matches: Matches): Promise<DnsMessage | null> {
   return new Promise((resolve) => {
-    const socket = connect(53, formatAddress(server));
+    const socket = connect(server.port, formatAddress(server.address));
     const reader = new DnsStreamReader();
     const finish = (message: DnsMessage | null): void => {
       clearTimeout(timer);

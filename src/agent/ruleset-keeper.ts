@@ -4,10 +4,11 @@ import type { RulesetSets } from "../kernel/ruleset-sets.ts";
 import type { AgentConfig } from "../model/config.ts";
 import type { Workload } from "../model/workload.ts";
 import type { Program } from "../program/program.ts";
-import type { Logger } from "./log.ts";
-import { podInterfaces } from "./pod-interfaces.ts";
+import { type Logger, RateLimit } from "./log.ts";
+import { podInterfaces, readRoutes } from "./pod-interfaces.ts";
 
-const VERIFY_EVERY_MS = 500;
+const VERIFY_EVERY_MS = 250;
+const TROUBLE_EVERY_MS = 10_000;
 
 /**
  * Keeps the ruleset of this namespace as the running epoch needs it: sets after every change, and all of it again when
@@ -19,6 +20,10 @@ export class RulesetKeeper {
   readonly #log: Logger;
   #timer: NodeJS.Timeout | null = null;
   #turn: Promise<void> = Promise.resolve();
+  #wanted: RulesetSets | null = null;
+  #done: RulesetSets | null = null;
+  #verifying = false;
+  readonly #troubles = new RateLimit(TROUBLE_EVERY_MS);
   restored = 0;
 
   constructor(method: QueueMethod, log: Logger) {
@@ -28,15 +33,19 @@ export class RulesetKeeper {
 
   /** Installs everything and begins to watch over it. */
   async install(config: AgentConfig, program: Program, workloads: readonly Workload[]): Promise<void> {
-    const spec = await this.#spec(config, program, workloads);
-    await this.#inTurn(() => this.#ruleset.install(spec));
+    const spec = this.#spec(config, program, workloads);
+    await this.#inTurn(async () => {
+      this.#wanted = spec.sets;
+      await this.#ruleset.install(spec);
+      this.#done = spec.sets;
+    });
     this.#timer ??= setInterval(() => void this.#verify(), VERIFY_EVERY_MS);
   }
 
   /** Brings the sets up to date. */
   async update(config: AgentConfig, program: Program, workloads: readonly Workload[]): Promise<void> {
-    const { sets } = await this.#spec(config, program, workloads);
-    await this.#inTurn(() => this.#ruleset.updateSets(sets));
+    const { sets } = this.#spec(config, program, workloads);
+    await this.#inTurn(() => this.#update(sets));
   }
 
   /** Ends the watch; the ruleset stays. */
@@ -59,10 +68,29 @@ export class RulesetKeeper {
     return this.#ruleset.counters();
   }
 
+  async #update(sets: RulesetSets): Promise<void> {
+    this.#wanted = sets;
+    await this.#ruleset.updateSets(sets);
+    this.#done = sets;
+  }
+
+  /** What could not be done when it was asked for, and the interfaces of pods that were plugged in since. */
+  async #catchUp(): Promise<void> {
+    const wanted = this.#wanted;
+    if (wanted === null) return;
+    const interfaces = podInterfaces(wanted.podRanges, readRoutes());
+    const same = interfaces.join() === wanted.podInterfaces.join();
+    if (wanted !== this.#done || !same) await this.#update({ ...wanted, podInterfaces: interfaces });
+  }
+
   async #verify(): Promise<void> {
+    if (this.#verifying) return;
+    this.#verifying = true;
     try {
       await this.#inTurn(async () => {
-        if (!(await this.#ruleset.restore())) return;
+        const changed = await this.#ruleset.restore();
+        await this.#catchUp();
+        if (!changed) return;
         this.restored++;
         this.#log.error(
           { event: "ruleset-restored", times: this.restored },
@@ -70,7 +98,14 @@ export class RulesetKeeper {
         );
       });
     } catch (error) {
-      this.#log.error({ event: "ruleset-broken", error: String(error) }, "our rules cannot be put back; trying again");
+      const suppressed = this.#troubles.allow(performance.now());
+      if (suppressed === null) return;
+      this.#log.error(
+        { event: "ruleset-broken", error: String(error), suppressed },
+        "our rules cannot be put back; trying again",
+      );
+    } finally {
+      this.#verifying = false;
     }
   }
 
@@ -80,7 +115,7 @@ export class RulesetKeeper {
     return next;
   }
 
-  async #spec(config: AgentConfig, program: Program, workloads: readonly Workload[]): Promise<RulesetSpec> {
+  #spec(config: AgentConfig, program: Program, workloads: readonly Workload[]): RulesetSpec {
     const sets: RulesetSets = {
       podRanges: config.podCIDRs,
       workloads: workloads.flatMap((workload) => workload.addresses),
@@ -90,7 +125,7 @@ export class RulesetKeeper {
       inside: config.clusterCIDRs,
       internalEndpoints: config.internalEndpoints,
       resolvers: config.resolvers,
-      podInterfaces: await podInterfaces(workloads, config.podCIDRs),
+      podInterfaces: podInterfaces(config.podCIDRs, readRoutes()),
     };
     return {
       markMask: config.markMask,

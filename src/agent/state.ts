@@ -7,6 +7,14 @@ import type { Workload } from "../model/workload.ts";
 import { compileProgram } from "../program/compile.ts";
 import { openProgram, type Program } from "../program/program.ts";
 
+/** Of an open flow that an earlier agent allowed, by a rule that is not known any more. */
+export const REMEMBERED: Decision = Object.freeze({
+  action: "Allow",
+  policy: null,
+  rule: null,
+  reason: "RuleMatched",
+});
+
 /** What the agent is to enforce: the last good documents, and the workloads as they are. */
 export interface Inputs {
   readonly policies: readonly Policy[];
@@ -33,5 +41,9 @@ export function redecide(program: Program, flow: LiveFlow): Decision | null {
   const { w0, w1, w2, w3 } = flow.tuple.client;
   const row = program.workloadAt(w0, w1, w2, w3);
   if (row < 0 || program.workloadId(row) !== flow.workloadId) return null;
-  return decide(program, program.classOfRow(row), flow.facts, "enforce");
+  const cls = program.classOfRow(row);
+  if (flow.decision !== REMEMBERED) return decide(program, cls, flow.facts, "enforce");
+  // The name that an earlier agent saw in it is not known any more: it ends when nothing it could be is allowed.
+  const decision = decide(program, cls, { ...flow.facts, namesFinal: false, ended: false }, "enforce");
+  return decision ?? flow.decision;
 }

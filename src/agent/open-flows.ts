@@ -1,0 +1,162 @@
+import type { FlowEvent, FlowTuple } from "../flow/event.ts";
+import { type LiveFlow, LiveFlows } from "../flow/live-flows.ts";
+import type { Conntrack } from "../kernel/conntrack.ts";
+import { type MarkLayout, stateOf } from "../kernel/marks.ts";
+import type { Decision } from "../model/decision.ts";
+import { STATE } from "../model/verdict.ts";
+import type { Address } from "../net/address.ts";
+import type { Program } from "../program/program.ts";
+import type { FlowEnder } from "./endings.ts";
+import { decideSurplus, type ExistingFlows } from "./existing-flows.ts";
+import { endingOf, type FlowEnding } from "./flow-ending.ts";
+import type { FlowLog } from "./flow-log.ts";
+import { type Logger, RateLimit } from "./log.ts";
+import { redecide } from "./state.ts";
+
+const LIMITS = { total: 1_000_000, perWorkload: 65_536 };
+/** The ending of an entry may come behind the decision on the next flow with the same ports, by no more than this. */
+const YOUNG_MS = 5_000;
+
+export interface OpenFlowsOptions {
+  readonly conntrack: Conntrack;
+  readonly ender: FlowEnder;
+  readonly marks: MarkLayout;
+  readonly flowLog: FlowLog;
+  readonly log: Logger;
+  readonly limits?: typeof LIMITS;
+}
+
+/** The flows that are open on this node: decides them anew at every change, ends them, and writes the records of both. */
+export class OpenFlows {
+  readonly #options: OpenFlowsOptions;
+  readonly #live: LiveFlows;
+  readonly #full = new RateLimit(10_000);
+  /** Some flows found no room: they are decided on what conntrack tells of them. */
+  #surplus = false;
+
+  constructor(options: OpenFlowsOptions) {
+    this.#options = options;
+    this.#live = new LiveFlows(options.limits ?? LIMITS);
+  }
+
+  get size(): number {
+    return this.#live.size;
+  }
+
+  /** A decision of the lane. */
+  onEvent(event: FlowEvent): void {
+    const { flowLog, log } = this.#options;
+    const before = event.kind !== "dns" && event.state === "rejected" ? this.#live.get(event.tuple) : null;
+    if (this.#live.opened(event) === "full") {
+      this.#surplus = true;
+      const suppressed = this.#full.allow(performance.now());
+      if (suppressed !== null)
+        log.warn(
+          { event: "live-flows-full", suppressed },
+          "too many open flows to follow: at the next change those beyond stay only where their address alone is allowed",
+        );
+    }
+    flowLog.event(event);
+    if (before !== null && before.flowId === event.flowId) this.#lastWords(before);
+  }
+
+  /** Decisions were lost on the way: flows may be open that are not followed. */
+  missed(): void {
+    this.#surplus = true;
+  }
+
+  /** Takes what was there before this agent. */
+  adopt(settled: ExistingFlows): void {
+    const { ender, flowLog } = this.#options;
+    for (const { flow, workloadId, facts, decision } of settled.kept) {
+      if (this.#live.opened(existingEvent(flow, workloadId, facts, decision)) === "full") this.#surplus = true;
+    }
+    for (const { flow, workloadId, decision } of settled.ended) {
+      ender.end(flow);
+      flowLog.event({ ...existingEvent(flow, workloadId, null, decision), state: "rejected" });
+    }
+  }
+
+  /** Decides everything anew and ends what is no longer allowed. Returns how many that were. */
+  redecide(program: Program): number {
+    const { ender, flowLog, conntrack, marks } = this.#options;
+    const ended = this.#live.redecide((flow) => redecide(program, flow));
+    for (const { flow, decision } of ended) {
+      const entry = ender.end(flow.tuple);
+      const event = existingEvent(flow.tuple, flow.workloadId, null, decision);
+      const { flowId, application, name } = flow;
+      flowLog.event({ ...event, flowId, application, name, state: "rejected" });
+      if (entry !== null) flowLog.ended(flow, endingOf(entry), Date.now(), "policy");
+    }
+    if (!this.#surplus) return ended.length;
+    const surplus = decideSurplus(conntrack, program, marks, (flow) => this.#live.get(flow) !== null);
+    this.#surplus = surplus.kept > 0;
+    for (const { flow, workloadId, decision } of surplus.ended) {
+      ender.end(flow);
+      flowLog.event({ ...existingEvent(flow, workloadId, null, decision), state: "rejected" });
+    }
+    return ended.length + surplus.ended.length;
+  }
+
+  /** Ends a flow whose decision has been recorded. */
+  end(flow: FlowTuple): void {
+    this.#options.ender.end(flow);
+  }
+
+  /** Takes the endings that conntrack reported. Returns those of flows that the lane follows. */
+  onEndings(endings: readonly FlowEnding[]): FlowTuple[] {
+    const followed: FlowTuple[] = [];
+    for (const ending of endings) {
+      const state = stateOf(this.#options.marks, ending.mark);
+      if (state === STATE.looking || state === STATE.http) followed.push(ending.flow);
+      const flow = this.#live.get(ending.flow);
+      if (flow === null || this.#isOfPredecessor(flow, ending)) continue;
+      this.#live.closed(ending.flow);
+      const closedBy = state === STATE.rejected ? "policy" : ending.lastSeen;
+      this.#options.flowLog.ended(flow, ending, Date.now(), closedBy);
+    }
+    return followed;
+  }
+
+  /** Whose look-ups lead to which addresses of open flows, each pair once. */
+  bindingsInUse(): { workloadId: number; address: Address }[] {
+    const bindings = new Map<string, { workloadId: number; address: Address }>();
+    for (const { workloadId, tuple } of this.#live.all()) {
+      const { w0, w1, w2, w3 } = tuple.server;
+      bindings.set(`${workloadId} ${w0} ${w1} ${w2} ${w3}`, { workloadId, address: tuple.server });
+    }
+    return [...bindings.values()];
+  }
+
+  /** A flow must not leave the table while it is open: it would be decided no more. So a doubtful word is checked. */
+  #isOfPredecessor(flow: LiveFlow, ending: FlowEnding): boolean {
+    const age = performance.timeOrigin + performance.now() - flow.since;
+    return age < YOUNG_MS && this.#options.conntrack.get(ending.original) !== null;
+  }
+
+  /** The end record of a flow that the lane has cut, as counted so far. */
+  #lastWords(flow: LiveFlow): void {
+    const { ender, flowLog } = this.#options;
+    const entry = ender.find(flow.tuple);
+    if (entry !== null) flowLog.ended(flow, endingOf(entry), Date.now(), "policy");
+  }
+}
+
+/** A flow that was there before this agent, as if it had just been decided. Id 0: no record of its beginning exists. */
+function existingEvent(tuple: FlowTuple, workloadId: number, facts: FlowEvent["facts"], decision: Decision): FlowEvent {
+  return {
+    kind: "flow",
+    flowId: 0,
+    time: performance.timeOrigin + performance.now(),
+    workloadId,
+    tuple,
+    application: "Unknown",
+    name: null,
+    method: null,
+    path: null,
+    decision,
+    audit: null,
+    facts,
+    state: "allowed",
+  };
+}
