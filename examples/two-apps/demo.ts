@@ -1,7 +1,6 @@
 /** The demo: `node examples/two-apps/demo.ts [--keep]`. Real clients in the lab, and what the agent made of them. */
 import { parseArgs } from "node:util";
 import { missingRequirement } from "../../src/lab/requirements.ts";
-import { removeLab } from "../../src/lab/teardown.ts";
 import { paperRows, translatedRows, tryRows } from "./rows.ts";
 import { STORIES } from "./stories.ts";
 import { palette, podTable } from "./table.ts";
@@ -11,19 +10,24 @@ const { values } = parseArgs({ options: { keep: { type: "boolean", default: fals
 const NAME = values.keep ? "demo" : `demo${process.pid}`;
 const paint = palette(process.stdout.isTTY && process.env.NO_COLOR === undefined);
 
+const begun = performance.now();
 const stopping = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-  process.once(signal, () => {
+  process.on(signal, () => {
+    if (stopping.signal.aborted) return;
     stopping.abort();
     console.error(`\n${signal}: taking the lab down`);
-    void clearUp().finally(() => process.exit(130));
+    // A lab that is still being built is taken down by its builder: two at once would race.
+    if (world !== null) void clearUp().finally(() => process.exit(130));
   });
 }
 
 let world: World | null = null;
+let cleared: Promise<void> | null = null;
 
-async function clearUp(): Promise<void> {
-  await (world?.down() ?? removeLab(NAME)).catch((error: unknown) => console.error(String(error)));
+function clearUp(): Promise<void> {
+  cleared ??= (world?.down() ?? Promise.resolve()).catch((error: unknown) => console.error(String(error)));
+  return cleared;
 }
 
 async function main(): Promise<number> {
@@ -41,14 +45,16 @@ async function main(): Promise<number> {
   let wrong = 0;
   let right = 0;
   await tryRows(world, [...paperRows(), ...translatedRows()], stopping.signal, (pod, outcomes) => {
+    if (stopping.signal.aborted) return;
     console.log(podTable(pod, outcomes, paint));
     const bad = outcomes.filter(({ problem }) => problem !== null).length;
     wrong += bad;
     right += outcomes.length - bad;
   });
+  stopping.signal.throwIfAborted();
   console.log("\nAnd over time:");
   for (const story of STORIES) {
-    if (stopping.signal.aborted) break;
+    stopping.signal.throwIfAborted();
     const end = await story.tell(world);
     if (end.ok) right++;
     else wrong++;
@@ -56,11 +62,11 @@ async function main(): Promise<number> {
     if (!end.ok) console.log(`        ${paint.bad(`expected: ${story.expected}`)}`);
   }
   if (values.keep) {
-    // The agents are children of this process only by name: they go on.
-    for (const agent of world.agents) agent.detach();
+    world.keep();
     printTour(world);
   } else await clearUp();
-  console.log(`\n${right} as expected, ${wrong} wrong`);
+  stopping.signal.throwIfAborted();
+  console.log(`\ndemo: ${((performance.now() - begun) / 1000).toFixed(1)} s\n${right} as expected, ${wrong} wrong`);
   return wrong === 0 && right > 0 ? 0 : 1;
 }
 
@@ -68,17 +74,18 @@ function printTour(on: World): void {
   const { lab, agents } = on;
   console.log(`
 The lab \`${lab.name}\` and its agents stay up. Look around:
-  bin/sallyport lab exec --name ${lab.name} app1-ns/app1 -- curl -sS https://api.github.com/
-  bin/sallyport lab exec --name ${lab.name} app1-ns/app1 -- curl -sS https://api.weather.gov/
+  bin/sallyport lab exec app1-ns/app1 -- curl -sS https://api.github.com/
+  bin/sallyport lab exec app1-ns/app1 -- curl -sS https://api.weather.gov/
+  bin/sallyport lab status
   bin/sallyport flows -f ${agents[0]?.flows}
   edit ${on.policies} and watch it take effect
-  bin/sallyport lab down --name ${lab.name}`);
+  bin/sallyport lab down`);
 }
 
 try {
   process.exitCode = await main();
 } catch (error) {
-  console.error(error instanceof Error ? error.message : String(error));
+  if (!stopping.signal.aborted) console.error(error instanceof Error ? error.message : String(error));
   await clearUp();
-  process.exitCode = 2;
+  process.exitCode = stopping.signal.aborted ? 130 : 2;
 }

@@ -39,7 +39,8 @@ export class World {
   /** Brings up the lab and an agent on each node, enforcing. On failure nothing is left. @throws Error one line for the user */
   static async up(options: WorldOptions): Promise<World> {
     const { name, nodes = 2, signal } = options;
-    const lab = await createLab(scenario("two-apps", name, nodes), signal === undefined ? {} : { signal });
+    const ends = { endWithProcess: true };
+    const lab = await createLab(scenario("two-apps", name, nodes), signal === undefined ? ends : { ...ends, signal });
     const policies = join(lab.directory, "policies");
     const world = new World(lab, policies, options.command ?? [SALLYPORT]);
     try {
@@ -89,6 +90,12 @@ export class World {
     }
     const records = text.split("\n").flatMap((line) => parseLine(line) ?? []);
     return records.filter(({ workload }) => workload?.namespace === namespace && workload?.name === name);
+  }
+
+  /** Lets the lab and its agents go on when this process ends. */
+  keep(): void {
+    for (const agent of this.agents) agent.detach();
+    this.lab.keep();
   }
 
   async down(): Promise<void> {

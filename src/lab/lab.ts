@@ -17,6 +17,7 @@ import {
 import { NETNS_ETC, outsideNetns } from "./names.ts";
 import { buildNetwork, connectPod, loadRules } from "./network.ts";
 import { type Arrival, arrivals, forgetArrivals, forgetWebRequests, type WebRequest, webRequests } from "./observe.ts";
+import { type OrphanWatch, watchOrphan } from "./orphan-watch.ts";
 import { type ExecOptions, type ExecResult, inNetns, inNetworkOnly, must, run, together } from "./process.ts";
 import { missingRequirement } from "./requirements.ts";
 import { prepareServers, startServers } from "./servers.ts";
@@ -31,9 +32,11 @@ export type Target = string;
 /** A lab that is up. Made by `createLab` or `openLab`; several processes may hold the same one, one of them changes it. */
 export class Lab {
   #state: LabState;
+  readonly #watch: OrphanWatch | null;
 
-  constructor(state: LabState) {
+  constructor(state: LabState, watch: OrphanWatch | null = null) {
     this.#state = state;
+    this.#watch = watch;
   }
 
   get name(): string {
@@ -172,6 +175,12 @@ export class Lab {
   /** Takes everything down; the object is of no use afterwards. */
   async destroy(): Promise<void> {
     await removeLab(this.name);
+    this.#watch?.release();
+  }
+
+  /** Lets the lab outlive this process, whatever `createLab` was told. */
+  keep(): void {
+    this.#watch?.release();
   }
 
   async #changePod(target: Target, change: Partial<PodLayout>): Promise<void> {
@@ -187,19 +196,26 @@ export class Lab {
   }
 }
 
+export interface CreateOptions {
+  readonly signal?: AbortSignal;
+  /** The lab goes when this process does, however it ends; default: it stays until it is taken down. */
+  readonly endWithProcess?: boolean;
+}
+
 /**
  * Brings a lab up and waits until its servers answer. On failure, or when the signal aborts it, nothing is left.
  * @throws Error one line for the user
  */
-export async function createLab(spec: LabSpec, options: { readonly signal?: AbortSignal } = {}): Promise<Lab> {
+export async function createLab(spec: LabSpec, options: CreateOptions = {}): Promise<Lab> {
   const { signal } = options;
   const layout = layoutOf(spec);
   const missing = await missingRequirement();
   if (missing !== null) throw new Error(missing);
   const directory = await claim(layout.name);
+  const watch = options.endWithProcess === true ? watchOrphan(layout.name) : null;
   try {
     const state: LabState = { version: 1, createdAt: new Date().toISOString(), revision: 1000, layout };
-    const lab = new Lab(state);
+    const lab = new Lab(state, watch);
     await together([prepareServers(directory, layout), buildNetwork(layout), writeAllEtc(layout, directory)]);
     signal?.throwIfAborted();
     await together([
@@ -217,7 +233,10 @@ export async function createLab(spec: LabSpec, options: { readonly signal?: Abor
     await saveState(state);
     return lab;
   } catch (error) {
-    await removeLab(layout.name).catch(() => {});
+    await removeLab(layout.name).then(
+      () => watch?.release(),
+      () => {},
+    );
     throw error;
   }
 }
