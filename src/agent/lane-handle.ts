@@ -32,6 +32,8 @@ export interface LaneInput {
   readonly adopting: boolean;
   /** Names this run of the agent in flow ids. */
   readonly run: string;
+  /** Where the lane tells the supervisor that it lives; -1: nobody listens. */
+  readonly beatDescriptor: number;
 }
 
 /**
@@ -135,20 +137,25 @@ export class LaneHandle {
 
   #bound(worker: Worker): Promise<void> {
     return new Promise((resolve, reject) => {
-      const failed = (error: Error): void => {
+      // Not all listeners: with them would go those by which Node starts the port again for the next one.
+      const forget = (): void => {
         clearTimeout(timer);
-        worker.removeAllListeners();
+        worker.off("error", failed).off("exit", exited).off("message", bound);
+      };
+      const failed = (error: Error): void => {
+        forget();
         reject(error);
+      };
+      const exited = (code: number): void => failed(new Error(`the packet lane ended with ${code} before it began`));
+      const bound = (message: FromLane): void => {
+        forget();
+        if (message.kind === "bound") this.#descriptors = message.fds;
+        resolve();
       };
       const timer = setTimeout(() => failed(new Error("the packet lane did not start in time")), START_LIMIT_MS);
       worker.once("error", failed);
-      worker.once("exit", (code) => failed(new Error(`the packet lane ended with ${code} before it began`)));
-      worker.once("message", (message: FromLane) => {
-        clearTimeout(timer);
-        worker.removeAllListeners();
-        if (message.kind === "bound") this.#descriptors = message.fds;
-        resolve();
-      });
+      worker.once("exit", exited);
+      worker.once("message", bound);
     });
   }
 
