@@ -50,7 +50,14 @@ export class Agent implements LaneListener {
   #next: Inputs | null = null;
   #overruns = 0;
 
-  constructor(inputs: Inputs, method: QueueMethod, files: WorkerFiles, flowLog: FlowLog, log: Logger) {
+  constructor(
+    inputs: Inputs,
+    method: QueueMethod,
+    files: WorkerFiles,
+    flowLog: FlowLog,
+    log: Logger,
+    beatDescriptor: number,
+  ) {
     this.#log = log;
     this.#flowLog = flowLog;
     this.#method = method;
@@ -64,7 +71,12 @@ export class Agent implements LaneListener {
     this.#resolver = new Resolver(config.agentResolvers);
     const { data } = this.#epoch.program;
     const adopting = config.existingFlows === "Adopt";
-    this.#lane = new LaneHandle(files.lane, { program: data, config, adopting, run: flowLog.run }, this, log);
+    this.#lane = new LaneHandle(
+      files.lane,
+      { program: data, config, adopting, run: flowLog.run, beatDescriptor },
+      this,
+      log,
+    );
     this.#endings = new EndingsReader(
       files.endings,
       (message) => this.#onEndings(message),
@@ -90,7 +102,7 @@ export class Agent implements LaneListener {
       const before = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows);
       await this.#keeper.install(config, program, workloads);
       const settled = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows);
-      this.#open.adopt(settled);
+      this.#open.adopt(settled, before.ended);
       this.#lane.send({ kind: "adopted" });
       this.#timer = setInterval(() => this.#sayInUse(), IN_USE_EVERY_MS);
       this.#log.info({

@@ -17,6 +17,8 @@ export interface LaneStart {
   readonly seed: number;
   /** Names this run of the agent in flow ids. */
   readonly run: string;
+  /** Where the lane tells the supervisor that it lives; -1: nobody listens. */
+  readonly beatDescriptor: number;
   /** First flow id; a lane that replaces another goes on counting. */
   readonly firstFlowId: number;
 }

@@ -5,6 +5,7 @@ import { RingWriter } from "../flow/ring.ts";
 import { type Commands, DROP, type QueuedPacket, type ResolveRequest } from "../inspector/contract.ts";
 import { DnsGuard } from "../inspector/dns/guard.ts";
 import { Inspector } from "../inspector/inspector.ts";
+import { MSG_DONTWAIT, MSG_NOSIGNAL, send } from "../kernel/libc.ts";
 import { type MarkLayout, markLayout, withWord, wordOf } from "../kernel/marks.ts";
 import { EventFd, Poller } from "../kernel/poller.ts";
 import { openQueue, type Queue } from "../kernel/queue.ts";
@@ -15,7 +16,8 @@ import { type FromLane, type LaneStart, PULSE, type ToLane } from "./lane-messag
 import { RateLimit } from "./log.ts";
 
 /** How long the lane sleeps at most, so that its pulse is seen to beat while there is no traffic. */
-const BEAT_MS = 200;
+const BEAT_MS = 100;
+const BEAT = new Uint8Array([1]);
 const TROUBLE_INTERVAL_MS = 1_000;
 
 /**
@@ -37,6 +39,8 @@ export class Lane implements Commands {
   readonly #marks: MarkLayout;
   /** Which queue a waiting packet came from, and its mark: ids count up per queue, so the queue is part of the key. */
   readonly #origins = new Map<number, { queue: Queue; id: number; mark: number }>();
+  readonly #beatDescriptor: number;
+  #nextBeat = 0;
   #nextTicket = 1;
   #stopped = false;
 
@@ -45,6 +49,7 @@ export class Lane implements Commands {
     const { config } = start;
     this.#marks = markLayout(config.markMask);
     this.#pulse = new Float64Array(start.pulse);
+    this.#beatDescriptor = start.beatDescriptor;
     this.#ring = new RingWriter(start.ring);
     this.#wake = new EventFd(start.wakeFd);
     this.#injector = new Injector(this.#marks);
@@ -178,7 +183,13 @@ export class Lane implements Commands {
     }
   }
 
+  /** Also to the supervisor, a byte at most every BEAT_MS. It must never wait for one that does not read. */
   #beat(): void {
+    const time = performance.now();
+    if (this.#beatDescriptor >= 0 && time >= this.#nextBeat) {
+      this.#nextBeat = time + BEAT_MS - 1;
+      send(this.#beatDescriptor, BEAT, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
     const pulse = this.#pulse;
     pulse[PULSE.loops]!++;
     pulse[PULSE.verdictErrors] = lostVerdicts(this.#strict) + lostVerdicts(this.#observed);

@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { dieWithParent } from "../kernel/libc.ts";
 import { probeQueueMethod, Ruleset } from "../kernel/nftables.ts";
 import { Agent, type WorkerFiles } from "./agent.ts";
 import { FlowFile } from "./flow-file.ts";
@@ -9,12 +10,16 @@ import { checkPrivileges } from "./kernel-check.ts";
 import { createLogger, type Logger, RateLimit } from "./log.ts";
 import type { AgentOptions } from "./options.ts";
 import { Sources } from "./sources.ts";
+import { BEAT_DESCRIPTOR } from "./supervisor.ts";
 
 export type { AgentOptions };
 
 /** Runs the agent until SIGTERM or SIGINT. Rejects with an Error, one line a problem, when it cannot start. */
 export async function runAgent(options: AgentOptions): Promise<void> {
   const log = createLogger(options.logLevel);
+  if (options.supervisor !== null && !dieWithParent(options.supervisor)) {
+    throw new Error("the supervisor of this agent has ended");
+  }
   let agent: Agent | null = null;
   const sources = new Sources(options, log, (inputs) => {
     agent?.apply(inputs).catch((error: unknown) => {
@@ -31,7 +36,14 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       sources.reload();
       void flowLog.reopen();
     });
-    const starting = new Agent(sources.inputs, method, workerFiles(), flowLog, log);
+    const starting = new Agent(
+      sources.inputs,
+      method,
+      workerFiles(),
+      flowLog,
+      log,
+      options.supervisor === null ? -1 : BEAT_DESCRIPTOR,
+    );
     await starting.start();
     agent = starting;
     sources.follow();

@@ -1,5 +1,5 @@
 import type { FlowEvent, FlowTuple } from "../flow/event.ts";
-import { type LiveFlow, LiveFlows } from "../flow/live-flows.ts";
+import { keyOf, type LiveFlow, LiveFlows } from "../flow/live-flows.ts";
 import type { Conntrack } from "../kernel/conntrack.ts";
 import { type MarkLayout, stateOf } from "../kernel/marks.ts";
 import type { Decision } from "../model/decision.ts";
@@ -7,7 +7,7 @@ import { STATE } from "../model/verdict.ts";
 import type { Address } from "../net/address.ts";
 import type { Program } from "../program/program.ts";
 import type { FlowEnder } from "./endings.ts";
-import { decideSurplus, type ExistingFlows } from "./existing-flows.ts";
+import { decideSurplus, type ExistingFlow, type ExistingFlows } from "./existing-flows.ts";
 import { endingOf, type FlowEnding } from "./flow-ending.ts";
 import type { FlowLog } from "./flow-log.ts";
 import { type Logger, RateLimit } from "./log.ts";
@@ -65,13 +65,15 @@ export class OpenFlows {
     this.#surplus = true;
   }
 
-  /** Takes what was there before this agent. */
-  adopt(settled: ExistingFlows): void {
+  /** Takes what was there before this agent. `before`: what was to end when the rules were not there yet. */
+  adopt(settled: ExistingFlows, before: readonly ExistingFlow[]): void {
     const { ender, flowLog } = this.#options;
     for (const { flow, workloadId, facts, decision } of settled.kept) {
       if (this.#live.opened(existingEvent(flow, workloadId, facts, decision)) === "full") this.#surplus = true;
     }
-    for (const { flow, workloadId, decision } of settled.ended) {
+    // A busy flow has met the rules since, and bears their mark by now.
+    const toEnd = new Map([...before, ...settled.ended].map((one) => [keyOf(one.flow), one]));
+    for (const { flow, workloadId, decision } of toEnd.values()) {
       ender.end(flow);
       flowLog.event({ ...existingEvent(flow, workloadId, null, decision), state: "rejected" });
     }

@@ -13,4 +13,6 @@ export interface AgentOptions {
   /** Rotated files that are kept. */
   readonly flowsKeep: number;
   readonly logLevel: string;
+  /** Process id of the supervisor that started this agent and listens for its beats; null: nobody watches. */
+  readonly supervisor: number | null;
 }

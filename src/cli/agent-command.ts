@@ -11,6 +11,9 @@ interface Options {
   readonly logLevel: string;
   readonly check?: boolean;
   readonly remove?: boolean;
+  readonly supervise: boolean;
+  /** Process id, of a child that `superviseAgent` started. */
+  readonly supervisedBy?: string;
 }
 
 /** Reads the command line into AgentOptions; the agent reads neither arguments nor environment. */
@@ -28,6 +31,10 @@ export async function agentCommand(options: Options): Promise<void> {
   }
   if (policies === undefined) throw new UsageError("`agent` needs `--policies PATH`; see `sallyport agent --help`");
   if (workloads === undefined) throw new UsageError("`agent` needs `--workloads FILE`; see `sallyport agent --help`");
+  if (options.supervise && options.supervisedBy === undefined) {
+    process.exitCode = await superviseAgent(options.logLevel);
+    return;
+  }
   const { runAgent } = await import("../agent/main.ts");
   await runAgent({
     policies: policies.map((path) => resolve(path)),
@@ -37,5 +44,14 @@ export async function agentCommand(options: Options): Promise<void> {
     flowsMaxSize: options.flowsMaxSize,
     flowsKeep: options.flowsKeep,
     logLevel: options.logLevel,
+    supervisor: options.supervisedBy === undefined ? null : Number(options.supervisedBy),
   });
+}
+
+/** The same command line once more, as a child that knows who watches it. */
+async function superviseAgent(logLevel: string): Promise<number> {
+  const { Supervisor } = await import("../agent/supervisor.ts");
+  const [script = "", ...words] = process.argv.slice(1);
+  const command = [process.execPath, ...process.execArgv, script, ...words, "--supervised-by", String(process.pid)];
+  return new Supervisor(command, logLevel).run();
 }

@@ -104,6 +104,8 @@ function addAgent(program: Command): void {
         .choices(["debug", "info", "warn", "error"])
         .default("info"),
     )
+    .option("--no-supervise", "run without the supervisor process that replaces an agent which dies or hangs")
+    .addOption(new Option("--supervised-by <pid>", "set by the supervisor").hideHelp())
     .option("--check", "only say whether the kernel has what is needed")
     .option("--remove", "take away everything a former agent left in the kernel, and end")
     .addHelpText(

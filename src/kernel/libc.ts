@@ -114,6 +114,7 @@ export const ENOBUFS = 105;
 export const ESRCH = 3;
 
 export const MSG_DONTWAIT = 0x40;
+export const MSG_NOSIGNAL = 0x4000;
 export const SOCK_CLOEXEC = 0x80000;
 export const SOCK_NONBLOCK = 0x800;
 export const SOL_SOCKET = 1;
@@ -123,4 +124,20 @@ export function setIntOption(fd: number, level: number, name: number, value: num
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setInt32(0, value, true);
   return setsockopt(fd, level, name, bytes, 4) === 0;
+}
+
+const prctl = process_.func("int prctl(int option, uint64_t a, uint64_t b, uint64_t c, uint64_t d)") as (
+  option: number,
+  a: number,
+  b: number,
+  c: number,
+  d: number,
+) => number;
+const PR_SET_PDEATHSIG = 1;
+const SIGKILL = 9;
+
+/** From now on the kernel kills this process when the thread that started it ends. False where it has ended already. */
+export function dieWithParent(parent: number): boolean {
+  prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  return process.ppid === parent;
 }

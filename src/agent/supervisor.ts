@@ -1,0 +1,106 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import type { Readable } from "node:stream";
+import { createLogger, type Logger } from "./log.ts";
+
+/** An agent that has not beaten this long hangs: its packets wait, so it is killed and replaced. */
+const HANG_AFTER_MS = 600;
+const CHECK_EVERY_MS = 100;
+/** From its start to its first beat; until then nothing is enforced by it, and what a former one left stays closed. */
+const START_LIMIT_MS = 20_000;
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 5_000;
+/** An agent that lived this long had started well: the next one need not wait. */
+const LIVED_WELL_MS = 10_000;
+/** Descriptor on which the agent beats. */
+export const BEAT_DESCRIPTOR = 3;
+
+/**
+ * Runs the agent as a child and keeps it running: a process cannot notice by itself that it was stopped or hangs as a
+ * whole. The child beats on a pipe, from the thread that gives the verdicts; when it falls silent or dies it is killed and
+ * started anew. The child dies with its supervisor (PR_SET_PDEATHSIG), so there are never two that hold the queues.
+ */
+export class Supervisor {
+  readonly #command: readonly string[];
+  readonly #log: Logger;
+  #child: ChildProcess | null = null;
+  #beatAt = 0;
+  #beats = 0;
+  #stopping = false;
+  #restarts = 0;
+
+  /** `command`: program and arguments of the child. */
+  constructor(command: readonly string[], logLevel: string) {
+    this.#command = command;
+    this.#log = createLogger(logLevel);
+  }
+
+  /** Resolves with the exit status, when the agent was told to stop, or could not start at all. */
+  async run(): Promise<number> {
+    this.#forwardSignals();
+    let pause = FIRST_PAUSE_MS;
+    for (;;) {
+      const started = performance.now();
+      const { status, beats } = await this.#runChild();
+      if (this.#stopping) return status ?? 0;
+      // It never got to work at the first try: what is wrong is for the user to mend.
+      if (beats === 0 && this.#restarts === 0 && status !== null) return status;
+      this.#restarts++;
+      if (performance.now() - started > LIVED_WELL_MS) pause = FIRST_PAUSE_MS;
+      this.#log.error(
+        { event: "agent-restarted", status, restarts: this.#restarts, pause },
+        "the agent ended and is started anew; until then the kernel holds to what was decided",
+      );
+      await new Promise((resolve) => setTimeout(resolve, pause));
+      pause = Math.min(pause * 2, LONGEST_PAUSE_MS);
+    }
+  }
+
+  #runChild(): Promise<{ status: number | null; beats: number }> {
+    const [program = "", ...rest] = this.#command;
+    // A session of its own: what a terminal sends to everybody comes once, through here.
+    const child = spawn(program, rest, { stdio: ["ignore", "inherit", "inherit", "pipe"], detached: true });
+    this.#child = child;
+    this.#beats = 0;
+    this.#beatAt = performance.now();
+    const pipe = child.stdio[BEAT_DESCRIPTOR] as Readable;
+    pipe.on("data", () => {
+      this.#beats++;
+      this.#beatAt = performance.now();
+    });
+    pipe.on("error", () => undefined);
+    const watch = setInterval(() => this.#check(child), CHECK_EVERY_MS);
+    return new Promise((resolve) => {
+      const over = (status: number | null): void => {
+        clearInterval(watch);
+        this.#child = null;
+        resolve({ status, beats: this.#beats });
+      };
+      child.once("error", (error) => {
+        this.#log.error({ event: "agent-start-failed", error: error.message });
+        over(2);
+      });
+      child.once("exit", over);
+    });
+  }
+
+  #check(child: ChildProcess): void {
+    const silent = performance.now() - this.#beatAt;
+    if (this.#stopping || silent < (this.#beats === 0 ? START_LIMIT_MS : HANG_AFTER_MS)) return;
+    this.#log.error({ event: "agent-hangs", silent: Math.round(silent) }, "the agent gives no verdicts: it is killed");
+    this.#beatAt = performance.now();
+    child.kill("SIGKILL");
+  }
+
+  #forwardSignals(): void {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      process.on(signal, () => {
+        this.#stopping = true;
+        if (this.#child === null) process.exit(0);
+        this.#child.kill("SIGTERM");
+        // One that was stopped or hangs cannot hear it.
+        setTimeout(() => this.#child?.kill("SIGKILL"), 5_000).unref();
+      });
+    }
+    process.on("SIGHUP", () => this.#child?.kill("SIGHUP"));
+  }
+}
