@@ -1,6 +1,6 @@
 # Sallyport. Every target that needs something sets it up first; `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-node build lint typecheck test test-unit test-lab demo bench clean
+.PHONY: help setup setup-node root build lint typecheck test test-unit test-lab demo bench clean
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
@@ -28,6 +28,9 @@ setup: ## install what is missing: Debian packages, npm packages, Node 24
 setup-node:
 	@scripts/setup.sh node
 
+root:
+	@scripts/setup.sh root $(firstword $(MAKECMDGOALS))
+
 build: setup-node ## bundle the command line and the workers into dist/
 	$(call timed,build,node scripts/build.ts)
 
@@ -40,15 +43,14 @@ typecheck: setup-node ## types only
 test-unit: setup-node build ## tests that need no root
 	$(call timed,test-unit,$(call vitest,unit))
 
-test-lab: setup build ## tests on real traffic in network namespaces (root)
-	$(call timed,test-lab,scripts/setup.sh root test-lab && $(call vitest,lab))
+test-lab: root setup build ## tests on real traffic in network namespaces (root)
+	$(call timed,test-lab,$(call vitest,lab))
 
 test: setup build ## every test; the last line is `N passed, N failed`
 	@status=0; $(MAKE) test-unit || status=1; $(MAKE) test-lab || status=1; \
 	node scripts/tally.ts .cache/test-unit.json .cache/test-lab.json || status=1; exit $$status
 
-demo: setup build ## two apps on real traffic in the lab (root); KEEP=1 leaves it up
-	$(call timed,demo setup,scripts/setup.sh root demo)
+demo: root setup build ## two apps on real traffic in the lab (root); KEEP=1 leaves it up
 	@node examples/two-apps/demo.ts $(if $(KEEP),--keep)
 
 bench: setup build ## measurements

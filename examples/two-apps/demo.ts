@@ -55,7 +55,7 @@ async function main(): Promise<number> {
   console.log("\nAnd over time:");
   for (const story of STORIES) {
     stopping.signal.throwIfAborted();
-    const end = await story.tell(world);
+    const end = await story.tell(world).catch((error: Error) => ({ ok: false, saw: error.message }));
     if (end.ok) right++;
     else wrong++;
     console.log(`  ${end.ok ? paint.good("ok   ") : paint.bad("WRONG")} ${story.name}: ${end.saw}`);
