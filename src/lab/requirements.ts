@@ -16,7 +16,7 @@ const PROGRAMS: readonly (readonly [program: string, debianPackage: string])[] =
   ["socat", "socat"],
   ["curl", "curl"],
   ["openssl", "openssl"],
-  ["dig", "dnsutils"],
+  ["dig", "bind9-dnsutils"],
   ["ping", "iputils-ping"],
   ["nc", "netcat-openbsd"],
 ];
