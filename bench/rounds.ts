@@ -1,0 +1,78 @@
+/** Interleaved rounds: in each, every contender carries the same load once, in an order that turns from round to round. */
+import { CONTENDERS, type Contender, type Load, LOADS, routeOf, runLoad } from "./loads.ts";
+import { pause, type Stage } from "./stage.ts";
+import { type Summary, summarize } from "./statistics.ts";
+
+export interface LoadMeasure {
+  readonly id: string;
+  readonly title: string;
+  readonly unit: string;
+  readonly better: "more" | "less";
+  readonly results: Readonly<Partial<Record<Contender, Summary & { readonly failed: number; readonly p99: number }>>>;
+}
+
+export interface RoundOptions {
+  /** Part of each round's time that is taken, and most rounds. */
+  readonly scale: number;
+  readonly rounds: number;
+  readonly only: readonly string[];
+  readonly say: (line: string) => void;
+  readonly signal: AbortSignal;
+}
+
+const SETTLE_MS = 250;
+
+export async function measureLoads(stage: Stage, options: RoundOptions): Promise<LoadMeasure[]> {
+  const measures: LoadMeasure[] = [];
+  for (const load of LOADS) {
+    if (options.only.length > 0 && !options.only.includes(load.id)) continue;
+    if (load.denied !== undefined) await checkDenials(stage, load);
+    measures.push(await measureLoad(stage, load, options));
+  }
+  return measures;
+}
+
+async function measureLoad(stage: Stage, load: Load, options: RoundOptions): Promise<LoadMeasure> {
+  const values = new Map<Contender, number[]>();
+  const failed = new Map<Contender, number>();
+  const tails = new Map<Contender, number[]>();
+  const seconds = Math.max(0.5, load.seconds * options.scale);
+  for (let round = 0; round < Math.min(load.rounds, options.rounds); round++) {
+    for (let at = 0; at < CONTENDERS.length; at++) {
+      options.signal.throwIfAborted();
+      const contender = CONTENDERS[(at + round) % CONTENDERS.length]!;
+      const result = await runLoad(stage, load, contender, seconds);
+      if (result === null) continue;
+      append(values, contender, load.value(result));
+      append(tails, contender, result.p99);
+      failed.set(contender, (failed.get(contender) ?? 0) + result.failed);
+      options.say(`${load.id} round ${round + 1} ${contender}: ${load.value(result)} ${load.unit}`);
+      await pause(SETTLE_MS);
+    }
+  }
+  const results = [...values].map(([contender, of]) => [
+    contender,
+    { ...summarize(of), failed: failed.get(contender) ?? 0, p99: summarize(tails.get(contender) ?? [0]).median },
+  ]);
+  const { id, title, unit, better } = load;
+  return { id, title, unit, better, results: Object.fromEntries(results) };
+}
+
+/** A contender that lets everything through would win: each must refuse what its rules do not allow. */
+async function checkDenials(stage: Stage, load: Load): Promise<void> {
+  if (load.denied === undefined) return;
+  const denied: Load = { ...load, request: load.denied, concurrency: 1, most: 3 };
+  for (const contender of CONTENDERS) {
+    if (contender === "none" || routeOf(stage, denied, contender) === null) continue;
+    const result = await runLoad(stage, denied, contender, 1);
+    if (result !== null && result.done > 0) {
+      throw new Error(`\`${contender}\` let through what it must refuse in \`${load.id}\`: see its rules`);
+    }
+  }
+}
+
+function append<K>(map: Map<K, number[]>, key: K, value: number): void {
+  const list = map.get(key) ?? [];
+  list.push(value);
+  map.set(key, list);
+}

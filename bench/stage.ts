@@ -1,0 +1,211 @@
+/** Where measurements happen: two labs that are alike, one with a gate on its node, one with plain forwarding and the rivals. */
+import { mkdirSync } from "node:fs";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { stringify } from "yaml";
+import { AgentProcess } from "../src/lab/agent-process.ts";
+import { GATEWAY, OUTSIDE, SERVICES } from "../src/lab/addresses.ts";
+import { createLab, type Lab } from "../src/lab/lab.ts";
+import { DNS_POD } from "../src/lab/layout.ts";
+import { inNetworkOnly, must, run, startServer } from "../src/lab/process.ts";
+import { removeLab } from "../src/lab/teardown.ts";
+import { startRivals } from "./rivals.ts";
+import { SITE, type Wire, writeWire } from "./wire.ts";
+
+export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
+export const SALLYPORT = process.env["SALLYPORT"] ?? join(ROOT, "bin/sallyport");
+export const CLIENT = "bench-ns/client";
+export const PARTNER = OUTSIDE.partner.ipv4;
+/** Where nothing of the lab listens on port 53; the gate's lab trusts it as a resolver. */
+export const RESPONDER = GATEWAY.ipv4;
+export const PORTS = { datagrams: [9000, 9001, 9002, 9003, 9004, 9005, 9006, 9007], banner: 9100, probe: 9200 } as const;
+const TOOLS = join(ROOT, ".cache/bench");
+
+/** A compiled load generator. */
+export function tool(name: "load" | "serve" | "probe" | "queue"): string {
+  return join(TOOLS, name);
+}
+
+const NAMES = { free: `bf${process.pid}`, gate: `bg${process.pid}` } as const;
+
+/** What the client's pod may do: each load has a rule of its own kind, behind others that do not match. */
+export function policyText(): string {
+  const filler = Array.from({ length: 20 }, (_, i) => ({
+    name: `other-${i}`,
+    action: "Allow",
+    to: [{ domains: [`*.site${i}.example`, `site${i}.example`], ports: [{ protocol: "TCP", port: 443 }] }],
+  }));
+  const tcp = (port: number) => ({ protocol: "TCP", port });
+  const rules = [
+    ...filler,
+    { name: "tls", action: "Allow", to: [{ domains: ["*.github.com"], ports: [tcp(443), tcp(8443)] }] },
+    {
+      name: "http",
+      action: "Allow",
+      to: [{ domains: ["*.github.com"], ports: [tcp(80)], http: { paths: [{ prefix: "/v1/" }] } }],
+    },
+    {
+      name: "partner",
+      action: "Allow",
+      to: [{ cidrs: [`${PARTNER}/32`], ports: [{ protocol: "UDP", port: 9000, endPort: 9007 }, tcp(PORTS.banner)] }],
+    },
+  ];
+  return stringify({
+    apiVersion: "sallyport.dev/v1alpha1",
+    kind: "ClusterEgressPolicy",
+    metadata: { name: "bench" },
+    spec: {
+      tier: "Admin",
+      priority: 100,
+      defaultDeny: true,
+      subject: { namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "bench-ns" } } },
+      rules,
+    },
+  });
+}
+
+export class Stage {
+  readonly free: Lab;
+  readonly gate: Lab;
+  readonly wire: Wire;
+  readonly policies: string;
+  agent: AgentProcess | null = null;
+
+  private constructor(free: Lab, gate: Lab, wire: Wire) {
+    this.free = free;
+    this.gate = gate;
+    this.wire = wire;
+    this.policies = `${gate.directory}/policies`;
+  }
+
+  /** Both labs, their servers, the rivals and an agent that enforces. On failure nothing is left. */
+  static async up(signal: AbortSignal): Promise<Stage> {
+    try {
+      const [free, gate] = await Promise.all([makeLab(NAMES.free, signal), makeLab(NAMES.gate, signal)]);
+      const stage = new Stage(free, gate, await writeWire(`${free.directory}/wire`));
+      for (const lab of [free, gate]) await prepare(lab, stage.wire);
+      await startRivals(free);
+      mkdirSync(stage.policies, { recursive: true });
+      await writeFile(`${stage.policies}/bench.yaml`, policyText());
+      await stage.startAgent();
+      return stage;
+    } catch (error) {
+      await Stage.clear();
+      throw error;
+    }
+  }
+
+  /** Removes both labs with everything that runs in them; works after any crash, and twice. */
+  static async clear(): Promise<void> {
+    await Promise.allSettled(Object.values(NAMES).map((name) => removeLab(name)));
+  }
+
+  /** Starts the gate with its flow log, and lets the client learn the addresses it will call. */
+  async startAgent(environment: Readonly<Record<string, string>> = {}): Promise<AgentProcess> {
+    const config = await this.gate.configYaml(1, await this.config());
+    const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+    this.agent = await AgentProcess.start(this.gate, {
+      node: 1,
+      command: ["env", ...variables, SALLYPORT],
+      policies: this.policies,
+      config,
+    });
+    await this.learn();
+    return this.agent;
+  }
+
+  async stopAgent(): Promise<void> {
+    await this.agent?.stop();
+    this.agent = null;
+  }
+
+  /** The lab's own resolvers and the responder of the measurement. */
+  async config(): Promise<Readonly<Record<string, unknown>>> {
+    const dns = this.gate.pod(`${DNS_POD.namespace}/${DNS_POD.name}`).address;
+    return { resolvers: [SERVICES.dns.ipv4, SERVICES.dns.ipv6, dns.ipv4, dns.ipv6, RESPONDER] };
+  }
+
+  async learn(): Promise<void> {
+    const { stdout } = await this.gate.exec(CLIENT, ["dig", "+short", SITE, "A"]);
+    if (stdout.trim() === "") throw new Error(`\`${SITE}\` does not resolve in the lab: is its resolver up?`);
+  }
+
+  /** Runs a program in the client's pod to its end; it is killed when its time is over. */
+  async inClient(lab: Lab, argv: readonly string[], timeoutMs: number): Promise<string> {
+    const result = await run(inNetworkOnly(lab.netns(CLIENT), argv), { timeoutMs });
+    if (result.status === 0) return result.stdout;
+    throw new Error(`\`${argv[0]}\` ended with ${result.status ?? result.signal}: ${result.stderr.trim()}`);
+  }
+}
+
+async function makeLab(name: string, signal: AbortSignal): Promise<Lab> {
+  const pods = [{ namespace: "bench-ns", name: "client", labels: { app: "client" }, node: 1 }];
+  // Without address translation on the way out: it would make plain forwarding slower, and the gate look better.
+  return createLab({ name, nodes: 1, pods, masquerade: false }, { signal });
+}
+
+/** Ends what the lab runs outside for its demo, opens what a load needs, starts the servers in C. */
+async function prepare(lab: Lab, wire: Wire): Promise<void> {
+  const outside = lab.netns("outside");
+  for (const pid of await processesOf(outside, "nginx")) process.kill(pid, "SIGTERM");
+  await must(inNetworkOnly(outside, ["nft", "flush", "ruleset"]));
+  await Promise.all([
+    settings(lab.netns(CLIENT), ["net/ipv4/ip_local_port_range=1024 65535", "net/ipv4/tcp_tw_reuse=1"]),
+    // A round must not meet what the one before left in the table.
+    settings(lab.node(1).netns, [
+      "net/ipv4/ip_local_port_range=10000 65535",
+      "net/ipv4/tcp_tw_reuse=1",
+      "net/netfilter/nf_conntrack_tcp_timeout_time_wait=1",
+      "net/netfilter/nf_conntrack_udp_timeout=2",
+      "net/netfilter/nf_conntrack_udp_timeout_stream=2",
+    ]),
+    settings(outside, ["net/ipv4/tcp_max_tw_buckets=4096"]),
+  ]);
+  const { tlsReply, httpReply, plainReply } = wire;
+  const argv = [
+    tool("serve"),
+    `tcp=0.0.0.0:443=${tlsReply.path}`,
+    `http=0.0.0.0:80=${httpReply.path}`,
+    `bulk=0.0.0.0:8443=${tlsReply.path}`,
+    `tcp=0.0.0.0:${PORTS.banner}=${plainReply.path}`,
+    ...PORTS.datagrams.map((port) => `udp=${PARTNER}:${port}`),
+    `udp=${PARTNER}:${PORTS.probe}`,
+    `dns=${RESPONDER}:53`,
+  ];
+  await startServer(outside, argv, `${lab.directory}/log/serve.log`);
+  await until(async () => (await readFile(`${lab.directory}/log/serve.log`, "utf8")).includes("ready"), "serve");
+}
+
+async function settings(netns: string, lines: readonly string[]): Promise<void> {
+  const input = lines.map((line) => line.replace(/^(.*)=(.*)$/, "echo $2 >/proc/sys/$1\n")).join("");
+  await must(inNetworkOnly(netns, ["sh", "-e", "-s"]), { input });
+}
+
+async function processesOf(netns: string, command: string): Promise<number[]> {
+  const pids = (await must(["ip", "netns", "pids", netns])).trim().split("\n").filter(Boolean);
+  const commands = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/comm`, "utf8").catch(() => "")));
+  return pids.filter((_, at) => commands[at]?.trim() === command).map(Number);
+}
+
+export async function until(holds: () => Promise<boolean>, what: string, limitMs = 5_000): Promise<void> {
+  const deadline = performance.now() + limitMs;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error(`\`${what}\` is not ready after ${limitMs} ms`);
+    await pause(20);
+  }
+}
+
+export function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/** Threads of a process and the processor time each has used, nanoseconds. */
+export async function threadTimes(pid: number): Promise<ReadonlyMap<number, number>> {
+  const times = new Map<number, number>();
+  for (const thread of await readdir(`/proc/${pid}/task`)) {
+    const text = await readFile(`/proc/${pid}/task/${thread}/schedstat`, "utf8").catch(() => "0");
+    times.set(Number(thread), Number(text.split(" ")[0]));
+  }
+  return times;
+}
