@@ -116,7 +116,8 @@ export class LiveFlows {
   }
 }
 
-function keyOf(tuple: FlowTuple): string {
+/** The same text for the same flow, and only for it. */
+export function keyOf(tuple: FlowTuple): string {
   const { client: c, server: s } = tuple;
   return `${tuple.protocol} ${c.w0} ${c.w1} ${c.w2} ${c.w3} ${tuple.clientPort} ${s.w0} ${s.w1} ${s.w2} ${s.w3} ${tuple.serverPort}`;
 }
