@@ -90,7 +90,8 @@ function helloExtensions(options: HelloOptions): [number, Uint8Array][] {
   if (options.names !== undefined) list.push([0, serverNameData(options.names)]);
   if (options.ech !== undefined) list.push([0xfe0d, new Uint8Array(options.ech)]);
   if (options.alpn !== undefined) list.push([16, alpnData(options.alpn)]);
-  list.push([43, Uint8Array.of(4, 3, 4, 3, 3)], [10, Uint8Array.of(0, 4, 0, 29, 0, 23)]);
+  const groups = options.postQuantum ? [0x11, 0xec, 0, 29, 0, 23] : [0, 29, 0, 23];
+  list.push([43, Uint8Array.of(4, 3, 4, 3, 3)], [10, Uint8Array.of(0, groups.length, ...groups)]);
   if (options.earlyData) list.push([42, new Uint8Array(0)]);
   for (const [type, data] of options.extra ?? []) list.push([type, data]);
   if (options.reversed) list.reverse();

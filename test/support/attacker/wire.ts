@@ -1,4 +1,4 @@
-import { close, poll, recv, socket } from "../../../src/kernel/libc.ts";
+import { close, poll, recv, SOL_SOCKET, setIntOption, socket } from "../../../src/kernel/libc.ts";
 import { RawSender } from "../../../src/kernel/raw-socket.ts";
 import { newPacket, type Packet, parsePacket } from "../../../src/packet/ip.ts";
 
@@ -9,6 +9,8 @@ const NONBLOCK = 0x800;
 const EVERYTHING = 0x0300;
 const MSG_DONTWAIT = 0x40;
 const MSG_TRUNC = 0x20;
+const SO_RCVBUFFORCE = 33;
+const RECEIVE_BUFFER = 64 * 1024 * 1024;
 
 /** The attacker's own segments bear this mark: the pod's kernel knows nothing of its connections, and its resets are dropped. */
 export const MARK = 0x77;
@@ -23,6 +25,7 @@ export class Wire {
 
   constructor() {
     if (this.#fd < 0) throw new Error("no packet socket: CAP_NET_RAW is needed");
+    setIntOption(this.#fd, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER);
     new DataView(this.#ready.buffer).setInt32(0, this.#fd, true);
     this.#ready[4] = 1;
   }
