@@ -44,11 +44,25 @@ export type FromLane =
 export const PULSE = {
   loops: 0,
   packets: 1,
-  verdictErrors: 2,
-  injectErrors: 3,
-  epoch: 4,
-  bindings: 5,
-  flows: 6,
-  counters: 8,
+  lostVerdicts: 2,
+  refusedVerdicts: 3,
+  injectErrors: 4,
+  epoch: 5,
+  bindings: 6,
+  evicted: 7,
+  flows: 8,
+  waiting: 9,
+  malformed: 10,
+  held: 11,
+  ambiguousCopies: 12,
+  droppedCopies: 13,
+  limitReached: 14,
+  unknownSources: 15,
+  dnsQuestions: 16,
+  dnsDenied: 17,
+  dnsUnasked: 18,
+  resolutions: 19,
+  /** LATENCY_SLOTS of them (metrics/latency.ts). */
+  verdictTimes: 24,
 } as const;
-export const PULSE_SLOTS = 32;
+export const PULSE_SLOTS = 64;

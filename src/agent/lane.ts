@@ -14,6 +14,8 @@ import { openProgram } from "../program/program.ts";
 import { Injector } from "./injector.ts";
 import { type FromLane, type LaneStart, PULSE, type ToLane } from "./lane-messages.ts";
 import { RateLimit } from "./log.ts";
+import { type LaneParts, publishLane } from "./metrics/lane-pulse.ts";
+import { LATENCY_SLOTS, LatencyHistogram } from "./metrics/latency.ts";
 
 /** How long the lane sleeps at most, so that its pulse is seen to beat while there is no traffic. */
 const BEAT_MS = 100;
@@ -35,6 +37,9 @@ export class Lane implements Commands {
   readonly #injector: Injector;
   readonly #ring: RingWriter;
   readonly #pulse: Float64Array;
+  readonly #published: LaneParts;
+  /** From the end of the read that brought a packet to the end of the send that answered its batch. */
+  readonly #verdictTimes: LatencyHistogram;
   readonly #troubles = new RateLimit(TROUBLE_INTERVAL_MS);
   readonly #marks: MarkLayout;
   /** Which queue a waiting packet came from, and its mark: ids count up per queue, so the queue is part of the key. */
@@ -42,6 +47,7 @@ export class Lane implements Commands {
   readonly #beatDescriptor: number;
   #nextBeat = 0;
   #nextTicket = 1;
+  #receivedAt = 0;
   #stopped = false;
 
   constructor(port: MessagePort, start: LaneStart) {
@@ -49,6 +55,9 @@ export class Lane implements Commands {
     const { config } = start;
     this.#marks = markLayout(config.markMask);
     this.#pulse = new Float64Array(start.pulse);
+    const times = this.#pulse.subarray(PULSE.verdictTimes, PULSE.verdictTimes + LATENCY_SLOTS);
+    this.#verdictTimes = new LatencyHistogram(times);
+    this.#pulse[PULSE.epoch] = start.program.epoch;
     this.#beatDescriptor = start.beatDescriptor;
     this.#ring = new RingWriter(start.ring);
     this.#wake = new EventFd(start.wakeFd);
@@ -74,6 +83,14 @@ export class Lane implements Commands {
     const failOpen = config.failMode === "Open";
     this.#strict = openQueue({ number: config.queueNumber, maxLength: 8192, failOpen });
     this.#observed = openQueue({ number: config.queueNumber + 1, maxLength: 8192, failOpen: true });
+    this.#published = {
+      inspector: this.#inspector,
+      names: this.#names,
+      injector: this.#injector,
+      strict: this.#strict,
+      observed: this.#observed,
+      waiting: this.#origins,
+    };
     this.#poller = new Poller([this.#strict.fd, this.#observed.fd, start.wakeFd]);
     this.#post({ kind: "bound", fds: [this.#strict.fd, this.#observed.fd] });
   }
@@ -84,11 +101,16 @@ export class Lane implements Commands {
       const wait = Math.min(BEAT_MS, Math.max(0, this.#inspector.nextDeadline() - now()));
       this.#poller.wait(Math.ceil(wait));
       this.#messages();
-      this.#drain(this.#strict, false);
-      this.#drain(this.#observed, true);
+      const strict = this.#drain(this.#strict, false);
+      const strictAt = this.#receivedAt;
+      const observed = this.#drain(this.#observed, true);
+      const observedAt = this.#receivedAt;
       this.#inspector.tick(now());
       this.#strict.flush();
       this.#observed.flush();
+      const answered = now();
+      this.#verdictTimes.add(answered - strictAt, strict);
+      this.#verdictTimes.add(answered - observedAt, observed);
       this.#beat();
     }
     this.#strict.close();
@@ -123,10 +145,11 @@ export class Lane implements Commands {
     this.#post({ kind: "end", flow });
   }
 
-  #drain(queue: Queue, observed: boolean): void {
+  #drain(queue: Queue, observed: boolean): number {
     const count = queue.receive();
     const { batch } = queue;
     const time = now();
+    this.#receivedAt = time;
     for (let i = 0; i < count; i++) {
       const ticket = this.#nextTicket++;
       const mark = batch.mark[i]!;
@@ -148,6 +171,7 @@ export class Lane implements Commands {
       }
     }
     this.#pulse[PULSE.packets]! += count;
+    return count;
   }
 
   #messages(): void {
@@ -190,10 +214,8 @@ export class Lane implements Commands {
       this.#nextBeat = time + BEAT_MS - 1;
       send(this.#beatDescriptor, BEAT, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
-    const pulse = this.#pulse;
-    pulse[PULSE.loops]!++;
-    pulse[PULSE.verdictErrors] = lostVerdicts(this.#strict) + lostVerdicts(this.#observed);
-    pulse[PULSE.injectErrors] = this.#injector.errors;
+    this.#pulse[PULSE.loops]!++;
+    publishLane(this.#pulse, this.#published);
   }
 
   #trouble(message: string): void {
@@ -204,10 +226,6 @@ export class Lane implements Commands {
   #post(message: FromLane): void {
     this.#port.postMessage(message);
   }
-}
-
-function lostVerdicts(queue: Queue): number {
-  return queue.counters.lostVerdicts + queue.counters.refusedVerdicts;
 }
 
 /** Milliseconds since the epoch that never step back: the clock of the machine as it stood when the process began. */

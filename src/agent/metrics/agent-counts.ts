@@ -1,0 +1,52 @@
+import type { FlowEvent } from "../../flow/event.ts";
+import { policyRef } from "../../model/policy.ts";
+import type { Inputs } from "../state.ts";
+import { DecisionCounts } from "./decision-counts.ts";
+
+export type Phase = "starting" | "enforcing" | "stopping";
+
+/** What the agent says about its own course: how far it is, how its changes went, what was decided. */
+export class AgentCounts {
+  readonly startedAt = Date.now();
+  readonly decisions = new DecisionCounts();
+  phase: Phase = "starting";
+  applied = 0;
+  applyFailures = 0;
+  /** Why what was asked for last is not enforced; null: it is, or will be in a moment. */
+  applyFailure: string | null = null;
+  lastApplySeconds = 0;
+  /** Milliseconds since the epoch. */
+  lastAppliedAt = 0;
+  recordsLostOnTheWay = 0;
+  endingsLost = 0;
+  #applyingSince = 0;
+
+  event(event: FlowEvent): void {
+    this.decisions.count(event);
+  }
+
+  /** Seconds that the change under way takes by now; 0 when there is none. */
+  get applyingSeconds(): number {
+    return this.#applyingSince === 0 ? 0 : (performance.now() - this.#applyingSince) / 1000;
+  }
+
+  /** Does the work that makes `inputs` the ones enforced, and keeps account of it. Rejects as the work does. */
+  async apply(inputs: Inputs, work: () => Promise<void>): Promise<void> {
+    const started = performance.now();
+    this.#applyingSince = started;
+    try {
+      this.decisions.setPolicies(inputs.policies.map(policyRef));
+      await work();
+      this.applyFailure = null;
+      this.applied++;
+      this.lastAppliedAt = Date.now();
+    } catch (error) {
+      this.applyFailures++;
+      this.applyFailure = error instanceof Error ? error.message : String(error);
+      throw error;
+    } finally {
+      this.lastApplySeconds = (performance.now() - started) / 1000;
+      this.#applyingSince = 0;
+    }
+  }
+}

@@ -1,0 +1,73 @@
+import type { FlowEvent } from "../../flow/event.ts";
+import type { Action, Reason } from "../../model/decision.ts";
+
+/** Names that metrics may carry are bounded, whatever the cluster holds; the rest is counted under one. */
+const MOST_POLICIES = 2_000;
+/** Of a policy that is not in force any more, or beyond the bound. */
+export const OTHER_POLICY = "(other)";
+const KINDS = ["flow", "request", "dns"] as const;
+const ACTIONS = ["Allow", "Deny"] as const;
+
+export interface DecisionCount {
+  /** `Kind/name` or `Kind/namespace/name`; null where no rule decided. */
+  readonly policy: string | null;
+  readonly kind: FlowEvent["kind"];
+  readonly action: Action;
+  readonly count: number;
+}
+
+/** Counts decisions by policy, kind and action, and denials by reason. Policies that leave take their counts along. */
+export class DecisionCounts {
+  #policies = new Set<string>();
+  readonly #byPolicy = new Map<string | null, Float64Array>();
+  readonly #denials = new Map<Reason, number>();
+  readonly #audit = { Allow: 0, Deny: 0 };
+
+  /** References of the policies in force. */
+  setPolicies(references: Iterable<string>): void {
+    const policies = new Set<string>();
+    for (const reference of references) {
+      if (policies.size === MOST_POLICIES) break;
+      policies.add(reference);
+    }
+    this.#policies = policies;
+    for (const policy of this.#byPolicy.keys()) {
+      if (policy !== null && policy !== OTHER_POLICY && !policies.has(policy)) this.#byPolicy.delete(policy);
+    }
+  }
+
+  count(event: FlowEvent): void {
+    const { policy, action, reason } = event.decision;
+    const row = this.#row(policy === null || this.#policies.has(policy) ? policy : OTHER_POLICY);
+    row[KINDS.indexOf(event.kind) * 2 + ACTIONS.indexOf(action)]! += 1;
+    if (action === "Deny") this.#denials.set(reason, (this.#denials.get(reason) ?? 0) + 1);
+    if (event.audit !== null) this.#audit[event.audit.action]++;
+  }
+
+  /** Those above zero. */
+  decisions(): DecisionCount[] {
+    return [...this.#byPolicy].flatMap(([policy, row]) =>
+      KINDS.flatMap((kind, k) =>
+        ACTIONS.map((action, a) => ({ policy, kind, action, count: row[k * 2 + a]! })).filter(({ count }) => count > 0),
+      ),
+    );
+  }
+
+  denials(): ReadonlyMap<Reason, number> {
+    return this.#denials;
+  }
+
+  /** How often Audit policies would have decided otherwise, by what they would have done. */
+  audit(): Readonly<Record<Action, number>> {
+    return this.#audit;
+  }
+
+  #row(policy: string | null): Float64Array {
+    let row = this.#byPolicy.get(policy);
+    if (row === undefined) {
+      row = new Float64Array(KINDS.length * ACTIONS.length);
+      this.#byPolicy.set(policy, row);
+    }
+    return row;
+  }
+}
