@@ -22,8 +22,11 @@ export async function run(words: readonly string[]): Promise<void> {
     process.exit(error.code === "EPIPE" ? EXIT.ok : EXIT.usage),
   );
   try {
+    // What every program answers to.
+    const asksVersion = words.length === 1 && (words[0] === "--version" || words[0] === "-V");
+    if (asksVersion) return await run(["version"]);
     const command = words[0] === "help" ? words[1] : words[0];
-    const program = await createProgram(NEEDS_LAB.has(command ?? ""));
+    const program = await createProgram(NEEDS_LAB.has(command ?? ""), words);
     await program.parseAsync(words as string[], { from: "user" });
   } catch (error) {
     if (error instanceof CommanderError) {
@@ -35,12 +38,15 @@ export async function run(words: readonly string[]): Promise<void> {
   }
 }
 
-/** The whole program; with `withLab` the lab's own commands too, else only a line in the help. */
-export async function createProgram(withLab: boolean): Promise<Command> {
+/**
+ * The whole program; with `withLab` the lab's own commands too, else only a line in the help. `words`: the command line, for the
+ * hint below a usage error.
+ */
+export async function createProgram(withLab: boolean, words: readonly string[] = []): Promise<Command> {
   const program = new Command("sallyport")
     .description("Decides which workload of a Kubernetes cluster may reach which outside destination, and shows why.")
     .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(inOurWords(text)) })
+    .configureOutput({ outputError: (text, write) => write(inOurWords(text, helpFor(program, words))) })
     .configureHelp({ sortSubcommands: false, showGlobalOptions: false })
     .helpCommand("help [command]", "show the help of a command");
   addCommands(program);
@@ -64,13 +70,26 @@ function inheritSettings(parent: Command): void {
   }
 }
 
+/** The command line that shows the help of what was called, as far as it is known. */
+function helpFor(program: Command, words: readonly string[]): string {
+  let command = program;
+  const path = ["sallyport"];
+  for (const word of words) {
+    const child = command.commands.find((one) => one.name() === word);
+    if (child === undefined) break;
+    command = child;
+    path.push(word);
+  }
+  return `${path.join(" ")} --help`;
+}
+
 /** commander's `error: unknown option '--x'` in one line of our own style. */
-function inOurWords(text: string): string {
+function inOurWords(text: string, hint: string): string {
   const line = text
     .trim()
     .replace(/^error: /, "")
     .replace(/\.$/, "")
     .replace(/'([^'\n]*)'/g, "`$1`")
     .replace(/\s*\n\s*/g, " ");
-  return `sallyport: ${line}; see \`sallyport --help\`\n`;
+  return `sallyport: ${line}; see \`${hint}\`\n`;
 }

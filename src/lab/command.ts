@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { stringify } from "yaml";
 import { createLab, type Lab, openLab } from "./lab.ts";
 import { checkLabName } from "./names.ts";
@@ -45,7 +45,7 @@ export function registerLabCommands(program: Command): void {
     .command("status")
     .description("show the labs that are up, their nodes and pods")
     .option("--name <name>", "only this lab")
-    .option("-o, --output <format>", "json, yaml or table", "table")
+    .addOption(new Option("-o, --output <format>", "how to print").choices(["table", "json", "yaml"]).default("table"))
     .action(status);
 }
 
@@ -106,9 +106,6 @@ async function exec(target: string, command: readonly string[], options: { name:
 }
 
 async function status(options: { name?: string; output: string }): Promise<void> {
-  if (!["json", "yaml", "table"].includes(options.output)) {
-    throw new Error(`output \`${options.output}\` is not known: use json, yaml or table`);
-  }
   const names = options.name === undefined ? await listLabs() : [checkLabName(options.name)];
   const labs: Lab[] = [];
   const broken: string[] = [];
