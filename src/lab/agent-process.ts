@@ -14,6 +14,8 @@ export interface AgentProcessOptions {
   readonly config: string;
   /** Flow log; default a file in the lab's folder. */
   readonly flows?: string;
+  /** Further words of its command line. */
+  readonly more?: readonly string[];
   readonly readyTimeoutMs?: number;
 }
 
@@ -61,6 +63,7 @@ export class AgentProcess {
       ...["--workloads", options.workloads ?? lab.workloadsPath],
       ...["--config", options.config],
       ...["--flows", flows],
+      ...(options.more ?? []),
     ];
     const [program = "", ...rest] = inNetworkOnly(lab.node(options.node).netns, argv);
     const logPath = `${lab.directory}/agent-node${options.node}.log`;
