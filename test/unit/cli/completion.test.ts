@@ -31,7 +31,8 @@ test("fish knows every command and option", () => {
   const script = completionScript(program, "fish");
   for (const command of program.commands) {
     if (command.name() !== "help") expect(script).toContain(`-a '${command.name()}'`);
-    for (const { long } of command.options.filter((option) => !option.hidden)) expect(script).toContain(`-l ${long?.slice(2)}`);
+    for (const { long } of command.options.filter((option) => !option.hidden))
+      expect(script).toContain(`-l ${long?.slice(2)}`);
   }
 });
 
