@@ -5,7 +5,7 @@ import { formatLine } from "../flow/line.ts";
 import type { LiveFlow } from "../flow/live-flows.ts";
 import type { Workload } from "../model/workload.ts";
 import type { FlowEnding } from "./flow-ending.ts";
-import type { FlowSink } from "./flow-sink.ts";
+import type { FlowSink, FlowSinkCounts } from "./flow-sink.ts";
 
 /** Workloads that are gone are remembered this long in number, for records that come after them. */
 const GONE_MOST = 4096;
@@ -16,14 +16,14 @@ export class FlowLog {
   readonly #sink: FlowSink | null;
   #workloads = new Map<number, Workload>();
   readonly #gone = new Map<number, Workload>();
-  #written = 0;
 
   constructor(sink: FlowSink | null) {
     this.#sink = sink;
   }
 
-  get written(): number {
-    return this.#written;
+  /** Lines of this run; null when there is no flow log. */
+  get counts(): FlowSinkCounts | null {
+    return this.#sink?.counts ?? null;
   }
 
   setWorkloads(workloads: readonly Workload[]): void {
@@ -33,8 +33,9 @@ export class FlowLog {
     this.#workloads = now;
   }
 
-  event(event: FlowEvent): void {
-    this.#write(() => recordOf(event, this.#workload(event.workloadId), this.run));
+  /** `run`: the run of the agent that numbered the flow. */
+  event(event: FlowEvent, run = this.run): void {
+    this.#write(() => recordOf(event, this.#workload(event.workloadId), run));
   }
 
   ended(flow: LiveFlow, ending: FlowEnding, time: number, closedBy: string): void {
@@ -43,7 +44,7 @@ export class FlowLog {
     const received = { packets: ending.receivedPackets, bytes: ending.receivedBytes };
     const durationMs = Math.round(ending.durationMs > 0 ? ending.durationMs : Math.max(0, time - flow.since));
     const end = { flowId, time, tuple, name, application, decision, sent, received, durationMs, closedBy };
-    this.#write(() => endRecordOf(end, this.#workload(flow.workloadId), this.run));
+    this.#write(() => endRecordOf(end, this.#workload(flow.workloadId), flow.run ?? this.run));
   }
 
   lost(count: number): void {
@@ -64,7 +65,6 @@ export class FlowLog {
 
   #write(record: () => Parameters<typeof formatLine>[0]): void {
     if (this.#sink === null) return;
-    this.#written++;
     this.#sink.write(formatLine(record()));
   }
 }

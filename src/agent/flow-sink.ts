@@ -6,6 +6,8 @@ const FLUSH_AFTER_MS = 50;
 const RETRY_AFTER_MS = 1_000;
 const CLOSE_LIMIT_MS = 500;
 const NEWLINE = 1;
+/** A full disk costs no more than this of what it still had room for. */
+const PIECE_BYTES = 16 * 1024;
 
 export interface FlowSinkOptions {
   readonly target: FlowTarget;
@@ -13,6 +15,13 @@ export interface FlowSinkOptions {
   readonly onTrouble: (message: string, lost: number) => void;
   /** Makes the line that says how many lines are missing at this place of the log. */
   readonly lostLine: (count: number) => string;
+}
+
+export interface FlowSinkCounts {
+  readonly written: number;
+  readonly lost: number;
+  /** Bytes that wait to be written. */
+  readonly pendingBytes: number;
 }
 
 /**
@@ -26,16 +35,18 @@ export class FlowSink {
   #timer: NodeJS.Timeout | null = null;
   #writing: Promise<void> | null = null;
   #retryAt = 0;
+  #writtenTotal = 0;
   #lostTotal = 0;
   #lostUnsaid = 0;
   #closed = false;
+  #ended = false;
 
   constructor(options: FlowSinkOptions) {
     this.#options = options;
   }
 
-  get lost(): number {
-    return this.#lostTotal;
+  get counts(): FlowSinkCounts {
+    return { written: this.#writtenTotal, lost: this.#lostTotal, pendingBytes: this.#queuedBytes };
   }
 
   /** Counts lines that were lost before they came here (a full ring), so that the log says so. */
@@ -67,7 +78,8 @@ export class FlowSink {
       await this.#writing;
       await this.#flush();
     })();
-    await Promise.race([rest, new Promise((resolve) => setTimeout(resolve, CLOSE_LIMIT_MS).unref())]);
+    await Promise.race([rest, new Promise((resolve) => setTimeout(resolve, CLOSE_LIMIT_MS))]);
+    this.#ended = true;
     await this.#options.target.close();
   }
 
@@ -95,23 +107,42 @@ export class FlowSink {
   }
 
   async #flush(): Promise<void> {
-    if (this.#queue.length === 0 && this.#lostUnsaid === 0) return;
+    if (this.#ended || (this.#queue.length === 0 && this.#lostUnsaid === 0)) return;
     const lost = this.#lostUnsaid;
     const lines = this.#queue;
     const bytes = this.#queuedBytes;
     this.#queue = [];
     this.#lostUnsaid = 0;
-    try {
-      const texts = lost > 0 ? [...lines, this.#options.lostLine(lost)] : lines;
-      await this.#options.target.write(texts.map((line) => Buffer.from(`${line}\n`)));
-    } catch (error) {
-      this.#lostTotal += lines.length;
-      this.#lostUnsaid += lines.length + lost;
-      this.#retryAt = performance.now() + RETRY_AFTER_MS;
-      this.#options.onTrouble(error instanceof Error ? error.message : String(error), this.#lostTotal);
-      if (!this.#closed) await this.#options.target.close();
-    } finally {
-      this.#queuedBytes -= bytes;
+    const texts = lost > 0 ? [...lines, this.#options.lostLine(lost)] : lines;
+    const written = await this.#writePieces(texts);
+    this.#queuedBytes -= bytes;
+    this.#writtenTotal += Math.min(written, lines.length);
+    const left = Math.max(0, lines.length - written);
+    this.#lostTotal += left;
+    this.#lostUnsaid += left + (written < texts.length ? lost : 0);
+  }
+
+  /** Returns how many lines the target has taken; it takes no more after the first failure. */
+  async #writePieces(lines: readonly string[]): Promise<number> {
+    let written = 0;
+    while (written < lines.length) {
+      const piece: Buffer[] = [];
+      for (let bytes = 0; written + piece.length < lines.length && bytes < PIECE_BYTES; ) {
+        const line = Buffer.from(`${lines[written + piece.length]}\n`);
+        piece.push(line);
+        bytes += line.length;
+      }
+      try {
+        await this.#options.target.write(piece);
+      } catch (error) {
+        this.#retryAt = performance.now() + RETRY_AFTER_MS;
+        const lost = this.#lostTotal + lines.length - written;
+        this.#options.onTrouble(error instanceof Error ? error.message : String(error), lost);
+        if (!this.#closed) await this.#options.target.close();
+        return written;
+      }
+      written += piece.length;
     }
+    return written;
   }
 }

@@ -90,14 +90,24 @@ test("an address that another pod had brings neither its flows nor its look-ups"
   const argv = ["curl", "-sSkN", "-m", "60", "-o", "/dev/null", `https://api.github.com/slow`];
   lab.spawn("app-ns/first", argv, { stdio: "ignore" });
   const open = await world.until("open flow", () =>
-    world.records().find((one) => one.workload?.name === "first" && one.destination?.name === "api.github.com" && one.event === "decision"),
+    world
+      .records()
+      .find(
+        (one) =>
+          one.workload?.name === "first" && one.destination?.name === "api.github.com" && one.event === "decision",
+      ),
   );
   await lab.setOutsideRecord("github.com", name, "A", [POOL[0]?.ipv4 ?? ""]);
   await sleep(1_100);
   await world.applied(() => lab.removePod("app-ns/first"));
   await addListed("second", host);
-  const ended = await world.until("end", () => world.records().find((one) => one.flowId === open.flowId && one.event === "end"));
-  expect(ended).toMatchObject({ closedBy: "policy", received: { packets: expect.any(Number), bytes: expect.any(Number) } });
+  const ended = await world.until("end", () =>
+    world.records().find((one) => one.flowId === open.flowId && one.event === "end"),
+  );
+  expect(ended).toMatchObject({
+    closedBy: "policy",
+    received: { packets: expect.any(Number), bytes: expect.any(Number) },
+  });
   expect(ended.received?.bytes).toBeGreaterThan(1000);
   await lab.forgetOutside();
   const foreign = ["--connect-to", `${name}:443:${OUTSIDE.cdn.ipv4}:443`];
@@ -107,7 +117,15 @@ test("an address that another pod had brings neither its flows nor its look-ups"
   // The first pod's flow is over for the second one too.
   const { source, destination } = open;
   await lab.forgetOutside();
-  await run("app-ns/second", "segment.ts", `${source?.address}`, `${source?.port}`, `${destination?.address}`, "443", "secret");
+  await run(
+    "app-ns/second",
+    "segment.ts",
+    `${source?.address}`,
+    `${source?.port}`,
+    `${destination?.address}`,
+    "443",
+    "secret",
+  );
   expect((await world.leaked(destination?.address ?? "")).payload).toBe(0);
 });
 
@@ -148,13 +166,13 @@ test("marks of others and the node's own traffic are left alone", async () => {
 });
 
 describe("somebody takes our rules away", () => {
-  const cases = [
+  const cases: readonly (readonly [string, readonly string[]])[] = [
     ["the whole ruleset", ["nft", "flush", "ruleset"]],
     ["our table", ["nft", "delete", "table", "inet", "sallyport"]],
     ["one chain", ["nft", "flush", "chain", "inet", "sallyport", "forward_question"]],
     ["the mangle tables", ["sh", "-c", "iptables-nft -t mangle -F; ip6tables-nft -t mangle -F"]],
-  ] as const;
-  test.each(cases)("%s: they are back within a second", async (_name, argv) => {
+  ];
+  test.each(cases)("%s: they are back within a second", async (name, argv) => {
     const agent = world.agent;
     if (agent === null) throw new Error("no agent");
     const own = (await lab.exec("node1", ["sh", "-c", TABLES_OF_THE_LAB])).stdout;
@@ -169,7 +187,7 @@ describe("somebody takes our rules away", () => {
     await agent.event("ruleset-restored", 2_000);
     const took = Math.round(performance.now() - begun);
     const window = await world.leaked(EVIL.ipv4, EVIL.ipv6);
-    console.log(`${_name}: back after ${took} ms; got out: ${window.packets} packets, ${window.payload} with payload`);
+    console.log(`${name}: back after ${took} ms; got out: ${window.packets} packets, ${window.payload} with payload`);
     expect(took).toBeLessThan(1_000);
     // What was under way on the wire.
     await sleep(100);

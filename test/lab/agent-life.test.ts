@@ -68,7 +68,11 @@ function conversation(from: string) {
 
 describe("start, stop, crash", () => {
   test("adopts flows by address, ends those that only a name allows, keeps what comes in", async () => {
-    lab.spawn(SERVER, [process.execPath, "-e", `require("net").createServer(s=>{s.on("error",()=>0);s.pipe(s)}).listen(7000,"::")`], { stdio: "ignore" });
+    lab.spawn(
+      SERVER,
+      [process.execPath, "-e", `require("net").createServer(s=>{s.on("error",()=>0);s.pipe(s)}).listen(7000,"::")`],
+      { stdio: "ignore" },
+    );
     await sleep(300);
     const fromNode = conversation("node1");
     const byAddress = download(APP, `https://${OUTSIDE.partner.ipv4}:8443/slow`);
@@ -118,7 +122,9 @@ describe("start, stop, crash", () => {
     await world.applied(() => lab.setLabels(WILD, { changed: "yes" }));
     await sleep(300);
     expect(slow.runs()).toBe(true);
-    await world.applied(() => world.write("app.yaml", POLICY.replace("*.github.com", "*.example.com").replace("443", "444")));
+    await world.applied(() =>
+      world.write("app.yaml", POLICY.replace("*.github.com", "*.example.com").replace("443", "444")),
+    );
     await sleep(700);
     expect(slow.runs()).toBe(false);
     await world.applied(() => world.write("app.yaml", POLICY));

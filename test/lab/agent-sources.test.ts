@@ -151,4 +151,3 @@ function cpuOf(): number {
   const fields = readFileSync(`/proc/${pid()}/stat`, "latin1").split(") ")[1]?.split(" ") ?? [];
   return Number(fields[11]) + Number(fields[12]);
 }
-
