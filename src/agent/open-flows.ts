@@ -1,5 +1,5 @@
 import type { FlowEvent, FlowTuple } from "../flow/event.ts";
-import { keyOf, type LiveFlow, LiveFlows } from "../flow/live-flows.ts";
+import { isSame, keyOf, type LiveFlow, LiveFlows } from "../flow/live-flows.ts";
 import type { Conntrack } from "../kernel/conntrack.ts";
 import { type MarkLayout, stateOf } from "../kernel/marks.ts";
 import type { Decision } from "../model/decision.ts";
@@ -10,6 +10,7 @@ import type { FlowEnder } from "./endings.ts";
 import { decideSurplus, type ExistingFlow, type ExistingFlows } from "./existing-flows.ts";
 import { endingOf, type FlowEnding } from "./flow-ending.ts";
 import type { FlowLog } from "./flow-log.ts";
+import type { Journal } from "./journal/journal.ts";
 import { type Logger, RateLimit } from "./log.ts";
 import { redecide } from "./state.ts";
 
@@ -22,6 +23,7 @@ export interface OpenFlowsOptions {
   readonly ender: FlowEnder;
   readonly marks: MarkLayout;
   readonly flowLog: FlowLog;
+  readonly journal: Pick<Journal, "opened" | "closed">;
   readonly log: Logger;
   readonly limits?: typeof LIMITS;
 }
@@ -43,11 +45,18 @@ export class OpenFlows {
     return this.#live.size;
   }
 
+  all(): Iterable<LiveFlow> {
+    return this.#live.all();
+  }
+
   /** A decision of the lane. */
   onEvent(event: FlowEvent): void {
-    const { flowLog, log } = this.#options;
+    const { flowLog, journal, log } = this.#options;
     const before = event.kind !== "dns" && event.state === "rejected" ? this.#live.get(event.tuple) : null;
-    if (this.#live.opened(event) === "full") {
+    const opened = this.#live.opened(event);
+    if (opened === "kept") journal.opened(this.#live.get(event.tuple)!);
+    else if (before !== null) journal.closed(event.tuple);
+    if (opened === "full") {
       this.#surplus = true;
       const suppressed = this.#full.allow(performance.now());
       if (suppressed !== null)
@@ -57,7 +66,7 @@ export class OpenFlows {
         );
     }
     flowLog.event(event);
-    if (before !== null && before.flowId === event.flowId) this.#lastWords(before);
+    if (before !== null && isSame(before, event)) this.#lastWords(before);
   }
 
   /** Decisions were lost on the way: flows may be open that are not followed. */
@@ -68,27 +77,33 @@ export class OpenFlows {
   /** Takes what was there before this agent. `before`: what was to end when the rules were not there yet. */
   adopt(settled: ExistingFlows, before: readonly ExistingFlow[]): void {
     const { ender, flowLog } = this.#options;
-    for (const { flow, workloadId, facts, decision } of settled.kept) {
-      if (this.#live.opened(existingEvent(flow, workloadId, facts, decision)) === "full") this.#surplus = true;
+    for (const { flow, workloadId, facts, decision, memory } of settled.kept) {
+      // The lane has been giving verdicts for a while: what it decided counts.
+      if (this.#live.get(flow) !== null) continue;
+      const opened =
+        memory === null
+          ? this.#live.opened(existingEvent(flow, workloadId, facts, decision))
+          : this.#live.resumed({ ...memory, decision });
+      if (opened === "full") this.#surplus = true;
     }
     // A busy flow has met the rules since, and bears their mark by now.
     const toEnd = new Map([...before, ...settled.ended].map((one) => [keyOf(one.flow), one]));
-    for (const { flow, workloadId, decision } of toEnd.values()) {
-      ender.end(flow);
-      flowLog.event({ ...existingEvent(flow, workloadId, null, decision), state: "rejected" });
+    for (const { flow, workloadId, decision, memory } of toEnd.values()) {
+      if (memory !== null) this.#endByPolicy(memory, decision);
+      else {
+        ender.end(flow);
+        flowLog.event({ ...existingEvent(flow, workloadId, null, decision), state: "rejected" });
+      }
     }
   }
 
   /** Decides everything anew and ends what is no longer allowed. Returns how many that were. */
   redecide(program: Program): number {
-    const { ender, flowLog, conntrack, marks } = this.#options;
+    const { ender, flowLog, journal, conntrack, marks } = this.#options;
     const ended = this.#live.redecide((flow) => redecide(program, flow));
     for (const { flow, decision } of ended) {
-      const entry = ender.end(flow.tuple);
-      const event = existingEvent(flow.tuple, flow.workloadId, null, decision);
-      const { flowId, application, name } = flow;
-      flowLog.event({ ...event, flowId, application, name, state: "rejected" });
-      if (entry !== null) flowLog.ended(flow, endingOf(entry), Date.now(), "policy");
+      journal.closed(flow.tuple);
+      this.#endByPolicy(flow, decision);
     }
     if (!this.#surplus) return ended.length;
     const surplus = decideSurplus(conntrack, program, marks, (flow) => this.#live.get(flow) !== null);
@@ -110,10 +125,11 @@ export class OpenFlows {
     const followed: FlowTuple[] = [];
     for (const ending of endings) {
       const state = stateOf(this.#options.marks, ending.mark);
-      if (state === STATE.looking || state === STATE.http) followed.push(ending.flow);
+      if (state === STATE.looking || state === STATE.confirming || state === STATE.http) followed.push(ending.flow);
       const flow = this.#live.get(ending.flow);
       if (flow === null || this.#isOfPredecessor(flow, ending)) continue;
       this.#live.closed(ending.flow);
+      this.#options.journal.closed(ending.flow);
       const closedBy = state === STATE.rejected ? "policy" : ending.lastSeen;
       this.#options.flowLog.ended(flow, ending, Date.now(), closedBy);
     }
@@ -128,6 +144,15 @@ export class OpenFlows {
       bindings.set(`${workloadId} ${w0} ${w1} ${w2} ${w3}`, { workloadId, address: tuple.server });
     }
     return [...bindings.values()];
+  }
+
+  #endByPolicy(flow: LiveFlow, decision: Decision): void {
+    const { ender, flowLog } = this.#options;
+    const entry = ender.end(flow.tuple);
+    const event = existingEvent(flow.tuple, flow.workloadId, null, decision);
+    const { flowId, application, name, run } = flow;
+    flowLog.event({ ...event, flowId, application, name, state: "rejected" }, run);
+    if (entry !== null) flowLog.ended(flow, endingOf(entry), Date.now(), "policy");
   }
 
   /** A flow must not leave the table while it is open: it would be decided no more. So a doubtful word is checked. */

@@ -106,7 +106,7 @@ function openDns(lane: Lane, flow: TcpFlow, arrival: Arrival): void {
   flow.decision = decide(lane.program, flow.cls, flow.facts, "enforce") ?? deny("DefaultDeny");
   flow.dns = new DnsStreams();
   enter(lane, flow);
-  lane.commands.verdict(arrival.id, ANSWER.look, flow.plainSyn);
+  lane.commands.verdict(arrival.id, ANSWER.confirm, flow.plainSyn);
 }
 
 /** `early`: the SYN carries data (TCP Fast Open). While undecided it must not go: it would bring unread bytes. */

@@ -48,9 +48,13 @@ export function takeHeld(lane: Lane, flow: TcpFlow, index: number): Held {
   return held;
 }
 
-/** Lets held client packets go whose bytes may all go. */
+/**
+ * Lets held client packets go whose bytes may all go. A server answers a TLS hello with bytes, which acknowledge it; whatever
+ * else was inspected is acknowledged by bare segments too, and those have to be seen.
+ */
 export function flush(lane: Lane, flow: TcpFlow): void {
   const until = Math.min(flow.releaseEnd, flow.client.next);
+  const answered = flow.watching || flow.httpHanded || (flow.phase === "allowed" && flow.hello !== "none");
   let kept = 0;
   for (const held of flow.held) {
     if (held.fromServer || held.end > until) {
@@ -58,7 +62,7 @@ export function flush(lane: Lane, flow: TcpFlow): void {
       continue;
     }
     flow.sent = Math.max(flow.sent, held.end + (held.fin ? 1 : 0));
-    lane.answer(held.id, ANSWER.pass);
+    lane.answer(held.id, answered ? ANSWER.pass : ANSWER.confirm);
   }
   lane.use.of(flow.workloadId).held -= flow.held.length - kept;
   flow.held.length = kept;

@@ -1,4 +1,4 @@
-import { QUESTION, type State } from "../model/verdict.ts";
+import { QUESTION, STATE, type State } from "../model/verdict.ts";
 
 /**
  * Where the words of model/verdict.ts lie in a 32-bit packet or conntrack mark: under a mask of six contiguous bits.
@@ -48,7 +48,7 @@ export function withWord(layout: MarkLayout, mark: number, word: number): number
 /** What a conntrack mark remembers; a number that is no state reads as none. */
 export function stateOf(layout: MarkLayout, mark: number): State {
   const state = wordOf(layout, mark) & STATE_BITS;
-  return (state <= 5 ? state : 0) as State;
+  return (state <= STATE.confirming ? state : 0) as State;
 }
 
 export function isQuestion(layout: MarkLayout, mark: number): boolean {

@@ -1,6 +1,6 @@
 import { addressOf, EAGAIN, EINTR, ENOBUFS, errno, MSG_DONTWAIT, recvmmsg, SystemError } from "./libc.ts";
 import { AttributeReader, align4, HEADER, NETFILTER_HEADER, NLMSG_ERROR, readU16, readU32 } from "./netlink-message.ts";
-import type { QueueCounters } from "./queue.ts";
+import type { QueueCounters } from "./queue-counters.ts";
 
 /** Packets per batch. */
 export const BATCH = 64;

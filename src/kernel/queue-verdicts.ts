@@ -1,5 +1,5 @@
 import { align4, NLM_F_REQUEST, netfilterType } from "./netlink-message.ts";
-import type { QueueCounters } from "./queue.ts";
+import type { QueueCounters } from "./queue-counters.ts";
 
 const SUBSYSTEM = 3;
 const MESSAGE_VERDICT = 1;

@@ -3,6 +3,7 @@ import { errnoName, SystemError } from "./libc.ts";
 import { NetlinkSocket } from "./netlink.ts";
 import { MessageWriter, NLM_F_ACK, NLM_F_REQUEST, netfilterType } from "./netlink-message.ts";
 import { PacketBatch } from "./queue-batch.ts";
+import type { QueueCounters } from "./queue-counters.ts";
 import { parseQueueStatistics, type QueueStatistics } from "./queue-statistics.ts";
 import { VerdictBuffer } from "./queue-verdicts.ts";
 
@@ -30,19 +31,6 @@ export interface QueueOptions {
   readonly failOpen: boolean;
   /** Bytes of each packet that are copied out; 0xffff is all of it. */
   readonly copyRange?: number;
-}
-
-/** Errors that the lane survives; monotonic. */
-export interface QueueCounters {
-  /** Packets handed out by `receive`. */
-  received: number;
-  /** Verdicts that the kernel refused, for example because the packet had gone (ENOENT). */
-  refusedVerdicts: number;
-  /** Flushes that could not be sent, and the verdicts lost with them. */
-  failedFlushes: number;
-  lostVerdicts: number;
-  /** Datagrams that were not understood. */
-  malformed: number;
 }
 
 /**

@@ -18,6 +18,7 @@ counter name unknown_answer drop
 ${answeredQuery(w)}
 ${pass(w)}
 ${carry(w, "answer_look", STATE.looking)}
+${carry(w, "answer_confirm", STATE.confirming)}
 ${carry(w, "answer_allow", STATE.allowed)}
 ${carry(w, "answer_http", STATE.http)}
 ${carry(w, "answer_inbound", STATE.inbound)}
@@ -36,7 +37,7 @@ ${unanswered(w)}`;
 }
 
 function dispatch(w: Vocabulary): string {
-  const names = ["pass", "look", "allow", "http", "reject", "cut", "inbound"] as const;
+  const names = ["pass", "look", "confirm", "allow", "http", "reject", "cut", "inbound"] as const;
   return names.map((name) => `${w.word(ANSWER[name])} : goto answer_${name}`).join(", ");
 }
 

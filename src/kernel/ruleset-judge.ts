@@ -70,6 +70,12 @@ ${w.pods("daddr", "goto ask_from_server")}
  * From a pod, in the direction that opened the flow. No state exempts a SYN (the port may be used anew) nor the
  * opening of a QUIC connection (long header of version 1 or 2, RFC 9000 §17.2, RFC 9369 §3.1). `inbound` says nothing here.
  *
+ * An ICMP error quotes as much of a packet as its sender likes. About a flow that is undecided or denied it would be a letter
+ * to the server, so a pod may send one only about a flow that is allowed.
+ *
+ * The node's own address in the pods' range (their gateway) is the node, not a pod: its kubelet is inside only if listed. The
+ * agent could not tell, for the address lies in an inside range, so it is refused here.
+ *
  * A connection that a conntrack helper expected inherits its master's mark: it is forgotten, for the helper reads
  * what the pod writes.
  */
@@ -80,13 +86,27 @@ icmp type { destination-unreachable, time-exceeded, parameter-problem } accept
 icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
 meta l4proto != { icmp, icmpv6 } ${w.remember(STATE.none)}
 }
+chain related_from_pod {
+meta l4proto { icmp, icmpv6 } ${w.state} != { ${w.word(STATE.none)}, ${w.word(STATE.allowed)}, ${w.word(STATE.http)}, ${w.word(STATE.inbound)} } jump letter
+goto related_packet
+}
+chain letter {
+ip saddr @observed4 return
+ip6 saddr @observed6 return
+counter name invalid drop
+}
 chain from_pod {
-ct state vmap { invalid : goto invalid_from_pod, related : jump related_packet }
+ct state vmap { invalid : goto invalid_from_pod, related : jump related_from_pod }
 ${SYN} goto open_flow
 udp sport 53 jump answer_to_pod
-${w.state} vmap { ${w.word(STATE.allowed)} : goto carried, ${w.word(STATE.looking)} : goto ask_remembered, ${w.word(STATE.http)} : goto ask_remembered, ${w.word(STATE.rejected)} : goto refuse }
+${w.state} vmap { ${w.word(STATE.allowed)} : goto carried, ${w.word(STATE.looking)} : goto followed, ${w.word(STATE.http)} : goto followed, ${w.word(STATE.confirming)} : goto ask_remembered, ${w.word(STATE.rejected)} : goto refuse }
 goto open_flow
 }
+chain followed {
+meta l4proto tcp jump no_data
+goto ask_remembered
+}
+${noData()}
 chain carried {
 meta l4proto udp @th,64,2 3 @th,72,32 { 0x1, 0x6b3343cf } goto ask_remembered
 accept
@@ -95,13 +115,39 @@ chain open_flow {
 ${TCP_UDP} th dport 53 goto ask_remembered
 meta l4proto udp ct original proto-dst 53 goto ask_remembered
 meta l4proto tcp ct original proto-dst 53 goto ask_remembered
+ip daddr @pod_ranges4 fib daddr type local goto node_itself
+ip6 daddr @pod_ranges6 fib daddr type local goto node_itself
 jump inside_destination
 goto ask_remembered
+}
+chain node_itself {
+jump internal_destination
+ip saddr @observed4 accept
+ip6 saddr @observed6 accept
+goto refuse
 }
 chain invalid_from_pod {
 ip saddr @observed4 accept
 ip6 saddr @observed6 accept
 counter name invalid drop
+}`;
+}
+
+/**
+ * A bare acknowledgement of a followed flow goes on unasked. It is a third of the packets of a new connection, and most of
+ * those that a client sends during a download whose requests are inspected. Bare means: no flag but ACK, no urgent pointer,
+ * exactly as long as its headers, and no option but timestamps in their usual place, so that it carries nothing to an
+ * address that is not decided yet. Where acknowledgements prove something the state is `confirming`.
+ */
+function noData(): string {
+  const plain = "@th,96,16 0x5010 @th,144,16 0";
+  const timestamps = "@th,96,16 0x8010 @th,144,16 0 @th,160,32 0x0101080a";
+  return `
+chain no_data {
+ip hdrlength 5 ip length 52 ${timestamps} accept
+ip hdrlength 5 ip length 40 ${plain} accept
+ip6 nexthdr tcp ip6 length 32 ${timestamps} accept
+ip6 nexthdr tcp ip6 length 20 ${plain} accept
 }`;
 }
 
@@ -144,11 +190,15 @@ function replies(w: Vocabulary): string {
   return `
 chain reply_to_pod {
 ct state related jump related_reply
-${w.state} vmap { ${word(STATE.allowed)} : accept, ${word(STATE.http)} : accept, ${word(STATE.inbound)} : accept, ${word(STATE.looking)} : goto ask_from_server, ${word(STATE.rejected)} : goto refuse_reply }
+${w.state} vmap { ${word(STATE.allowed)} : accept, ${word(STATE.http)} : accept, ${word(STATE.inbound)} : accept, ${word(STATE.looking)} : goto followed_reply, ${word(STATE.confirming)} : goto ask_from_server, ${word(STATE.rejected)} : goto refuse_reply }
 ${TCP_UDP} th sport 53 goto ask_from_server
 meta l4proto udp ct original proto-dst 53 goto ask_from_server
 meta l4proto tcp ct original proto-dst 53 goto ask_from_server
 jump inside_source
+goto ask_from_server
+}
+chain followed_reply {
+meta l4proto tcp jump no_data
 goto ask_from_server
 }
 chain reply_from_pod {
@@ -169,6 +219,9 @@ function inside(): string {
 chain inside_destination {
 ip daddr @inside4 accept
 ip6 daddr @inside6 accept
+goto internal_destination
+}
+chain internal_destination {
 ip daddr . meta l4proto . th dport @internal_endpoints4 accept
 ip6 daddr . meta l4proto . th dport @internal_endpoints6 accept
 }
@@ -209,7 +262,7 @@ goto ask_strict
 }
 chain write_question {
 ${w.gain(QUESTION)}
-${w.state} == ${w.word(STATE.looking)} ${w.gain(LOOKING)}
+${w.state} { ${w.word(STATE.looking)}, ${w.word(STATE.confirming)} } ${w.gain(LOOKING)}
 ${w.state} == ${w.word(STATE.allowed)} ${w.gain(ALLOWED)}
 ${w.state} == ${w.word(STATE.http)} ${w.gain(HTTP)}
 meta l4proto != { tcp, udp } return

@@ -38,8 +38,10 @@ export const ANSWER = {
    * Such a packet is written as the client must see it: from the address that the pod asked, before translation.
    */
   injectedUntracked: 9,
+  /** Pass, and remember `confirming`: as `look`, but segments without data are asked about too. */
+  confirm: 10,
 } as const;
 
 /** What conntrack remembers (masked bits of the conntrack mark). */
-export const STATE = { none: 0, looking: 1, allowed: 2, http: 3, rejected: 4, inbound: 5 } as const;
+export const STATE = { none: 0, looking: 1, allowed: 2, http: 3, rejected: 4, inbound: 5, confirming: 6 } as const;
 export type State = (typeof STATE)[keyof typeof STATE];

@@ -398,7 +398,19 @@ describe.each(FAMILIES)("$name", (family) => {
     const { socket } = await dial(STRICT, family.server, port);
     expect(await say(socket, "GET")).toBe("GET");
     expect(listener.questions.every((question) => (question.flags & FROM_SERVER) === 0)).toBe(true);
-    expect(listener.questions.length).toBeGreaterThan(2);
+    // The SYN and the request: bare acknowledgements go unasked.
+    expect(listener.questions.length).toBe(2);
+  });
+
+  test("confirming: both directions ask, bare acknowledgements too", async () => {
+    const port = nextPort++;
+    await echoServer(OUTSIDE, family.server, port);
+    const listener = await listen(() => ANSWER.confirm);
+    const { socket } = await dial(STRICT, family.server, port);
+    expect(await say(socket, "GET")).toBe("GET");
+    // SYN, SYN-ACK, ACK; request, its acknowledgement or the answer that carries it.
+    expect(listener.questions.length).toBeGreaterThanOrEqual(5);
+    expect(listener.questions.some((question) => (question.flags & FROM_SERVER) !== 0)).toBe(true);
   });
 
   test("a flow marked rejected is reset at both ends", async () => {

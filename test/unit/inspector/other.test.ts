@@ -47,7 +47,7 @@ describe("bytes that are neither TLS nor HTTP", () => {
     t.bind("api.github.com", WEB);
     const talk = t.talk({ port: 8443 });
     talk.open();
-    expect(t.of(talk.client(Uint8Array.of(1, 2, 3)))).toBe("pass");
+    expect(t.of(talk.client(Uint8Array.of(1, 2, 3)))).toBe("confirm");
     expect(t.of(talk.client(Uint8Array.of(9), { at: 0 }))).toBe("reject");
     expect(t.outcome).toBe("Deny - AmbiguousCopy");
   });
@@ -144,7 +144,7 @@ describe("DNS over TCP", () => {
   const opened = () => {
     const t = new Transcript();
     const talk = t.talk({ to: "192.0.2.53", port: 53 });
-    expect(talk.open().map((id) => t.of(id))).toEqual(["look", "pass", "pass"]);
+    expect(talk.open().map((id) => t.of(id))).toEqual(["confirm", "pass", "pass"]);
     return { t, talk };
   };
 
@@ -153,7 +153,7 @@ describe("DNS over TCP", () => {
     const asked = question("api.github.com");
     const first = talk.client(asked.subarray(0, 9));
     expect(t.of(first)).toBe("held");
-    expect(t.of(talk.client(asked.subarray(9)))).toBe("pass");
+    expect(t.of(talk.client(asked.subarray(9)))).toBe("confirm");
     expect(t.of(first)).toBe("pass");
     const told = answer("api.github.com");
     talk.clientAck = talk.clientNext;

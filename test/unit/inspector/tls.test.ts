@@ -41,7 +41,7 @@ describe("an allowed hello", () => {
     const { t, talk } = opened();
     const ids: number[] = [];
     for (let at = 0; at < hello.length; at += size) ids.push(talk.client(hello.subarray(at, at + size)));
-    expect(new Set(ids.map((id) => t.of(id)))).toEqual(new Set(["pass"]));
+    expect(ids.map((id) => t.of(id)).filter((word) => word !== "pass" && word !== "confirm")).toEqual([]);
     expect(t.outcome).toBe("Allow github RuleMatched");
   });
 
@@ -79,7 +79,7 @@ describe("an allowed hello", () => {
         ids.push(talk.client(large.subarray(at, at + 1400)));
         if (talk.clientNext > 12 * 1400 && at % 7000 === 0) talk.acknowledge(talk.clientNext - 12 * 1400);
       }
-      expect(new Set(ids.map((id) => t.of(id)))).toEqual(new Set(["pass"]));
+      expect(ids.map((id) => t.of(id)).filter((word) => word !== "pass" && word !== "confirm")).toEqual([]);
       expect(t.outcome).toBe("Allow github RuleMatched");
     },
   );
@@ -259,7 +259,7 @@ describe("an incomplete hello (docs/adr/0006)", () => {
     t.wait(99);
     expect(t.of(id)).toBe("held");
     t.wait(1);
-    expect(t.of(id)).toBe("pass");
+    expect(t.of(id)).toBe("confirm");
   });
 
   test("stays held where the address is bound to nothing, until facts end", () => {
