@@ -71,7 +71,7 @@ export function decodeEvent(reader: ByteReader): FlowEvent | null {
   return { kind, flowId, time, workloadId, tuple, application, name, method, path, decision, audit, facts, state };
 }
 
-function writeTuple(writer: ByteWriter, tuple: FlowTuple): void {
+export function writeTuple(writer: ByteWriter, tuple: FlowTuple): void {
   writer.byte(tuple.protocol);
   writeAddress(writer, tuple.client);
   writeAddress(writer, tuple.server);
@@ -79,21 +79,21 @@ function writeTuple(writer: ByteWriter, tuple: FlowTuple): void {
   writer.half(tuple.serverPort);
 }
 
-function readTuple(reader: ByteReader): FlowTuple {
+export function readTuple(reader: ByteReader): FlowTuple {
   const protocol = reader.byte();
   const client = readAddress(reader);
   const server = readAddress(reader);
   return { protocol, client, server, clientPort: reader.half(), serverPort: reader.half() };
 }
 
-function writeAddress(writer: ByteWriter, address: Address): void {
+export function writeAddress(writer: ByteWriter, address: Address): void {
   writer.word(address.w0);
   writer.word(address.w1);
   writer.word(address.w2);
   writer.word(address.w3);
 }
 
-function readAddress(reader: ByteReader): Address {
+export function readAddress(reader: ByteReader): Address {
   return { w0: reader.word(), w1: reader.word(), w2: reader.word(), w3: reader.word() };
 }
 

@@ -5,6 +5,8 @@ import type { FlowEvent, FlowTuple } from "./event.ts";
 /** An open flow that was allowed, with what is needed to decide it anew and to write its end. */
 export interface LiveFlow {
   readonly flowId: number;
+  /** The run of the agent that numbered it; absent: this one. */
+  readonly run?: string;
   readonly workloadId: number;
   readonly tuple: FlowTuple;
   readonly application: FlowEvent["application"];
@@ -67,8 +69,19 @@ export class LiveFlows {
       name: event.name,
       facts: { ...event.facts, namesFinal: true, ended: true },
       decision: event.decision,
-      since: before?.flowId === event.flowId ? before.since : event.time,
+      since: before !== undefined && isSame(before, event) ? before.since : event.time,
     });
+    return "kept";
+  }
+
+  /** Takes a flow that an earlier run of the agent decided. */
+  resumed(flow: LiveFlow): Opened {
+    const count = this.#perWorkload.get(flow.workloadId) ?? 0;
+    if (count >= this.#limits.perWorkload || this.#flows.size >= this.#limits.total) return "full";
+    const key = keyOf(flow.tuple);
+    if (this.#flows.has(key)) return "not open";
+    this.#perWorkload.set(flow.workloadId, count + 1);
+    this.#flows.set(key, flow);
     return "kept";
   }
 
@@ -120,4 +133,9 @@ export class LiveFlows {
 export function keyOf(tuple: FlowTuple): string {
   const { client: c, server: s } = tuple;
   return `${tuple.protocol} ${c.w0} ${c.w1} ${c.w2} ${c.w3} ${tuple.clientPort} ${s.w0} ${s.w1} ${s.w2} ${s.w3} ${tuple.serverPort}`;
+}
+
+/** Whether the event is of this flow, and not of another with the same ports. */
+export function isSame(flow: LiveFlow, event: FlowEvent): boolean {
+  return flow.run === undefined && flow.flowId === event.flowId;
 }

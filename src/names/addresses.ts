@@ -16,6 +16,8 @@ export interface NameEntry {
   readonly name: string;
   aliases: readonly string[];
   expires: number;
+  /** The end that a journal was told last. */
+  told: number;
 }
 
 export interface AddressEntry {

@@ -8,6 +8,7 @@ import {
   hashAddress,
   insert,
   moveToFront,
+  type NameEntry,
   NOTHING_BOUND,
   refresh,
   remove,
@@ -18,6 +19,8 @@ export { type Bound, NOTHING_BOUND } from "./addresses.ts";
 
 /** A hostile TTL must not bind for ever (RFC 8767 §4 caps at seven days too). */
 const LONGEST_TTL_SECONDS = 604_800;
+/** Part of `inUseMs`: a binding in use is told of before the end that was told last. */
+const TELL_AFTER = 0.4;
 
 export interface NameTableOptions {
   /** Bound on name–address pairs of one workload. */
@@ -29,6 +32,8 @@ export interface NameTableOptions {
   readonly namesPerAddress?: number;
   /** Secret of this run: the pod chooses the addresses that are hashed. */
   readonly seed?: number;
+  /** Told of each pair that is new, has gained aliases, or lives notably longer than was last told: for a journal. */
+  readonly onLearned?: (binding: Binding) => void;
 }
 
 /** One name–address pair, as a journal keeps it. `expires` is on the clock of `now`. */
@@ -51,6 +56,7 @@ export class NameTable {
   readonly #inUse: number;
   readonly #namesPerAddress: number;
   readonly #seed: number;
+  readonly #onLearned: ((binding: Binding) => void) | null;
   readonly #workloads = new Map<number, WorkloadEntry>();
   #bindings = 0;
   #evicted = 0;
@@ -61,6 +67,7 @@ export class NameTable {
     this.#inUse = options.inUseMs ?? 600_000;
     this.#namesPerAddress = Math.min(options.namesPerAddress ?? 64, this.#limit);
     this.#seed = options.seed ?? 0;
+    this.#onLearned = options.onLearned ?? null;
   }
 
   /** Pairs held now; expired ones count until they are met. */
@@ -118,7 +125,10 @@ export class NameTable {
     if (this.lookup(workloadId, address, now) === NOTHING_BOUND) return;
     const workload = this.#workloads.get(workloadId)!;
     const entry = find(workload, hashAddress(address, this.#seed), address)!;
-    for (const name of entry.names) name.expires = Math.max(name.expires, now + this.#inUse);
+    for (const name of entry.names) {
+      name.expires = Math.max(name.expires, now + this.#inUse);
+      if (name.expires - name.told > this.#inUse * TELL_AFTER) this.#tell(workloadId, address, name);
+    }
     entry.expires = firstExpiry(entry.names);
   }
 
@@ -144,12 +154,16 @@ export class NameTable {
   #bind(workload: WorkloadEntry, entry: AddressEntry, binding: Binding): void {
     const at = entry.names.findIndex((known) => known.name === binding.name);
     const known = at < 0 ? undefined : entry.names.splice(at, 1)[0];
-    entry.names.push({
+    const name: NameEntry = {
       name: binding.name,
       // The chain of an earlier answer still binds for Deny as long as the name is bound.
       aliases: known === undefined ? binding.aliases : union(known.aliases, binding.aliases),
       expires: Math.max(known?.expires ?? 0, binding.expires),
-    });
+      told: known?.told ?? 0,
+    };
+    entry.names.push(name);
+    const longer = name.expires - name.told > this.#inUse * TELL_AFTER;
+    if (longer || name.aliases !== known?.aliases) this.#tell(binding.workloadId, entry.address, name);
     if (known !== undefined) return;
     this.#count(workload, 1);
     if (entry.names.length > this.#namesPerAddress) {
@@ -157,6 +171,13 @@ export class NameTable {
       this.#count(workload, -1);
       this.#evicted++;
     }
+  }
+
+  #tell(workloadId: number, address: Address, entry: NameEntry): void {
+    if (this.#onLearned === null) return;
+    entry.told = entry.expires;
+    const { name, aliases, expires } = entry;
+    this.#onLearned({ workloadId, address, name, aliases, expires });
   }
 
   /** Drops what has expired; false: nothing is left of the entry. */

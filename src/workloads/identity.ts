@@ -4,6 +4,7 @@
  */
 export class IdentityTable {
   readonly #ids = new Map<string, number>();
+  readonly #keys = new Map<number, string>();
   readonly #capacity: number;
   #last = 0;
 
@@ -25,7 +26,19 @@ export class IdentityTable {
     // Moved to the end: the map is in order of last sight.
     if (known !== undefined) this.#ids.delete(key);
     this.#ids.set(key, id);
-    if (this.#ids.size > this.#capacity) this.#ids.delete(this.#ids.keys().next().value!);
+    this.#keys.set(id, key);
+    if (this.#ids.size > this.#capacity) this.#forgetOldest();
     return id;
+  }
+
+  /** What names the pod of an id also in another run of the agent; null: no pod has the id, or it is forgotten. */
+  keyOf(id: number): string | null {
+    return this.#keys.get(id) ?? null;
+  }
+
+  #forgetOldest(): void {
+    const [key, id] = this.#ids.entries().next().value!;
+    this.#ids.delete(key);
+    this.#keys.delete(id);
   }
 }
