@@ -12,7 +12,8 @@ export function explainText(document: ExplainDocument): string {
   const lines = [
     `${paintAction(document.action, paint("strong", document.action))}  ${printable(from)} -> ${printable(where)}`,
     `${printable(document.summary)}`,
-    `Reason \`${document.reason}\`, known at the ${document.decidedAt}.`,
+    `Reason \`${document.reason}\`. ${document.action} is certain at the ${document.decidedAt}.`,
+    ...recordedText(document),
     "",
     workload.isolated
       ? "The workload is isolated: what no rule allows is denied."
@@ -36,6 +37,14 @@ export function explainText(document: ExplainDocument): string {
     for (const step of audit.steps) lines.push(...stepText(step));
   }
   return `${lines.join("\n")}\n`;
+}
+
+/** The agent decides when the action is certain, and its record names what was known then. */
+function recordedText({ steps, action }: ExplainDocument): string[] {
+  const [first, last] = [steps[0]?.decision, steps.at(-1)?.decision];
+  if (!first || first === last) return [];
+  const by = first.policy === null ? `reason \`${first.reason}\`` : `rule \`${first.rule}\` of \`${first.policy}\``;
+  return [`The flow record says ${printable(by)}: it is ${action} either way, before its payload is seen.`];
 }
 
 const STAGES: Readonly<Record<Step["stage"], string>> = {

@@ -23,7 +23,7 @@ export interface ExplainDocument {
   readonly policy: string | null;
   readonly rule: string | null;
   readonly reason: string;
-  /** When it is known: at the first packet, at the first payload, or at once for a DNS question. */
+  /** When the action is known: at the first packet, at the first payload, or at once for a DNS question. */
   readonly decidedAt: string;
   readonly summary: string;
   readonly from: string;
@@ -75,7 +75,7 @@ export function explainDocument(scene: Scene, from: string, to: string, ip: stri
   const last = steps.at(-1);
   return {
     ...decision,
-    decidedAt: last?.stage ?? "",
+    decidedAt: steps.find((step) => step.decision !== null)?.stage ?? "",
     summary: last?.summary ?? "",
     from,
     to,

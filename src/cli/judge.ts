@@ -20,6 +20,7 @@ export interface Step {
 export interface Judgement {
   readonly workload: Workload;
   readonly decision: Decision;
+  /** The last one's decision is the decision; an earlier one that decided has the same action, perhaps by another rule. */
   readonly steps: readonly Step[];
   /** What it would be with the Audit policies enforced, where they differ; null where not. */
   readonly audit: { readonly decision: Decision; readonly steps: readonly Step[] } | null;
@@ -46,14 +47,18 @@ function walkSteps(
   const destination = destinationFromUrl(to, ip === null ? {} : { ip });
   if (destination.kind === "problem") throw new UsageError(destination.problem);
   const steps: Step[] = [];
-  const add = (stage: Stage, { decision, summary, steps: trace }: Explanation) => {
+  const add = (stage: Stage, { decision, summary, steps: trace }: Explanation): void => {
     steps.push({ stage, decision, summary, trace });
-    return decision;
   };
   if (destination.kind === "question") add("question", explainName(scene.program, cls, destination.name, walk));
   else {
-    for (const [i, facts] of destination.stages.entries()) {
-      if (add(i === 0 ? "first packet" : "payload", explain(scene.program, cls, facts, walk)) !== null) break;
+    const [first, last] = destination.stages;
+    const early = explain(scene.program, cls, first, walk);
+    add("first packet", early);
+    // An action can be certain while it is still open which rule it comes from: whoever wrote the rules means the rule.
+    if (early.decision === null || early.steps.some(({ answer }) => answer === "notYet")) {
+      const late = explain(scene.program, cls, last, walk);
+      if (!sameOutcome(early.decision, late.decision)) add("payload", late);
     }
   }
   const decision = steps.at(-1)?.decision;
@@ -61,8 +66,8 @@ function walkSteps(
   return { decision, steps };
 }
 
-function sameOutcome(a: Decision, b: Decision): boolean {
-  return a.action === b.action && a.policy === b.policy && a.rule === b.rule && a.reason === b.reason;
+function sameOutcome(a: Decision | null, b: Decision | null): boolean {
+  return a?.action === b?.action && a?.policy === b?.policy && a?.rule === b?.rule && a?.reason === b?.reason;
 }
 
 function findWorkload({ pods }: Scene, from: string): Workload {

@@ -1,7 +1,7 @@
 import type { Application, Facts } from "../model/facts.ts";
 import { type Address, ipv4, parseAddress } from "../net/address.ts";
 import { normaliseDnsName } from "../net/name.ts";
-import { ICMP, TCP, UDP } from "../net/ports.ts";
+import { ICMP, SCTP, TCP, UDP } from "../net/ports.ts";
 import { normaliseUrlPath } from "./url-path.ts";
 
 /**
@@ -10,9 +10,12 @@ import { normaliseUrlPath } from "./url-path.ts";
  */
 export const PLACEHOLDER: Address = ipv4(0);
 
-/** What `explain --to` names: a flow as the packet lane would learn of it, stage by stage, or a DNS question. */
+/**
+ * What `explain --to` names: a flow as the packet lane would learn of it, at the first packet and with all facts, or a
+ * DNS question.
+ */
 export type Destination =
-  | { readonly kind: "flow"; readonly name: string | null; readonly stages: readonly Facts[] }
+  | { readonly kind: "flow"; readonly name: string | null; readonly stages: readonly [Facts, Facts] }
   | { readonly kind: "question"; readonly name: string }
   | { readonly kind: "problem"; readonly problem: string };
 
@@ -35,15 +38,16 @@ const SCHEMES: Readonly<Record<string, Scheme>> = {
   https: { protocol: TCP, port: 443, application: "TLS" },
   http: { protocol: TCP, port: 80, application: "HTTP" },
   quic: { protocol: UDP, port: 443, application: "QUIC" },
+  sctp: { protocol: SCTP, port: null, application: "Other" },
   tcp: { protocol: TCP, port: null, application: "Other" },
   udp: { protocol: UDP, port: null, application: "Other" },
   icmp: { protocol: ICMP, port: 0, application: "Other" },
 };
-const KNOWN = "`https://`, `http://`, `quic://`, `tcp://`, `udp://`, `icmp://` or `dns://`";
+const KNOWN = "`https://`, `http://`, `quic://`, `tcp://`, `udp://`, `sctp://`, `icmp://` or `dns://`";
 
 /**
  * Reads `https://host/path`, `http://host:port/path`, `quic://host`, `tcp://name-or-address:port`, `udp://…`,
- * `icmp://address`, `dns://name`. A name counts as resolved by the workload, to PLACEHOLDER; with `ip` it does not, and
+ * `sctp://…`, `icmp://address`, `dns://name`. A name counts as resolved by the workload, to PLACEHOLDER; with `ip` it does not, and
  * the flow goes there. An address as host has no binding, and TLS or QUIC to it hides its name. Never throws.
  */
 export function destinationFromUrl(text: string, options: DestinationOptions = {}): Destination {
@@ -55,13 +59,21 @@ export function destinationFromUrl(text: string, options: DestinationOptions = {
   const known = Object.hasOwn(SCHEMES, scheme) ? SCHEMES[scheme]! : null;
   if (known === null) return problem(`\`${scheme}://\` is not known: use ${KNOWN}`);
   const host = /^(\[[^\]]*\]|[^:[\]@]+)(?::([0-9]{1,5}))?$/.exec(authority);
-  if (!host) return problem(`\`${authority}\` is no host: write a name or address, then perhaps \`:port\``);
+  if (!host) return problem(noHost(text, authority));
   if (known.port === 0 && host[2] !== undefined)
     return problem(`\`${scheme}\` has no ports: leave \`:${host[2]}\` out`);
   const port = host[2] === undefined ? known.port : Number(host[2]);
   if (port === null || port > 65535)
     return problem(`\`${text}\` needs a port from 0 to 65535, as in \`${scheme}://host:22\``);
   return flow(known, host[1]!, port, rest, options);
+}
+
+function noHost(text: string, authority: string): string {
+  if (authority === "") return `\`${text}\` names no host: write a name or address behind \`://\``;
+  if (authority.includes("@")) return `\`${authority}\` holds a user: write the host alone`;
+  const bare = parseAddress(authority) !== null && authority.includes(":");
+  const right = bare ? `write \`[${authority}]\`` : "write a name or address (IPv6 in brackets), then perhaps `:port`";
+  return `\`${authority}\` is no host: ${right}`;
 }
 
 function flow(scheme: Scheme, host: string, port: number, rest: string, options: DestinationOptions): Destination {
@@ -74,7 +86,8 @@ function flow(scheme: Scheme, host: string, port: number, rest: string, options:
   if (literal !== null && elsewhere !== null)
     return problem(`\`${host}\` is an address already: leave \`--ip\` out, or use a name`);
   const path = normaliseUrlPath(rest);
-  if (path === null) return problem(`\`${rest}\` is no path that can be read in one way only`);
+  if (path === null)
+    return problem(`\`${rest}\` is no path that can be read in one way only: the agent refuses such a request`);
   const address = literal ?? elsewhere ?? PLACEHOLDER;
   const names = name === null || elsewhere !== null ? [] : [name];
   const first = firstPacket(scheme.protocol, port, address, names);

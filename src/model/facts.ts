@@ -27,7 +27,7 @@ export interface Facts {
   /** TLS: an encrypted_client_hello extension was there (GREASE or real). */
   readonly encryptedClientHello: boolean | undefined;
   readonly method: string | null | undefined;
-  /** Normalised path without query (packet/http/path). */
+  /** Normalised path without query (net/url-path). */
   readonly path: string | null | undefined;
   /** No more facts can come. */
   readonly ended: boolean;

@@ -1,4 +1,4 @@
-import { asciiText, hexValue, SLASH, UNRESERVED } from "./characters.ts";
+import { asciiText, hexValue, SLASH, UNRESERVED } from "./ascii.ts";
 
 /** Why two servers could read a path differently: rules on it cannot hold, so it is refused (EVASION 45). */
 export type PathProblem =

@@ -1,5 +1,5 @@
+import { asciiText, COLON, hexValue } from "../../net/ascii.ts";
 import { readHostName } from "../host-name.ts";
-import { asciiText, COLON, hexValue } from "./characters.ts";
 
 /** `host[:port]` of a Host field or a request target (RFC 3986 §3.2). */
 export interface Authority {

@@ -1,4 +1,4 @@
-import { COLON, CR, HTAB, hexValue, LF, SP, TOKEN } from "./characters.ts";
+import { COLON, CR, HTAB, hexValue, LF, SP, TOKEN } from "../../net/ascii.ts";
 
 /**
  * What the piece just read was: `framing` (chunk sizes, line ends, trailers: the bytes that say where the next request

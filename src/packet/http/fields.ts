@@ -1,5 +1,5 @@
+import { asciiText, COLON, CR, equalsIgnoringCase, HTAB, LF, SP, TOKEN } from "../../net/ascii.ts";
 import { type Authority, NO_AUTHORITY, readAuthority } from "./authority.ts";
-import { asciiText, COLON, CR, equalsIgnoringCase, HTAB, LF, SP, TOKEN } from "./characters.ts";
 
 /** What the header fields of one request say; filled line by line. */
 export interface Fields {

@@ -1,7 +1,7 @@
+import { asciiText, CR, equalsIgnoringCase, HTAB, LF, SLASH, SP } from "../../net/ascii.ts";
+import { normalisePath, type PathProblem } from "../../net/url-path.ts";
 import { type Authority, NO_AUTHORITY, readAuthority } from "./authority.ts";
-import { asciiText, CR, equalsIgnoringCase, HTAB, LF, SLASH, SP } from "./characters.ts";
 import { type FieldProblem, type Fields, newFields, readFields } from "./fields.ts";
-import { normalisePath, type PathProblem } from "./path.ts";
 import { MAX_HEAD, type RequestLine, type RequestLineProblem, readRequestLine } from "./request-line.ts";
 
 /** One request as rules see it. */

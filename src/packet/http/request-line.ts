@@ -1,4 +1,4 @@
-import { asciiText, CR, equalsIgnoringCase, HTAB, LF, SLASH, SP, TOKEN } from "./characters.ts";
+import { asciiText, CR, equalsIgnoringCase, HTAB, LF, SLASH, SP, TOKEN } from "../../net/ascii.ts";
 
 /** The first line of a request (RFC 9112 §3), as offsets. */
 export interface RequestLine {

@@ -67,9 +67,9 @@ describe("a destination as the lane would learn of it", () => {
     ["constructor://a.test", {}, /is not known/],
     ["tcp://a.test", {}, /needs a port from 0 to 65535/],
     ["tcp://a.test:70000", {}, /needs a port from 0 to 65535/],
-    ["https://user@a.test/", {}, /is no host/],
+    ["https://user@a.test/", {}, /holds a user: write the host alone/],
     ["https://a_b..test/", {}, /is no DNS name/],
-    ["https:///x", {}, /is no host/],
+    ["https:///x", {}, /names no host/],
     ["icmp://203.0.113.1:7", {}, /has no ports: leave `:7` out/],
     ["http://a.test/%2e%2e%2fetc", {}, /is no path that can be read in one way only/],
     ["https://a.test", { ip: "a.test" }, /^`a.test` is no address/],
@@ -111,6 +111,11 @@ test.each<[string, string | null]>([
   ["/%2e%2e/x", null],
   ["/a/%2e%2e/x", "/x"],
   ["/a b", null],
+  ["/a//../b", null],
+  ["/..;x/b", null],
+  ["/%0a", null],
+  ["/é", "/%C3%A9"],
+  ["/\ud800", "/%EF%BF%BD"],
 ])("path %j is %j", (rest, path) => {
   expect(normaliseUrlPath(rest)).toBe(path);
 });

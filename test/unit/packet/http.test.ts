@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type BodyProblem, BodyReader } from "../../../src/packet/http/body.ts";
 import { type RequestHeadResult, readRequestHead } from "../../../src/packet/http/head.ts";
-import { normalisePath } from "../../../src/packet/http/path.ts";
+import { normalisePath } from "../../../src/net/url-path.ts";
 import { ascii, concat } from "../../support/hello.ts";
 import { everyPrefix, guarded } from "./guarded.ts";
 
