@@ -8,7 +8,7 @@ import type { Problem, ProblemCode } from "./problem.ts";
 import { API_VERSION, isKind, KIND_CHOICE, KIND_NAMES, KINDS, type Kind } from "./schema.ts";
 import { validate } from "./validate.ts";
 import { type Located, warnAbout } from "./warnings.ts";
-import { readYaml, type SourceDocument } from "./yaml-source.ts";
+import { readYaml, type SourceDocument, type SourceProblem } from "./yaml-source.ts";
 
 export type { Problem } from "./problem.ts";
 
@@ -16,6 +16,8 @@ export interface DocumentFile {
   /** As it shall stand in messages. */
   readonly path: string;
   readonly text: string;
+  /** What keeps the bytes of the file from being a text, if something does. */
+  readonly problem?: SourceProblem;
 }
 
 /** Empty lists if nothing is wrong; if one problem is an error, what was loaded must not replace what runs. */
@@ -34,8 +36,8 @@ const MAX_PROBLEMS = 1000;
  */
 export function loadDocuments(files: readonly DocumentFile[]): LoadedDocuments {
   const loader = new Loader();
-  for (const { path, text } of files) {
-    const { documents, problems } = readYaml(text);
+  for (const { path, text, problem } of files) {
+    const { documents, problems } = problem === undefined ? readYaml(text) : { documents: [], problems: [problem] };
     for (const problem of problems) loader.report(path, problem, "error", "Unreadable", problem.message);
     for (const document of documents) loader.document(path, document);
   }

@@ -13,6 +13,7 @@ export type ProblemCode =
   | "ShadowedRule"
   | "AllowsPort53"
   | "EmptyPolicy"
+  | "EmptyEntry"
   | "SelectsNothing"
   | "ConfigSuspect";
 

@@ -124,7 +124,9 @@ function fromIssue(root: z.core.$ZodType, value: unknown, issue: z.core.$ZodIssu
     );
   }
   if (issue.code === "invalid_union") return violation("Structure", `${issue.message}, not ${shown(given)}`);
-  return violation("Structure", `${field} must be ${expected}, not ${shown(given)}${meantValue(issue, given)}`);
+  const text = typeof given === "string" && !(schema instanceof z.ZodEnum) && !(schema instanceof z.ZodLiteral);
+  const instead = `${text ? "the text " : ""}${shown(given)}${meantValue(issue, given)}`;
+  return violation("Structure", `${field} must be ${expected}, not ${instead}`);
 }
 
 function meantValue(issue: z.core.$ZodIssue, given: unknown): string {

@@ -92,6 +92,10 @@ function destinationRemarks(
   groups: ReadonlyMap<string, DestinationGroup>,
 ): Remark[] {
   const remarks: Remark[] = [];
+  if (Object.values(to).every((field) => field === null || (Array.isArray(field) && field.length === 0))) {
+    const message = "the entry has no field, so it matches every destination: leave `to` out if that is meant";
+    remarks.push({ code: "EmptyEntry", path, message });
+  }
   const group = to.group === null ? null : (groups.get(to.group) ?? null);
   if (to.group !== null && group === null)
     remarks.push(noSuchGroup(rule, to.group, [...path, "group"], [...groups.keys()]));

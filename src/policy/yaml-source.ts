@@ -35,11 +35,18 @@ export const MAX_SOURCE_LENGTH = 16 * 1024 * 1024;
 const MAX_VALUES = 2_000_000;
 const MAX_DEPTH = 64;
 const MAX_PROBLEMS = 1000;
+/** The first breaks the rest of a document: more of them say nothing new. */
+const MAX_SYNTAX_PROBLEMS = 5;
 
 /** Reads YAML (or JSON, which is YAML) of any number of documents. Never throws. Documents with a problem are left out. */
 export function readYaml(text: string): { documents: SourceDocument[]; problems: SourceProblem[] } {
   if (text.length > MAX_SOURCE_LENGTH) {
     const message = `the file is larger than ${MAX_SOURCE_LENGTH / 1024 / 1024} MiB: split it`;
+    return { documents: [], problems: [{ line: 1, column: 1, message }] };
+  }
+  // A file that is being written, or could not be: taken as it is, it would take its policies away.
+  if (text.trim() === "") {
+    const message = "the file is empty: write a document, or remove the file";
     return { documents: [], problems: [{ line: 1, column: 1, message }] };
   }
   const lines = new LineCounter();
@@ -96,8 +103,11 @@ class Reader {
 
   /** Null: nothing in it, or a problem. */
   read(): SourceDocument | null {
-    for (const { pos, message } of [...this.document.errors, ...this.document.warnings].slice(0, MAX_PROBLEMS)) {
-      this.problems.push({ ...this.positionAt(pos[0]), message: unreadable(message) });
+    for (const { pos, message } of [...this.document.errors, ...this.document.warnings]) {
+      if (this.problems.length === MAX_SYNTAX_PROBLEMS) break;
+      const problem = { ...this.positionAt(pos[0]), message: unreadable(message) };
+      const last = this.problems.at(-1);
+      if (last?.line !== problem.line || last.message !== problem.message) this.problems.push(problem);
     }
     const root = this.document.contents;
     if (this.problems.length > 0 || root === null || (isScalar(root) && root.value === null)) return null;

@@ -4,6 +4,8 @@ import { join } from "node:path";
 export interface SourceFile {
   readonly path: string;
   readonly text: string;
+  /** Why the file is no text; `text` is empty then. */
+  readonly problem?: { readonly line: number; readonly column: number; readonly message: string };
 }
 
 const DOCUMENT = /\.(ya?ml|json)$/i;
@@ -24,7 +26,7 @@ export function readDocumentFiles(paths: readonly string[]): SourceFile[] {
       const found = statSync(path).isDirectory() ? listFolder(path, 0) : [path];
       if (found.length === 0) problems.push(`\`${path}\` holds no *.yaml, *.yml or *.json: name another folder`);
       for (const file of found) {
-        if (!files.has(file)) files.set(file, { path: file, text: readTextFile(file) });
+        if (!files.has(file)) files.set(file, readDocumentFile(file));
       }
     } catch (error) {
       problems.push(whyUnreadable(path, error));
@@ -34,16 +36,46 @@ export function readDocumentFiles(paths: readonly string[]): SourceFile[] {
   return [...files.values()];
 }
 
+/** One file that is no text leaves the problems of the others to be told. @throws what node:fs throws */
+function readDocumentFile(path: string): SourceFile {
+  const read = decodeFile(path, MAX_FILE_BYTES);
+  return typeof read === "string"
+    ? { path, text: read }
+    : { path, text: "", problem: { ...read, message: `the file ${read.message}` } };
+}
+
 /** The text of a file. @throws Error one line for the user, or what node:fs throws */
 export function readTextFile(path: string, maxBytes = MAX_FILE_BYTES): string {
+  const read = decodeFile(path, maxBytes);
+  if (typeof read === "string") return read;
+  throw new Error(`\`${path}\` ${read.message}`);
+}
+
+function decodeFile(path: string, maxBytes: number): string | { line: number; column: number; message: string } {
   const { size } = statSync(path);
-  if (size > maxBytes) throw new Error(`\`${path}\` is larger than ${maxBytes / 1024 / 1024} MiB: split it`);
+  if (size > maxBytes) return { line: 1, column: 1, message: `is larger than ${maxBytes / 1024 / 1024} MiB: split it` };
   const bytes = readFileSync(path);
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch {
-    throw new Error(`\`${path}\` is not UTF-8 text: save it as UTF-8`);
+    return { ...firstBadByte(bytes), message: "is not UTF-8 text: save it as UTF-8" };
   }
+}
+
+/** Where the text stops being one: lines of the part before it, and its characters. */
+function firstBadByte(bytes: Uint8Array): { line: number; column: number } {
+  const lenient = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
+  let good = 0;
+  let read = 0;
+  for (const character of lenient) {
+    const length = Buffer.byteLength(character);
+    if (character === "\ufffd" && !(bytes[read] === 0xef && bytes[read + 1] === 0xbf && bytes[read + 2] === 0xbd))
+      break;
+    read += length;
+    good += character.length;
+  }
+  const before = lenient.slice(0, good);
+  return { line: before.split("\n").length, column: good - before.lastIndexOf("\n") };
 }
 
 /** One line for the user. */

@@ -159,7 +159,8 @@ describe("what documents become", () => {
 
 describe("documents as a whole", () => {
   test.each([
-    ["", []],
+    ["", ["1:1: the file is empty: write a document, or remove the file"]],
+    [" \n", ["1:1: the file is empty: write a document, or remove the file"]],
     ["# nothing\n---\n", []],
     ["a", ["1:1: a document must be a map with `apiVersion` and `kind`, not `a`"]],
     [
@@ -196,7 +197,7 @@ describe("documents as a whole", () => {
   });
 
   test("the same object twice, in two files", () => {
-    const text = withDestination("{}");
+    const text = withDestination("{ cidrs: [192.0.2.0/24] }");
     const { problems } = loadDocuments([
       { path: "b.yaml", text },
       { path: "a.yaml", text: `# later\n${text}` },

@@ -18,7 +18,7 @@ describe("entries of `to`", () => {
       `{ domains: [1], ${PORTS} }`,
       "9:23: `domains[0]` must be text (in quotes if it looks like something else), not `1`",
     ],
-    [`{ domains: a.example, ${PORTS} }`, "9:22: `domains` must be a list, not `a.example`"],
+    [`{ domains: a.example, ${PORTS} }`, "9:22: `domains` must be a list, not the text `a.example`"],
     ["{ cidrs: [] }", "9:20: `cidrs` is empty: leave it out, or name at least one"],
     ["{ cidrs: [10.0.0.1/8] }", "9:21: `10.0.0.1/8` has bits set after the prefix: write `10.0.0.0/8`"],
     ["{ except: [10.0.0.0/8] }", "9:21: `except` is given without `cidrs`: add the ranges it is taken out of"],
@@ -28,7 +28,7 @@ describe("entries of `to`", () => {
     ],
     ["{ ports: [] }", "9:20: `ports` is empty: leave it out to mean every port"],
     ["{ ports: [{ port: 0 }] }", "9:29: `port` must be a whole number from 1 to 65535, not `0`"],
-    ["{ ports: [{ port: http }] }", "9:29: `port` must be a whole number from 1 to 65535, not `http`"],
+    ["{ ports: [{ port: http }] }", "9:29: `port` must be a whole number from 1 to 65535, not the text `http`"],
     ["{ ports: [{ port: 9, endPort: 8 }] }", "9:41: `endPort` 8 is below `port` 9: swap them"],
     ["{ ports: [{ endPort: 8 }] }", "9:32: `endPort` is given without `port`: add the first port as `port`"],
     [
@@ -114,7 +114,7 @@ describe("rules", () => {
       "{ name: a, action: Deny, <<: { to: [] } }",
       "8:31: merge keys (`<<`) are not read: use an alias for a whole value",
     ],
-    ["text", "8:6: `rules[0]` must be a map of fields, not `text`"],
+    ["text", "8:6: `rules[0]` must be a map of fields, not the text `text`"],
   ])("%s", (rule, message) => {
     expect(problemsOf(clusterPolicy(`${HEAD}  rules:\n   - ${rule}\n`))).toEqual([message]);
   });
@@ -130,7 +130,7 @@ describe("rules", () => {
 describe("policies", () => {
   test.each([
     ["  tier: Admin", "5:3: `defaultDeny` is missing: give it `true` or `false`"],
-    ["  tier: Admin\n  defaultDeny: yes", "6:16: `defaultDeny` must be `true` or `false`, not `yes`"],
+    ["  tier: Admin\n  defaultDeny: yes", "6:16: `defaultDeny` must be `true` or `false`, not the text `yes`"],
     ["  defaultDeny: true", "5:3: `tier` is missing: give it `Admin` or `Baseline`"],
     ["  tier: Namespace\n  defaultDeny: true", "5:9: `tier` must be `Admin` or `Baseline`, not `Namespace`"],
     [`${HEAD}  priority: 1001`, "7:13: `priority` must be a whole number from 0 to 1000, not `1001`"],

@@ -40,8 +40,7 @@ describe("documents", () => {
     mkdirSync(join(folder, "empty"));
     mkdirSync(join(folder, "circle"));
     symlinkSync(".", join(folder, "circle", "again"));
-    const latin1 = write("latin1.yaml", Uint8Array.of(0x66, 0xfc, 0x72));
-    const paths = [join(folder, "none"), join(folder, "empty"), join(folder, "circle"), latin1];
+    const paths = [join(folder, "none"), join(folder, "empty"), join(folder, "circle")];
     const lines = (() => {
       try {
         return String(readDocumentFiles(paths).length);
@@ -53,7 +52,16 @@ describe("documents", () => {
       `\`${folder}/none\` is not there: check the path`,
       `\`${folder}/empty\` holds no *.yaml, *.yml or *.json: name another folder`,
       expect.stringMatching(/lies more than 16 folders deep: check for a link in a circle$/),
-      `\`${latin1}\` is not UTF-8 text: save it as UTF-8`,
+    ]);
+  });
+
+  test("a file that is no text says where, and the others are read", () => {
+    const latin1 = write("latin1.yaml", Uint8Array.of(0x61, 0x0a, 0xc3, 0xbc, 0xef, 0xbf, 0xbd, 0x66, 0xfc, 0x72));
+    const other = write("other.yaml", "text");
+    const problem = { line: 2, column: 4, message: "the file is not UTF-8 text: save it as UTF-8" };
+    expect(readDocumentFiles([latin1, other])).toEqual([
+      { path: latin1, text: "", problem },
+      { path: other, text: "text" },
     ]);
   });
 });
