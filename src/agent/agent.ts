@@ -2,15 +2,20 @@ import type { FlowEvent } from "../flow/event.ts";
 import { Conntrack, enableAccounting } from "../kernel/conntrack.ts";
 import { type MarkLayout, markLayout } from "../kernel/marks.ts";
 import type { QueueMethod } from "../kernel/ruleset.ts";
+import type { Binding } from "../names/table.ts";
 import { FlowEnder } from "./endings.ts";
 import { EndingsReader } from "./endings-reader.ts";
 import type { EndingsMessage } from "./events-worker.ts";
-import { settleExistingFlows } from "./existing-flows.ts";
+import { type ExistingFlows, type Recall, settleExistingFlows } from "./existing-flows.ts";
 import type { FlowLog } from "./flow-log.ts";
 import { Injector } from "./injector.ts";
+import type { Journal } from "./journal/journal.ts";
 import { LaneHandle, type LaneListener } from "./lane-handle.ts";
 import type { FromLane } from "./lane-messages.ts";
 import type { Logger } from "./log.ts";
+import { AgentCounts } from "./metrics/agent-counts.ts";
+import { LaneNumbers } from "./metrics/lane-pulse.ts";
+import type { AgentParts } from "./metrics/numbers.ts";
 import { OpenFlows } from "./open-flows.ts";
 import { Resolver } from "./resolver.ts";
 import { RulesetKeeper } from "./ruleset-keeper.ts";
@@ -34,6 +39,7 @@ const ADOPT_LIMIT_MS = 2_000;
 export class Agent implements LaneListener {
   readonly #log: Logger;
   readonly #flowLog: FlowLog;
+  readonly #journal: Journal;
   readonly #open: OpenFlows;
   readonly #conntrack = new Conntrack();
   readonly #marks: MarkLayout;
@@ -48,25 +54,29 @@ export class Agent implements LaneListener {
   #timer: NodeJS.Timeout | null = null;
   #turn: Promise<void> = Promise.resolve();
   #next: Inputs | null = null;
-  #overruns = 0;
+  readonly #counts: AgentCounts;
+  readonly #laneNumbers: LaneNumbers;
 
   constructor(
     inputs: Inputs,
     method: QueueMethod,
     files: WorkerFiles,
     flowLog: FlowLog,
+    journal: Journal,
     log: Logger,
     beatDescriptor: number,
   ) {
     this.#log = log;
     this.#flowLog = flowLog;
+    this.#journal = journal;
     this.#method = method;
     this.#epoch = compileEpoch(1, inputs);
+    this.#counts = new AgentCounts(inputs);
     const { config } = inputs;
     this.#marks = markLayout(config.markMask);
     this.#injector = new Injector(this.#marks);
     const ender = new FlowEnder(this.#conntrack, this.#injector, this.#marks);
-    this.#open = new OpenFlows({ conntrack: this.#conntrack, ender, marks: this.#marks, flowLog, log });
+    this.#open = new OpenFlows({ conntrack: this.#conntrack, ender, marks: this.#marks, flowLog, journal, log });
     this.#keeper = new RulesetKeeper(method, log);
     this.#resolver = new Resolver(config.agentResolvers);
     const { data } = this.#epoch.program;
@@ -77,11 +87,27 @@ export class Agent implements LaneListener {
       this,
       log,
     );
+    this.#laneNumbers = new LaneNumbers(() => this.#lane.pulse);
     this.#endings = new EndingsReader(
       files.endings,
       (message) => this.#onEndings(message),
       (reason) => log.error({ event: "endings-stopped", reason }, "ends of flows are not seen; reading again"),
     );
+  }
+
+  /** What counts in this agent, for metrics and status. */
+  get parts(): AgentParts {
+    return {
+      epoch: this.#epoch,
+      method: this.#method,
+      counts: this.#counts,
+      lane: this.#lane,
+      laneNumbers: this.#laneNumbers,
+      keeper: this.#keeper,
+      resolver: this.#resolver,
+      open: this.#open,
+      flowLog: this.#flowLog,
+    };
   }
 
   /**
@@ -96,15 +122,20 @@ export class Agent implements LaneListener {
     const { inputs, program } = this.#epoch;
     const { config, workloads } = inputs;
     this.#flowLog.setWorkloads(workloads);
+    const memory = this.#journal.open(program, workloads, config.limits.bindings);
+    const recall: Recall = (flow, start) => memory.recall(flow, start);
     try {
       await this.#endings.start();
       await this.#lane.start();
-      const before = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows);
+      const before = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows, recall);
       await this.#keeper.install(config, program, workloads);
-      const settled = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows);
+      const settled = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows, recall);
       this.#open.adopt(settled, before.ended);
+      const remembered = settled.kept.filter((one) => one.memory !== null).length;
+      this.#journal.start(() => this.#open.all());
       this.#lane.send({ kind: "adopted" });
       this.#timer = setInterval(() => this.#sayInUse(), IN_USE_EVERY_MS);
+      this.#counts.started();
       this.#log.info({
         event: "ready",
         epoch: program.epoch,
@@ -112,6 +143,8 @@ export class Agent implements LaneListener {
         policies: inputs.policies.length,
         workloads: workloads.length,
         kept: settled.kept.length,
+        remembered,
+        gone: memory.size - countRecalled(before, settled),
         ended: settled.ended.length,
         inbound: before.inbound + settled.inbound,
       });
@@ -132,13 +165,14 @@ export class Agent implements LaneListener {
       .then(() => {
         const latest = this.#next as Inputs;
         this.#next = null;
-        return this.#apply(latest);
+        return this.#counts.apply(latest, () => this.#apply(latest));
       });
     return this.#turn;
   }
 
   /** Stops deciding. The ruleset stays, so that the node is as closed as it was, unless it is to fail open. */
   async stop(): Promise<void> {
+    this.#counts.phase = "stopping";
     await this.#turn.catch(() => undefined);
     if (this.#epoch.inputs.config.failMode === "Open") await this.#keeper.remove();
     else await this.#keeper.release();
@@ -149,16 +183,19 @@ export class Agent implements LaneListener {
     if (this.#timer !== null) clearInterval(this.#timer);
     await this.#lane.stop();
     await this.#endings.stop();
+    await this.#journal.close();
     await this.#flowLog.close();
     this.#injector.close();
     this.#conntrack.close();
   }
 
   onEvent(event: FlowEvent): void {
+    this.#counts.decisions.count(event);
     this.#open.onEvent(event);
   }
 
   onLost(count: number): void {
+    this.#counts.recordsLostOnTheWay += count;
     this.#flowLog.lost(count);
     this.#open.missed();
     this.#log.warn({ event: "records-lost", count }, "flow records were lost: the ring was full");
@@ -171,6 +208,9 @@ export class Agent implements LaneListener {
       case "end":
         this.#open.end(message.flow);
         return;
+      case "learned":
+        this.#journal.learned(message.bindings);
+        return;
       case "adopted":
         this.#adopted.get(message.epoch)?.();
         return;
@@ -179,7 +219,12 @@ export class Agent implements LaneListener {
     }
   }
 
+  bindings(): readonly Binding[] {
+    return this.#journal.bindings();
+  }
+
   onReplaced(reason: string): void {
+    this.#laneNumbers.refresh();
     this.#log.warn(
       { event: "lane-started", reason },
       "a new packet lane gives verdicts; flows that the old one was still reading are reset at their next packet",
@@ -194,6 +239,8 @@ export class Agent implements LaneListener {
     const { config, workloads } = epoch.inputs;
     this.#epoch = epoch;
     this.#flowLog.setWorkloads(workloads);
+    this.#journal.setWorkloads(workloads);
+    this.#journal.setLimit(config.limits.bindings);
     if (config.agentResolvers !== before.agentResolvers) this.#resolver.setServers(config.agentResolvers);
     if (needsNewLane(config, before)) await this.#keeper.install(config, program, workloads);
     await this.#adopt(epoch);
@@ -234,8 +281,8 @@ export class Agent implements LaneListener {
     if (endings.length > 0) this.#lane.readRecords();
     const followed = this.#open.onEndings(endings);
     if (followed.length > 0) this.#lane.send({ kind: "ended", flows: followed });
-    if (overruns > this.#overruns) {
-      this.#overruns = overruns;
+    if (overruns > this.#counts.endingsLost) {
+      this.#counts.endingsLost = overruns;
       this.#log.warn({ event: "endings-lost", overruns }, "ends of flows were lost: their records are missing");
     }
   }
@@ -259,6 +306,12 @@ function needsNewLane(config: Inputs["config"], before: Inputs["config"]): boole
     config.limits.bindings !== before.limits.bindings ||
     config.limits.pendingQuestions !== before.limits.pendingQuestions
   );
+}
+
+/** Flows of an earlier agent that conntrack still knew; the others have ended meanwhile, and have no end record. */
+function countRecalled(...settlings: readonly ExistingFlows[]): number {
+  const all = settlings.flatMap(({ kept, ended }) => [...kept, ...ended]);
+  return new Set(all.flatMap(({ memory }) => memory ?? [])).size;
 }
 
 /** Marks and queues are set up once; a change of them needs a new agent. */

@@ -5,6 +5,7 @@ import { createRing, RingReader } from "../flow/ring.ts";
 import { close } from "../kernel/libc.ts";
 import { EventFd } from "../kernel/poller.ts";
 import type { AgentConfig } from "../model/config.ts";
+import type { Binding } from "../names/table.ts";
 import type { ProgramData } from "../program/layout.ts";
 import { type FromLane, type LaneStart, PULSE, PULSE_SLOTS, type ToLane } from "./lane-messages.ts";
 import type { Logger } from "./log.ts";
@@ -21,6 +22,8 @@ export interface LaneListener {
   onEvent(event: FlowEvent): void;
   onLost(count: number): void;
   onMessage(message: FromLane): void;
+  /** What a lane that is being started knows of names. */
+  bindings(): readonly Binding[];
   /** The lane died or hung; a new one is being started. */
   onReplaced(reason: string): void;
 }
@@ -70,6 +73,12 @@ export class LaneHandle {
     return this.#pulse;
   }
 
+  /** It holds its queues, and its pulse has not stood still for two checks. */
+  get alive(): boolean {
+    if (this.#worker === null || this.#descriptors.length === 0) return false;
+    return this.#pulse[PULSE.loops] !== this.#lastLoops || this.#missedBeats < 2;
+  }
+
   /** Resolves when the queues are bound; rejects when they cannot be. */
   async start(): Promise<void> {
     await this.#spawn();
@@ -110,6 +119,7 @@ export class LaneHandle {
     const pulse = new SharedArrayBuffer(PULSE_SLOTS * 8);
     const start: LaneStart = {
       ...this.#input,
+      bindings: this.#listener.bindings(),
       ring,
       pulse,
       wakeFd: this.#wake.fd,

@@ -6,8 +6,12 @@ import { FlowFile } from "./flow-file.ts";
 import { FlowLog, lostLine } from "./flow-log.ts";
 import { FlowSink } from "./flow-sink.ts";
 import { FlowStdout } from "./flow-stdout.ts";
+import { defaultStateFolder, removeState } from "./journal/folder.ts";
+import { Journal } from "./journal/journal.ts";
 import { checkPrivileges } from "./kernel-check.ts";
 import { createLogger, type Logger, RateLimit } from "./log.ts";
+import { Observatory } from "./metrics/observatory.ts";
+import { Problems } from "./metrics/problems.ts";
 import type { AgentOptions } from "./options.ts";
 import { Sources } from "./sources.ts";
 import { BEAT_DESCRIPTOR } from "./supervisor.ts";
@@ -16,11 +20,13 @@ export type { AgentOptions };
 
 /** Runs the agent until SIGTERM or SIGINT. Rejects with an Error, one line a problem, when it cannot start. */
 export async function runAgent(options: AgentOptions): Promise<void> {
-  const log = createLogger(options.logLevel);
+  const problems = new Problems();
+  const log = createLogger(options.logLevel, (level, event, message) => problems.add(level, event, message));
   if (options.supervisor !== null && !dieWithParent(options.supervisor)) {
     throw new Error("the supervisor of this agent has ended");
   }
   let agent: Agent | null = null;
+  let observatory: Observatory | null = null;
   const sources = new Sources(options, log, (inputs) => {
     agent?.apply(inputs).catch((error: unknown) => {
       log.error({ event: "apply-failed", error: String(error) }, "the change could not be applied; what ran goes on");
@@ -30,6 +36,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     const method = await probeQueueMethod();
     checkPrivileges();
     const flowLog = new FlowLog(openSink(options, log));
+    const journal = new Journal({
+      folder: options.state ?? defaultStateFolder(),
+      run: flowLog.run,
+      keyOf: (id) => sources.keyOf(id),
+      log,
+    });
     const stopped = stopSignal();
     process.on("SIGHUP", () => {
       log.info({ event: "reload" });
@@ -41,19 +53,24 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       method,
       workerFiles(),
       flowLog,
+      journal,
       log,
       options.supervisor === null ? -1 : BEAT_DESCRIPTOR,
     );
+    const { listen, version } = options;
+    if (listen.length > 0) observatory = new Observatory(() => starting.parts, { listen, version, problems, log });
     await starting.start();
     agent = starting;
     sources.follow();
     const signal = await stopped;
     log.info({ event: "stopping", signal });
     sources.close();
+    await observatory?.close();
     await agent.stop();
     log.info({ event: "stopped" });
   } finally {
     sources.close();
+    await observatory?.close();
   }
 }
 
@@ -72,14 +89,18 @@ export async function checkKernel(): Promise<boolean> {
   }
 }
 
-/** Takes away everything that an agent left in the kernel. From then on nothing is enforced. */
-export async function removeEnforcement(_options: { readonly config: string | null }): Promise<void> {
+/**
+ * Takes away everything that an agent left in the kernel, and what it remembered. From then on nothing is enforced.
+ * `state`: its folder; null: the usual one.
+ */
+export async function removeEnforcement(options: { readonly state: string | null }): Promise<void> {
   const ruleset = new Ruleset();
   try {
     await ruleset.remove();
   } finally {
     ruleset.close();
   }
+  removeState(options.state ?? defaultStateFolder());
 }
 
 function openSink(options: AgentOptions, log: Logger): FlowSink | null {

@@ -1,3 +1,5 @@
+import type { ListenAddress } from "./metrics/listen-address.ts";
+
 /** What `sallyport agent` was asked for; the command line is read once, in cli/. */
 export interface AgentOptions {
   /** Files or folders of policy documents. */
@@ -12,7 +14,13 @@ export interface AgentOptions {
   readonly flowsMaxSize: number;
   /** Rotated files that are kept. */
   readonly flowsKeep: number;
+  /** Folder of what a restart remembers; null: `/run/sallyport/<network namespace>`. */
+  readonly state: string | null;
   readonly logLevel: string;
+  /** Where metrics, health and status are answered; none: nowhere. */
+  readonly listen: readonly ListenAddress[];
+  /** Said in metrics and status. */
+  readonly version: string;
   /** Process id of the supervisor that started this agent and listens for its beats; null: nobody watches. */
   readonly supervisor: number | null;
 }

@@ -6,6 +6,7 @@ import { followChain, type Resolution } from "../inspector/dns/chain.ts";
 import { type Address, formatAddress, isIPv4 } from "../net/address.ts";
 import { DNS_TYPE, type DnsMessage, parseDnsMessage } from "../packet/dns.ts";
 import { DnsStreamReader } from "../packet/dns-stream.ts";
+import { LatencyHistogram } from "./metrics/latency.ts";
 
 const ATTEMPT_MS = 400;
 const CACHE_MOST = 4096;
@@ -34,6 +35,11 @@ export class Resolver {
   readonly #port: number;
   readonly #cache = new Map<string, Cached>();
   readonly #pending = new Map<string, Promise<Resolved>>();
+  /** How long names took that had to be asked for. */
+  readonly times = new LatencyHistogram();
+  /** Names that no resolver answered for, neither A nor AAAA; and names not asked for because too many were under way. */
+  failures = 0;
+  refused = 0;
 
   constructor(servers: readonly Address[], port = DNS_PORT) {
     this.#servers = servers;
@@ -51,15 +57,21 @@ export class Resolver {
     if (cached !== undefined && cached.until > performance.now()) return Promise.resolve(cached.answer);
     const pending = this.#pending.get(name);
     if (pending !== undefined) return pending;
-    if (this.#pending.size >= CONCURRENT_MOST) return Promise.resolve(nothing(name));
+    if (this.#pending.size >= CONCURRENT_MOST) {
+      this.refused++;
+      return Promise.resolve(nothing(name));
+    }
     const question = this.#ask(name).finally(() => this.#pending.delete(name));
     this.#pending.set(name, question);
     return question;
   }
 
   async #ask(name: string): Promise<Resolved> {
+    const asked = performance.now();
     const halves = await Promise.all([this.#askType(name, DNS_TYPE.A), this.#askType(name, DNS_TYPE.AAAA)]);
     const answered = halves.filter((half) => half !== null);
+    this.times.add(performance.now() - asked);
+    if (answered.length === 0) this.failures++;
     const answer: Resolved = {
       name,
       aliases: [...new Set(answered.flatMap((half) => half.aliases))],

@@ -64,6 +64,15 @@ export class RulesetKeeper {
     this.#ruleset.close();
   }
 
+  /** The rules are in place as of now. Waits for the change under way; a glance while nobody else has changed any. */
+  async inPlace(): Promise<boolean> {
+    let verified = false;
+    await this.#inTurn(async () => {
+      verified = await this.#ruleset.verify();
+    });
+    return verified;
+  }
+
   counters(): Promise<Map<string, number>> {
     return this.#ruleset.counters();
   }

@@ -1,5 +1,7 @@
 import { resolve } from "node:path";
+import { DEFAULT_LISTEN, type ListenAddress, parseListen } from "../agent/metrics/listen-address.ts";
 import { EXIT, UsageError } from "./failure.ts";
+import { packageVersion } from "./version.ts";
 
 interface Options {
   readonly policies?: readonly string[];
@@ -8,7 +10,9 @@ interface Options {
   readonly flows?: string;
   readonly flowsMaxSize: number;
   readonly flowsKeep: number;
+  readonly state?: string;
   readonly logLevel: string;
+  readonly listen?: readonly string[];
   readonly check?: boolean;
   readonly remove?: boolean;
   readonly supervise: boolean;
@@ -20,6 +24,7 @@ interface Options {
 export async function agentCommand(options: Options): Promise<void> {
   const { policies, workloads, flows = null } = options;
   const config = options.config === undefined ? null : resolve(options.config);
+  const state = options.state === undefined ? null : resolve(options.state);
   if (options.check === true) {
     const { checkKernel } = await import("../agent/main.ts");
     process.exitCode = (await checkKernel()) ? EXIT.ok : EXIT.failed;
@@ -27,10 +32,11 @@ export async function agentCommand(options: Options): Promise<void> {
   }
   if (options.remove === true) {
     const { removeEnforcement } = await import("../agent/main.ts");
-    return removeEnforcement({ config });
+    return removeEnforcement({ state });
   }
   if (policies === undefined) throw new UsageError("`agent` needs `--policies PATH`; see `sallyport agent --help`");
   if (workloads === undefined) throw new UsageError("`agent` needs `--workloads FILE`; see `sallyport agent --help`");
+  const listen = listenAddresses(options.listen);
   if (options.supervise && options.supervisedBy === undefined) {
     process.exitCode = await superviseAgent(options.logLevel);
     return;
@@ -43,8 +49,25 @@ export async function agentCommand(options: Options): Promise<void> {
     flows: flows === null || flows === "-" ? flows : resolve(flows),
     flowsMaxSize: options.flowsMaxSize,
     flowsKeep: options.flowsKeep,
+    state,
     logLevel: options.logLevel,
+    listen,
+    version: packageVersion(),
     supervisor: options.supervisedBy === undefined ? null : Number(options.supervisedBy),
+  });
+}
+
+/** `off` is nowhere; not given is the usual address. */
+function listenAddresses(texts: readonly string[] = [DEFAULT_LISTEN]): ListenAddress[] {
+  if (texts.length === 1 && texts[0] === "off") return [];
+  return texts.map((text) => {
+    const address = parseListen(text);
+    if (address === null) {
+      throw new UsageError(
+        `\`--listen ${text}\`: write ADDRESS:PORT (as in \`${DEFAULT_LISTEN}\` or \`[::1]:9464\`), \`unix:/path\`, or \`off\` alone`,
+      );
+    }
+    return address;
   });
 }
 

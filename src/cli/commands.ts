@@ -10,6 +10,7 @@ export function addCommands(program: Command): void {
   addExplain(program);
   addTest(program);
   addAgent(program);
+  addStatus(program);
   addFlows(program);
   addCompletion(program);
   addVersion(program);
@@ -48,7 +49,7 @@ function addExplain(program: Command): void {
     .requiredOption("--from <ns/pod>", "the pod that asks")
     .requiredOption(
       "--to <url>",
-      "https://host/path, http://host:port/path, quic://host, tcp://host:port, udp://host:port, icmp://address, dns://name",
+      "https://host/path, http://host:port/path, quic://host, tcp://host:port, udp://host:port, sctp://host:port, icmp://address, dns://name",
     )
     .option("--ip <address>", "the destination address, to which the pod did not resolve the name")
     .option("--config <file>", "the AgentConfig document; else one among the policies, else the defaults")
@@ -99,15 +100,21 @@ function addAgent(program: Command): void {
       64 * 1024 * 1024,
     )
     .option("--flows-keep <count>", "rotated flow logs that are kept", parseCount, 4)
+    .option("--state <dir>", "folder of what a restart remembers (default: /run/sallyport/<network namespace>)")
     .addOption(
       new Option("--log-level <level>", "what is logged on stderr")
         .choices(["debug", "info", "warn", "error"])
         .default("info"),
     )
+    .option(
+      "--listen <address>",
+      "where /metrics, /healthz, /readyz and /status are answered: ADDRESS:PORT or unix:/path, also several times; or `off` (default: 127.0.0.1:9464)",
+      (text: string, before: readonly string[] = []) => [...before, text],
+    )
     .option("--no-supervise", "run without the supervisor process that replaces an agent which dies or hangs")
     .addOption(new Option("--supervised-by <pid>", "set by the supervisor").hideHelp())
     .option("--check", "only say whether the kernel has what is needed")
-    .option("--remove", "take away everything a former agent left in the kernel, and end")
+    .option("--remove", "take away everything a former agent left in the kernel and in its state folder, and end")
     .addHelpText(
       "after",
       help(
@@ -128,6 +135,23 @@ function addAgent(program: Command): void {
       ),
     )
     .action(async (options) => (await import("./agent-command.ts")).agentCommand(options));
+}
+
+function addStatus(program: Command): void {
+  program
+    .command("status")
+    .description("ask a running agent how it is: ready or why not, what it enforces, how quick it is, what was lost")
+    .option("--agent <address>", "where it listens: http://ADDRESS:PORT or unix:/path", "http://127.0.0.1:9464")
+    .addOption(outputOption())
+    .addHelpText(
+      "after",
+      help(
+        ["sallyport status", "sallyport status --agent unix:/run/sallyport.sock -o json"],
+        ["0  enforcement is complete", "1  it is not; the first line says why", "2  wrong usage, or no agent answers"],
+        ["Run it on the node, in the network namespace of the agent."],
+      ),
+    )
+    .action(async (options) => (await import("./status.ts")).status(options));
 }
 
 function addFlows(program: Command): void {

@@ -14,7 +14,7 @@ export async function version(options: { readonly output: Format }): Promise<voi
 }
 
 /** From the nearest package.json above: source and bundle lie at different depths. */
-function packageVersion(): string {
+export function packageVersion(): string {
   let folder = dirname(fileURLToPath(import.meta.url));
   for (let parent = dirname(folder); parent !== folder; folder = parent, parent = dirname(folder)) {
     try {

@@ -1,4 +1,3 @@
-import type { FlowEvent } from "../../flow/event.ts";
 import { policyRef } from "../../model/policy.ts";
 import type { Inputs } from "../state.ts";
 import { DecisionCounts } from "./decision-counts.ts";
@@ -21,8 +20,14 @@ export class AgentCounts {
   endingsLost = 0;
   #applyingSince = 0;
 
-  event(event: FlowEvent): void {
-    this.decisions.count(event);
+  constructor(inputs: Inputs) {
+    this.decisions.setPolicies(inputs.policies.map(policyRef));
+  }
+
+  /** Enforcement is complete. */
+  started(): void {
+    this.phase = "enforcing";
+    this.lastAppliedAt = Date.now();
   }
 
   /** Seconds that the change under way takes by now; 0 when there is none. */

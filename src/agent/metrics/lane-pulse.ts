@@ -1,5 +1,5 @@
 import type { InspectorCounters } from "../../inspector/contract.ts";
-import type { QueueCounters } from "../../kernel/queue.ts";
+import type { QueueCounters } from "../../kernel/queue-counters.ts";
 import { PULSE, PULSE_SLOTS } from "../lane-messages.ts";
 import { LATENCY_SLOTS } from "./latency.ts";
 

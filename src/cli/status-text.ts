@@ -1,0 +1,107 @@
+import type { StatusReport } from "../agent/metrics/status-report.ts";
+import { paint, printable, table } from "./output.ts";
+
+const SHOWN_DECISIONS = 10;
+const SHOWN_PROBLEMS = 5;
+
+/** A page for people: the verdict first, then what is enforced, how it goes, and what went wrong. */
+export function statusText(report: StatusReport): string {
+  const head = report.ready
+    ? `${paint("allow", "ready")}: everything is enforced\n`
+    : `${paint("deny", "NOT READY")}: ${printable(report.reason ?? "it does not say why")}\n`;
+  return [head, facts(report), decisions(report), problems(report)].filter((part) => part !== "").join("\n");
+}
+
+function facts(report: StatusReport): string {
+  const { epoch, policies, workloads, queues, verdicts, lane, names, records, rules } = report;
+  const rows: [string, string][] = [
+    ["agent", `${report.version}, run ${report.run}, up ${duration(report.uptimeSeconds)}`],
+    [
+      "enforced",
+      `epoch ${epoch.number} since ${epoch.appliedAt ?? "never"}, last change took ${milliseconds(epoch.lastApplySeconds)}${epoch.failures > 0 ? `, ${epoch.failures} failed` : ""}`,
+    ],
+    ["policies", `${policies.enforced} enforced, ${policies.audited} audited, ${policies.groups} groups`],
+    [
+      "workloads",
+      `${workloads.total}: ${workloads.isolated} isolated, ${workloads.restricted} restricted, ${workloads.observed} observed`,
+    ],
+    ["rules", `${rulesWord(rules.inPlace)}, put back ${times(rules.restored)}${dropped(rules.dropped)}`],
+    [
+      "lane",
+      `${lane.alive ? "gives verdicts" : "does not beat"}, replaced ${times(lane.restarts)}, reads ${lane.flows} flows`,
+    ],
+    [
+      "verdicts",
+      `p50 ${milliseconds(verdicts.p50Seconds)}, p99 ${milliseconds(verdicts.p99Seconds)} in the last minute; ${verdicts.packets} packets, ${verdicts.waiting} held, ${verdicts.lost} lost`,
+    ],
+    ...queues.list.map((queue): [string, string] => [
+      `queue ${queue.number}`,
+      `${queue.queue}, ${queues.method}, ${queue.listening ? "bound" : "NOT BOUND"}: ${queue.waiting} wait, ${queue.queueDropped} dropped (full), ${queue.socketDropped} dropped (socket)`,
+    ]),
+    [
+      "names",
+      `${names.bindings} bindings, ${names.evicted} evicted; DNS ${names.dnsQuestions} asked, ${names.dnsDenied} denied; resolver ${names.resolutions} asked, ${names.resolverFailures} failed`,
+    ],
+    [
+      "flows",
+      `${records.liveFlows} open; ${log(records)}; ${times(report.limitsReached)} a workload's limit was reached`,
+    ],
+  ];
+  const width = Math.max(...rows.map(([name]) => name.length));
+  return rows.map(([name, text]) => `${paint("quiet", name.padEnd(width))}  ${printable(text)}\n`).join("");
+}
+
+function decisions({ decisions, denials }: StatusReport): string {
+  if (decisions.length === 0) return "";
+  const shown = decisions.slice(0, SHOWN_DECISIONS);
+  const rows = shown.map(({ policy, kind, action, count }) => [policy ?? "(no rule)", kind, action, String(count)]);
+  const why = Object.entries(denials).sort(([, a], [, b]) => b - a);
+  const reasons = why.map(([reason, count]) => `${reason} ${count}`).join(", ");
+  return `${table([["policy", "kind", "action", "decisions"], ...rows])}${reasons === "" ? "" : `denied for: ${printable(reasons)}\n`}`;
+}
+
+function problems({ problems }: StatusReport): string {
+  if (problems.length === 0) return "";
+  const lines = problems.slice(-SHOWN_PROBLEMS).map(({ time, level, event, message, times: count }) => {
+    const many = count > 1 ? ` (${count} times)` : "";
+    return `  ${time} ${paint(level === "error" ? "deny" : "warn", level)} ${printable(`${event}: ${message}`)}${many}\n`;
+  });
+  return `last problems:\n${lines.join("")}`;
+}
+
+function rulesWord(inPlace: boolean | null): string {
+  if (inPlace === null) return "not checked";
+  return inPlace ? "in place" : "NOT IN PLACE";
+}
+
+function dropped(counters: Readonly<Record<string, number>>): string {
+  const some = Object.entries(counters).filter(([, packets]) => packets > 0);
+  return some.length === 0 ? "" : `; dropped or rejected: ${some.map(([name, n]) => `${name} ${n}`).join(", ")}`;
+}
+
+function log({ written, lost, pendingBytes, endingsLost }: StatusReport["records"]): string {
+  const ends = endingsLost > 0 ? `, ends missed ${times(endingsLost)}` : "";
+  if (written === null) return `no flow log${ends}`;
+  return `flow log ${written} written, ${lost} lost, ${pendingBytes} bytes wait${ends}`;
+}
+
+function times(count: number): string {
+  return count === 1 ? "once" : `${count} times`;
+}
+
+function milliseconds(seconds: number | null): string {
+  if (seconds === null) return "-";
+  const value = seconds * 1000;
+  return value < 1 ? `${Math.round(value * 1000)} µs` : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
+}
+
+function duration(seconds: number): string {
+  const [days, hours, minutes] = [
+    Math.floor(seconds / 86_400),
+    Math.floor(seconds / 3_600) % 24,
+    Math.floor(seconds / 60) % 60,
+  ];
+  if (days > 0) return `${days} d ${hours} h`;
+  if (hours > 0) return `${hours} h ${minutes} min`;
+  return minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
+}
