@@ -1,5 +1,6 @@
 import type { Decision } from "../model/decision.ts";
 import type { Facts } from "../model/facts.ts";
+import { unboundFacts } from "../model/unbound-facts.ts";
 import { ACTION, ENTRY, GROUP, NONE, RULE, TLS, type Walk } from "../program/layout.ts";
 import type { Program } from "../program/program.ts";
 import { withoutRule } from "./default-reason.ts";
@@ -8,6 +9,7 @@ import { ANSWER, NO_RULE, type RuleAnswers, type WalkSink, walkRules } from "./w
 const UNKNOWN_WORKLOAD = withoutRule("Deny", "UnknownWorkload");
 const NOT_ISOLATED = withoutRule("Allow", "NotIsolated");
 const CLUSTER_DOMAIN = withoutRule("Allow", "ClusterDomain");
+const NOWHERE = { w0: 0, w1: 0, w2: 0, w3: 0 };
 const DEFAULT_DENY = withoutRule("Deny", "DefaultDeny");
 
 /**
@@ -111,19 +113,5 @@ class NameAnswers implements RuleAnswers {
 }
 
 function onlyName(name: string): Facts {
-  return {
-    address: { w0: 0, w1: 0, w2: 0, w3: 0 },
-    port: 0,
-    protocol: 0,
-    names: [name],
-    aliases: [],
-    namesFinal: true,
-    application: "Unknown",
-    evidence: undefined,
-    nameHidden: false,
-    encryptedClientHello: undefined,
-    method: undefined,
-    path: undefined,
-    ended: false,
-  };
+  return { ...unboundFacts(NOWHERE, 0, 0), names: [name], namesFinal: true };
 }

@@ -3,6 +3,7 @@ import { bindingMayCome, namesToResolve } from "../decide/names-to-resolve.ts";
 import type { FlowEvent, FlowTuple } from "../flow/event.ts";
 import type { Decision, Reason } from "../model/decision.ts";
 import type { Facts } from "../model/facts.ts";
+import { unboundFacts } from "../model/unbound-facts.ts";
 import type { Address } from "../net/address.ts";
 import type { Lane } from "./lane.ts";
 import { RESOLVE_WAIT } from "./limits.ts";
@@ -37,21 +38,10 @@ export function firstFacts(
   now: number,
 ): MutableFacts {
   const bound = lane.names.lookup(workloadId, address, now);
-  return {
-    address,
-    port,
-    protocol: protocol === 58 ? 1 : protocol,
-    names: bound.names,
-    aliases: bound.aliases,
-    namesFinal: false,
-    application: "Unknown",
-    evidence: undefined,
-    nameHidden: false,
-    encryptedClientHello: undefined,
-    method: undefined,
-    path: undefined,
-    ended: false,
-  };
+  const facts: MutableFacts = unboundFacts(address, port, protocol === 58 ? 1 : protocol);
+  facts.names = bound.names;
+  facts.aliases = bound.aliases;
+  return facts;
 }
 
 /**

@@ -13,6 +13,7 @@ import type {
   RuleAction,
   Subject,
 } from "../../src/model/policy.ts";
+import { unboundFacts } from "../../src/model/unbound-facts.ts";
 import type { Workload } from "../../src/model/workload.ts";
 import { type Address, ipv4, parseAddress } from "../../src/net/address.ts";
 import { type Cidr, parseCidr } from "../../src/net/cidr.ts";
@@ -224,20 +225,5 @@ export function agentConfig(more: Partial<AgentConfig> = {}): AgentConfig {
 
 /** The first packet of a TCP connection to 203.0.113.7:443, names still to come, unless said otherwise. */
 export function facts(more: Partial<Facts> = {}): Facts {
-  return {
-    address: ipv4(0xcb007107),
-    port: 443,
-    protocol: TCP,
-    names: [],
-    aliases: [],
-    namesFinal: false,
-    application: "Unknown",
-    evidence: undefined,
-    nameHidden: false,
-    encryptedClientHello: undefined,
-    method: undefined,
-    path: undefined,
-    ended: false,
-    ...more,
-  };
+  return { ...unboundFacts(ipv4(0xcb007107), 443, TCP), ...more };
 }
