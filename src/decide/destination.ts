@@ -1,4 +1,5 @@
 import type { Application, Facts } from "../model/facts.ts";
+import { unboundFacts } from "../model/unbound-facts.ts";
 import { type Address, ipv4, parseAddress } from "../net/address.ts";
 import { normaliseDnsName } from "../net/name.ts";
 import { ICMP, SCTP, TCP, UDP } from "../net/ports.ts";
@@ -90,27 +91,9 @@ function flow(scheme: Scheme, host: string, port: number, rest: string, options:
     return problem(`\`${rest}\` is no path that can be read in one way only: the agent refuses such a request`);
   const address = literal ?? elsewhere ?? PLACEHOLDER;
   const names = name === null || elsewhere !== null ? [] : [name];
-  const first = firstPacket(scheme.protocol, port, address, names);
+  // Names are not final: the agent may still resolve one itself.
+  const first = { ...unboundFacts(address, port, scheme.protocol), names };
   return { kind: "flow", name, stages: [first, withPayload(first, scheme.application, name, path, options)] };
-}
-
-/** What the lane knows at the first packet. Names are not final: the agent may still resolve one itself. */
-function firstPacket(protocol: number, port: number, address: Address, names: readonly string[]): Facts {
-  return {
-    address,
-    port,
-    protocol,
-    names,
-    aliases: [],
-    namesFinal: false,
-    application: "Unknown",
-    evidence: undefined,
-    nameHidden: false,
-    encryptedClientHello: undefined,
-    method: undefined,
-    path: undefined,
-    ended: false,
-  };
 }
 
 function withPayload(
