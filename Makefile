@@ -1,6 +1,6 @@
 # Sallyport. Every target that needs something sets it up first; `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-node root build lint typecheck test test-unit test-lab demo bench clean
+.PHONY: help setup setup-node setup-bench root build lint typecheck test test-unit test-lab demo bench clean
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
@@ -53,8 +53,16 @@ test: setup build ## every test; the last line is `N passed, N failed`
 demo: root setup build ## two apps on real traffic in the lab (root); KEEP=1 leaves it up
 	@node examples/two-apps/demo.ts $(if $(KEEP),--keep)
 
-bench: setup build ## measurements
-	$(call timed,bench,for script in bench/*.ts; do echo "== $$script"; node "$$script" || exit 1; done)
+LOADS := $(patsubst bench/load/%.c,.cache/bench/%,$(wildcard bench/load/*.c))
+
+bench: root setup-bench build $(LOADS) ## measurements, side by side with others (root); QUICK=1 for a first look
+	$(call timed,bench,node bench/run.ts $(if $(QUICK),--quick) && node bench/explain.ts)
+
+setup-bench:
+	@scripts/setup.sh bench
+
+.cache/bench/%: bench/load/%.c bench/load/wire.h
+	@mkdir -p $(@D) && gcc -O2 -Wall -Wextra -o $@ $<
 
 clean: ## remove what was built; node_modules stays
 	@rm -rf dist .cache

@@ -103,7 +103,8 @@ export function routeOf(
   if (contender !== "squid") {
     return { lab, request: load.request, targets: [`${node}:${RIVAL_PORTS[contender][rivals]}`] };
   }
-  if (rivals !== "http") return { lab, request: load.request, targets: [`${SQUID_TARGET}:${rivals === "tls" ? 443 : 8443}`] };
+  if (rivals !== "http")
+    return { lab, request: load.request, targets: [`${SQUID_TARGET}:${rivals === "tls" ? 443 : 8443}`] };
   const request = load.request === "getDenied" ? "getProxyDenied" : "getProxy";
   return { lab, request, targets: [`${node}:${RIVAL_PORTS.squid.http}`] };
 }

@@ -8,10 +8,10 @@ import { readFileSync } from "node:fs";
 import { copyFile, mkdir, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { OUTSIDE, POOL } from "../src/lab/addresses.ts";
+import { certificate } from "../src/lab/certificates.ts";
 import type { Lab } from "../src/lab/lab.ts";
 import { loadRules } from "../src/lab/network.ts";
 import { must, startServer } from "../src/lab/process.ts";
-import { certificate } from "../src/lab/certificates.ts";
 import { SITE } from "./wire.ts";
 
 /** Ports on the node. */

@@ -1,5 +1,5 @@
 /** Interleaved rounds: in each, every contender carries the same load once, in an order that turns from round to round. */
-import { CONTENDERS, type Contender, type Load, LOADS, routeOf, runLoad } from "./loads.ts";
+import { CONTENDERS, type Contender, LOADS, type Load, routeOf, runLoad } from "./loads.ts";
 import { pause, type Stage } from "./stage.ts";
 import { type Summary, summarize } from "./statistics.ts";
 
@@ -21,6 +21,8 @@ export interface RoundOptions {
 }
 
 const SETTLE_MS = 250;
+/** Entries end a second after their connection, and the agent records that: not on the next contender's time. */
+const RECORDS_MS = 1500;
 
 export async function measureLoads(stage: Stage, options: RoundOptions): Promise<LoadMeasure[]> {
   const measures: LoadMeasure[] = [];
@@ -47,7 +49,7 @@ async function measureLoad(stage: Stage, load: Load, options: RoundOptions): Pro
       append(tails, contender, result.p99);
       failed.set(contender, (failed.get(contender) ?? 0) + result.failed);
       options.say(`${load.id} round ${round + 1} ${contender}: ${load.value(result)} ${load.unit}`);
-      await pause(SETTLE_MS);
+      await pause(contender === "sallyport" ? RECORDS_MS : SETTLE_MS);
     }
   }
   const results = [...values].map(([contender, of]) => [

@@ -4,22 +4,26 @@ import { readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { stringify } from "yaml";
-import { AgentProcess } from "../src/lab/agent-process.ts";
 import { GATEWAY, OUTSIDE, SERVICES } from "../src/lab/addresses.ts";
+import { AgentProcess } from "../src/lab/agent-process.ts";
 import { createLab, type Lab } from "../src/lab/lab.ts";
 import { DNS_POD } from "../src/lab/layout.ts";
 import { inNetworkOnly, must, run, startServer } from "../src/lab/process.ts";
 import { removeLab } from "../src/lab/teardown.ts";
-import { startRivals } from "./rivals.ts";
+import { RIVAL_PORTS, startRivals } from "./rivals.ts";
 import { SITE, type Wire, writeWire } from "./wire.ts";
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "..");
-export const SALLYPORT = process.env["SALLYPORT"] ?? join(ROOT, "bin/sallyport");
+export const SALLYPORT = process.env.SALLYPORT ?? join(ROOT, "bin/sallyport");
 export const CLIENT = "bench-ns/client";
 export const PARTNER = OUTSIDE.partner.ipv4;
 /** Where nothing of the lab listens on port 53; the gate's lab trusts it as a resolver. */
 export const RESPONDER = GATEWAY.ipv4;
-export const PORTS = { datagrams: [9000, 9001, 9002, 9003, 9004, 9005, 9006, 9007], banner: 9100, probe: 9200 } as const;
+export const PORTS = {
+  datagrams: [9000, 9001, 9002, 9003, 9004, 9005, 9006, 9007],
+  banner: 9100,
+  probe: 9200,
+} as const;
 const TOOLS = join(ROOT, ".cache/bench");
 
 /** A compiled load generator. */
@@ -86,6 +90,7 @@ export class Stage {
       const stage = new Stage(free, gate, await writeWire(`${free.directory}/wire`));
       for (const lab of [free, gate]) await prepare(lab, stage.wire);
       await startRivals(free);
+      await stage.rivalsListen();
       mkdirSync(stage.policies, { recursive: true });
       await writeFile(`${stage.policies}/bench.yaml`, policyText());
       await stage.startAgent();
@@ -94,6 +99,16 @@ export class Stage {
       await Stage.clear();
       throw error;
     }
+  }
+
+  async rivalsListen(): Promise<void> {
+    const listening = async () => must(inNetworkOnly(this.free.node(1).netns, ["ss", "-Hltn"]));
+    const ports = Object.values(RIVAL_PORTS).flatMap((of) => Object.values(of));
+    const all = async () => {
+      const text = await listening();
+      return ports.every((port) => text.includes(`:${port} `));
+    };
+    await until(all, "nginx, haproxy and squid", 20_000);
   }
 
   /** Removes both labs with everything that runs in them; works after any crash, and twice. */

@@ -122,10 +122,8 @@ function request(target: string): Buffer {
 
 /** `q000000.github.com A`; the load generator counts in the digits. */
 function question(): Buffer {
-  const labels = ["q000000", "github", "com"].map((label) => Buffer.from(`${String.fromCharCode(label.length)}${label}`));
-  return Buffer.concat([
-    Buffer.from("000001000001000000000000", "hex"),
-    ...labels,
-    Buffer.from("0000010001", "hex"),
-  ]);
+  const labels = ["q000000", "github", "com"].map((label) =>
+    Buffer.from(`${String.fromCharCode(label.length)}${label}`),
+  );
+  return Buffer.concat([Buffer.from("000001000001000000000000", "hex"), ...labels, Buffer.from("0000010001", "hex")]);
 }

@@ -1,0 +1,121 @@
+/**
+ * What a queued packet costs in the packet lane, and what it would cost in C at least: the same load, once decided by the
+ * agent, once waved through by bench/load/queue.c behind the agent's own ruleset. Compared by processor time, so that a
+ * neighbour on the machine does not count.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { inNetworkOnly } from "../src/lab/process.ts";
+import { ANSWER } from "../src/model/verdict.ts";
+import { LOADS, type Load, runLoad } from "./loads.ts";
+import { pause, type Stage, threadTimes, tool } from "./stage.ts";
+import { type Summary, summarize } from "./statistics.ts";
+
+/** Packets a second of processor time. */
+export interface LaneCost {
+  readonly load: string;
+  readonly lane: Summary;
+  readonly c: Summary;
+}
+
+const QUEUE = 5100;
+const KINDS = ["http", "udp"];
+
+export async function measureLaneCost(stage: Stage, rounds: number, seconds: number): Promise<LaneCost[]> {
+  const loads = LOADS.filter(({ id }) => KINDS.includes(id));
+  const lane = new Map<string, number[]>();
+  const c = new Map<string, number[]>();
+  const add = (map: Map<string, number[]>, load: Load, value: number) =>
+    map.set(load.id, [...(map.get(load.id) ?? []), value]);
+  for (let round = 0; round < rounds; round++) {
+    for (const load of loads) add(lane, load, await laneRate(stage, load, seconds));
+    // A crash leaves the ruleset, and frees the queues.
+    await stage.agent?.kill();
+    for (const load of loads) add(c, load, await bareRate(stage, load, seconds));
+    await stage.startAgent();
+  }
+  return loads.map(({ id }) => ({
+    load: id,
+    lane: summarize(lane.get(id) ?? []),
+    c: summarize(c.get(id) ?? []),
+  }));
+}
+
+async function laneRate(stage: Stage, load: Load, seconds: number): Promise<number> {
+  const pid = stage.agent?.child.pid ?? 0;
+  // The first run of a load is also the compiler's.
+  await runLoad(stage, load, "sallyport", 0.5);
+  await pause(300);
+  const [before, packetsBefore] = await Promise.all([threadTimes(pid), packetsOf(pid)]);
+  await runLoad(stage, load, "sallyport", seconds);
+  const [after, packetsAfter] = await Promise.all([threadTimes(pid), packetsOf(pid)]);
+  const thread = await laneThread(pid, before, after);
+  return ((packetsAfter - packetsBefore) * 1e9) / thread;
+}
+
+/** Processor time of the lane's thread: the one that is named so, else (older Node) the busiest. */
+async function laneThread(
+  pid: number,
+  before: ReadonlyMap<number, number>,
+  after: ReadonlyMap<number, number>,
+): Promise<number> {
+  let most = 0;
+  for (const [thread, time] of after) {
+    const used = time - (before.get(thread) ?? 0);
+    const name = await readFile(`/proc/${pid}/task/${thread}/comm`, "utf8").catch(() => "");
+    if (name.startsWith("packet-lane")) return used;
+    most = Math.max(most, used);
+  }
+  return most;
+}
+
+/** Ids of queued packets count up: the last column but one of the queue's line. */
+async function packetsOf(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/net/netfilter/nfnetlink_queue`, "utf8");
+  const rows = text
+    .trim()
+    .split("\n")
+    .map((line) => line.trim().split(/\s+/).map(Number));
+  return rows
+    .filter(([number]) => number === QUEUE || number === QUEUE + 1)
+    .reduce((sum, row) => sum + (row[7] ?? 0), 0);
+}
+
+async function bareRate(stage: Stage, load: Load, seconds: number): Promise<number> {
+  const { netns } = stage.gate.node(1);
+  const argv = [tool("queue"), String(QUEUE), String(ANSWER.http), String(ANSWER.allow)];
+  const [program = "", ...rest] = inNetworkOnly(netns, argv);
+  const child = spawn(program, rest, { stdio: ["ignore", "pipe", "inherit"] });
+  const lines = readLines(child);
+  try {
+    await lines.next();
+    await runLoad(stage, load, "sallyport", 0.5);
+    const before = await tell(child, lines);
+    await runLoad(stage, load, "sallyport", seconds);
+    const after = await tell(child, lines);
+    return ((after.packets - before.packets) * 1e9) / (after.nanoseconds - before.nanoseconds);
+  } finally {
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGTERM");
+    await ended;
+  }
+}
+
+async function tell(
+  child: ChildProcess,
+  lines: AsyncGenerator<string>,
+): Promise<{ packets: number; nanoseconds: number }> {
+  child.kill("SIGUSR1");
+  const { value } = await lines.next();
+  const [packets = 0, nanoseconds = 0] = String(value).split(" ").map(Number);
+  return { packets, nanoseconds };
+}
+
+async function* readLines(child: ChildProcess): AsyncGenerator<string> {
+  let rest = "";
+  for await (const chunk of child.stdout ?? []) {
+    const lines = (rest + String(chunk)).split("\n");
+    rest = lines.pop() ?? "";
+    yield* lines;
+  }
+}
