@@ -5,7 +5,7 @@ import { type Binding, NameTable } from "../../names/table.ts";
 import type { Program } from "../../program/program.ts";
 import { type Logger, RateLimit } from "../log.ts";
 import { REMEMBERED } from "../state.ts";
-import { JournalFile, Superseded } from "./file.ts";
+import { type JournalFile, Superseded } from "./file.ts";
 import { frame, readJournal } from "./frame.ts";
 import { Recollection } from "./recollection.ts";
 import { RecordEncoder } from "./record.ts";
@@ -26,7 +26,7 @@ const FLOW_BYTES = 220;
 const BINDING_BYTES = 80;
 
 export interface JournalOptions {
-  readonly folder: string;
+  readonly file: JournalFile;
   /** Names this run of the agent in flow ids. */
   readonly run: string;
   readonly log: Logger;
@@ -79,7 +79,7 @@ export class Journal {
   constructor(options: JournalOptions) {
     this.#options = options;
     this.#limits = options.limits ?? LIMITS;
-    this.#file = new JournalFile(options.folder);
+    this.#file = options.file;
     this.#bindingLimit = 1;
     this.#names = new NameTable({ bindingsPerWorkload: 1 });
   }
@@ -97,7 +97,8 @@ export class Journal {
     this.setWorkloads(workloads);
     const ids = new Map(workloads.map(({ id }) => [this.#options.keyOf(id), id]));
     const recollection = new Recollection({ idOf: (key) => ids.get(key), program, names: this.#names, now: clock() });
-    const { folder, log } = this.#options;
+    const { log } = this.#options;
+    const { folder } = this.#file;
     try {
       const bytes = this.#file.read(this.#limits.file);
       if (bytes === null) return recollection;
@@ -278,7 +279,8 @@ export class Journal {
     this.#counts.failures++;
     this.#retryAt = performance.now() + this.#pause;
     this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE_MS);
-    const { folder, log } = this.#options;
+    const { log } = this.#options;
+    const { folder } = this.#file;
     if (error instanceof Superseded) {
       this.#retryAt = Number.POSITIVE_INFINITY;
       log.warn({ event: "journal-superseded", folder }, "another agent keeps the journal now");
