@@ -2,7 +2,7 @@ import { randomInt } from "node:crypto";
 import { Worker } from "node:worker_threads";
 import type { FlowEvent } from "../flow/event.ts";
 import { createRing, RingReader } from "../flow/ring.ts";
-import { close } from "../kernel/libc.ts";
+import { close, MSG_DONTWAIT, MSG_NOSIGNAL, send } from "../kernel/libc.ts";
 import { EventFd } from "../kernel/poller.ts";
 import type { AgentConfig } from "../model/config.ts";
 import type { Binding } from "../names/table.ts";
@@ -15,6 +15,9 @@ const READ_EVERY_MS = 20;
 const PULSE_CHECK_MS = 250;
 /** A lane whose pulse stands still in so many checks in a row hangs: it gives no verdicts, so it is replaced. */
 const HANG_AFTER_BEATS = 4;
+/** A lane that cannot be replaced within this time: the supervisor may start the whole agent anew. */
+const REPLACE_LIMIT_MS = 10_000;
+const BEAT = new Uint8Array(1);
 const END_LIMIT_MS = 1_000;
 const START_LIMIT_MS = 5_000;
 
@@ -56,6 +59,9 @@ export class LaneHandle {
   #pulse: Float64Array = new Float64Array(PULSE_SLOTS);
   #lastLoops = -1;
   #missedBeats = 0;
+  /** The lane has bound its queues. */
+  #ready = false;
+  #notReadySince = 0;
   #timers: NodeJS.Timeout[] = [];
   #stopping = false;
   #lostBefore = 0;
@@ -75,7 +81,7 @@ export class LaneHandle {
 
   /** It holds its queues, and its pulse has not stood still for two checks. */
   get alive(): boolean {
-    if (this.#worker === null || this.#descriptors.length === 0) return false;
+    if (!this.#ready) return false;
     return this.#pulse[PULSE.loops] !== this.#lastLoops || this.#missedBeats < 2;
   }
 
@@ -140,6 +146,7 @@ export class LaneHandle {
       await ended(worker);
       throw error;
     }
+    this.#ready = true;
     worker.on("message", (message: FromLane) => this.#listener.onMessage(message));
     worker.on("error", (error) => void this.#replace(worker, error.message));
     worker.on("exit", (code) => void this.#replace(worker, `exit ${code}`));
@@ -175,8 +182,10 @@ export class LaneHandle {
   }
 
   async #replace(worker: Worker, reason: string): Promise<void> {
-    if (this.#stopping || worker !== this.#worker) return;
+    if (this.#stopping || !this.#ready || worker !== this.#worker) return;
     this.#worker = null;
+    this.#ready = false;
+    this.#notReadySince = performance.now();
     this.restarts++;
     this.#log.error({ event: "lane-replaced", reason, restarts: this.restarts }, "packet lane is replaced");
     worker.removeAllListeners();
@@ -203,13 +212,21 @@ export class LaneHandle {
 
   #checkPulse(): void {
     const worker = this.#worker;
-    if (worker === null) return;
+    this.#tellSupervisor();
+    if (worker === null || !this.#ready) return;
     const loops = this.#pulse[PULSE.loops]!;
     // Checks are counted, not time: after the whole process or machine stood still, the lane gets its time to go on.
     if (loops !== this.#lastLoops) {
       this.#lastLoops = loops;
       this.#missedBeats = 0;
     } else if (++this.#missedBeats > HANG_AFTER_BEATS) void this.#replace(worker, "no pulse");
+  }
+
+  /** A lane that hangs is replaced from here, which takes longer than the supervisor waits; but not for ever. */
+  #tellSupervisor(): void {
+    const { beatDescriptor } = this.#input;
+    const replacing = !this.#ready && performance.now() - this.#notReadySince > REPLACE_LIMIT_MS;
+    if (beatDescriptor >= 0 && !replacing) send(beatDescriptor, BEAT, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
   }
 
   /** Hands over the events that are in the ring. */
