@@ -2,11 +2,14 @@ import { type ChildProcess, spawn } from "node:child_process";
 import type { Readable } from "node:stream";
 import { createLogger, type Logger } from "./log.ts";
 
-/** An agent that has not beaten this long hangs: its packets wait, so it is killed and replaced. */
-const HANG_AFTER_MS = 600;
 const CHECK_EVERY_MS = 100;
+/**
+ * An agent without a beat in so many checks in a row hangs: its packets wait, so it is killed and replaced. Checks are counted,
+ * not time: on a starved machine this process is late too, and the beats it has not read yet are no silence.
+ */
+const HANG_AFTER_CHECKS = 6;
 /** From its start to its first beat; until then nothing is enforced by it, and what a former one left stays closed. */
-const START_LIMIT_MS = 20_000;
+const START_LIMIT_CHECKS = 200;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 5_000;
 /** An agent that lived this long had started well: the next one need not wait. */
@@ -23,7 +26,7 @@ export class Supervisor {
   readonly #command: readonly string[];
   readonly #log: Logger;
   #child: ChildProcess | null = null;
-  #beatAt = 0;
+  #silentChecks = 0;
   #beats = 0;
   #stopping = false;
   #restarts = 0;
@@ -61,11 +64,11 @@ export class Supervisor {
     const child = spawn(program, rest, { stdio: ["ignore", "inherit", "inherit", "pipe"], detached: true });
     this.#child = child;
     this.#beats = 0;
-    this.#beatAt = performance.now();
+    this.#silentChecks = 0;
     const pipe = child.stdio[BEAT_DESCRIPTOR] as Readable;
     pipe.on("data", () => {
       this.#beats++;
-      this.#beatAt = performance.now();
+      this.#silentChecks = 0;
     });
     pipe.on("error", () => undefined);
     const watch = setInterval(() => this.#check(child), CHECK_EVERY_MS);
@@ -84,10 +87,11 @@ export class Supervisor {
   }
 
   #check(child: ChildProcess): void {
-    const silent = performance.now() - this.#beatAt;
-    if (this.#stopping || silent < (this.#beats === 0 ? START_LIMIT_MS : HANG_AFTER_MS)) return;
-    this.#log.error({ event: "agent-hangs", silent: Math.round(silent) }, "the agent gives no verdicts: it is killed");
-    this.#beatAt = performance.now();
+    const limit = this.#beats === 0 ? START_LIMIT_CHECKS : HANG_AFTER_CHECKS;
+    if (this.#stopping || ++this.#silentChecks <= limit) return;
+    const silent = this.#silentChecks * CHECK_EVERY_MS;
+    this.#log.error({ event: "agent-hangs", silent }, "the agent gives no verdicts: it is killed");
+    this.#silentChecks = 0;
     child.kill("SIGKILL");
   }
 
