@@ -1,15 +1,17 @@
 import { decide } from "../decide/decide.ts";
 import type { FlowTuple } from "../flow/event.ts";
+import type { LiveFlow } from "../flow/live-flows.ts";
 import type { Conntrack } from "../kernel/conntrack.ts";
 import type { ConntrackEntry } from "../kernel/conntrack-entry.ts";
 import { inPlace, type MarkLayout, stateOf } from "../kernel/marks.ts";
 import type { Decision } from "../model/decision.ts";
 import type { Facts } from "../model/facts.ts";
+import { unboundFacts } from "../model/unbound-facts.ts";
 import { STATE } from "../model/verdict.ts";
 import type { Address } from "../net/address.ts";
 import { ICMP, ICMPV6, TCP, UDP } from "../net/ports.ts";
 import type { Program } from "../program/program.ts";
-import { REMEMBERED } from "./state.ts";
+import { REMEMBERED, redecide } from "./state.ts";
 import { flowOf } from "./translation.ts";
 
 const DNS_PORT = 53;
@@ -19,7 +21,12 @@ export interface ExistingFlow {
   readonly workloadId: number;
   readonly facts: Facts;
   readonly decision: Decision;
+  /** What an earlier agent noted of it; null: nothing is known but what conntrack tells. */
+  readonly memory: LiveFlow | null;
 }
+
+/** Finds what an earlier agent noted of an allowed flow whose entry began at `start` (0: unknown). */
+export type Recall = (flow: FlowTuple, start: number) => LiveFlow | null;
 
 export interface ExistingFlows {
   /** Flows that stay, to be decided again at each change. */
@@ -32,15 +39,16 @@ export interface ExistingFlows {
 
 /**
  * Settles the flows that conntrack knew before this agent (AgentConfig.existingFlows). Flows towards pods are not egress: they
- * are marked inbound. Of those from pods, the ones that an earlier agent allowed stay, unless what conntrack tells of them
- * (address, port, protocol) is denied for certain; the ones that nobody decided are decided on these facts alone, as if no more
- * could come, or ended.
+ * are marked inbound. Of those from pods, the ones that an earlier agent allowed are decided anew on what it noted of them; where
+ * it noted nothing they stay, unless what conntrack tells of them (address, port, protocol) is denied for certain. The ones that
+ * nobody decided are decided on these facts alone, as if no more could come, or ended.
  */
 export function settleExistingFlows(
   conntrack: Conntrack,
   program: Program,
   marks: MarkLayout,
   undecided: "Adopt" | "End",
+  recall: Recall = () => null,
 ): ExistingFlows {
   const found: ConntrackEntry[] = [];
   for (const family of ["ipv4", "ipv6"] as const) conntrack.dump(family, (entry) => found.push(entry));
@@ -48,14 +56,20 @@ export function settleExistingFlows(
   for (const entry of found) {
     const state = stateOf(marks, entry.mark);
     const row = rowOf(program, entry.original.source);
+    const memory = state === STATE.allowed ? recall(flowOf(entry), entry.start) : null;
+    if (row < 0 && memory !== null) {
+      result.ended.push(again(program, flowOf(entry), memory));
+      continue;
+    }
     if (row < 0) {
       if (state !== STATE.none || rowOf(program, entry.reply.source) < 0) continue;
       if (conntrack.setMark(entry.original, inPlace(marks, STATE.inbound), marks.mask)) result.inbound++;
       continue;
     }
     if (state !== STATE.none && state !== STATE.allowed) continue;
-    const settled = settle(program, row, entry, state === STATE.allowed, undecided);
-    if (settled === null) continue;
+    const judged = settle(program, row, entry, state === STATE.allowed, undecided);
+    if (judged === null) continue;
+    const settled = memory === null ? judged : again(program, judged.flow, memory);
     if (settled.decision.action === "Deny") result.ended.push(settled);
     else {
       if (state === STATE.none) conntrack.setMark(entry.original, inPlace(marks, STATE.allowed), marks.mask);
@@ -89,6 +103,15 @@ export function decideSurplus(
   return { ended, kept };
 }
 
+/** A flow that is remembered, decided anew: rules may have changed while nobody was there, and its pod may be gone. */
+function again(program: Program, flow: FlowTuple, memory: LiveFlow): ExistingFlow {
+  const { workloadId, facts } = memory;
+  const decision = redecide(program, memory);
+  if (decision !== null && decision.action === "Allow") return { flow, workloadId, facts, decision, memory };
+  const { policy, rule } = decision ?? { policy: null, rule: null };
+  return { flow, workloadId, facts, decision: { action: "Deny", policy, rule, reason: "NoLongerAllowed" }, memory };
+}
+
 /** Null: inside traffic, which is nobody's egress. */
 function settle(
   program: Program,
@@ -102,13 +125,13 @@ function settle(
   if (isConversation(program, entry, flow)) return null;
   if (program.isInside(flow.server, protocol, flow.serverPort) && flow.serverPort !== DNS_PORT) return null;
   const cls = program.classOfRow(row);
-  const facts = { ...firstFacts(flow.server, flow.serverPort, protocol), ended: !allowedBefore };
+  const facts = { ...unboundFacts(flow.server, flow.serverPort, protocol), ended: !allowedBefore };
   const known = decide(program, cls, facts, "enforce");
   let decision = known ?? REMEMBERED;
   if (!allowedBefore && undecided === "End" && program.selected(cls)) {
     decision = { action: "Deny", policy: null, rule: null, reason: "NoRememberedDecision" };
   }
-  return { flow, workloadId: program.workloadId(row), facts, decision };
+  return { flow, workloadId: program.workloadId(row), facts, decision, memory: null };
 }
 
 /**
@@ -122,25 +145,6 @@ function isConversation(program: Program, entry: ConntrackEntry, flow: FlowTuple
     (destinationPort === DNS_PORT && program.isResolver(destination)) ||
     (flow.serverPort === DNS_PORT && program.isResolver(flow.server))
   );
-}
-
-/** What is known at the first packet, with no name bound yet. */
-function firstFacts(address: Address, port: number, protocol: number): Facts {
-  return {
-    address,
-    port,
-    protocol,
-    names: [],
-    aliases: [],
-    namesFinal: false,
-    application: "Unknown",
-    evidence: undefined,
-    nameHidden: false,
-    encryptedClientHello: undefined,
-    method: undefined,
-    path: undefined,
-    ended: false,
-  };
 }
 
 function rowOf(program: Program, address: Address): number {

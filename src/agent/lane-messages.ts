@@ -1,12 +1,15 @@
 import type { FlowTuple } from "../flow/event.ts";
 import type { Resolved, ResolveRequest } from "../inspector/contract.ts";
 import type { AgentConfig } from "../model/config.ts";
+import type { Binding } from "../names/table.ts";
 import type { ProgramData } from "../program/layout.ts";
 
 /** What the lane is started with. */
 export interface LaneStart {
   readonly program: ProgramData;
   readonly config: AgentConfig;
+  /** What the workloads had resolved before this lane. */
+  readonly bindings: readonly Binding[];
   /** Flow records leave through this ring (flow/ring.ts). */
   readonly ring: SharedArrayBuffer;
   readonly pulse: SharedArrayBuffer;
@@ -37,6 +40,8 @@ export type FromLane =
   | { readonly kind: "adopted"; readonly epoch: number }
   | { readonly kind: "resolve"; readonly request: ResolveRequest }
   | { readonly kind: "end"; readonly flow: FlowTuple }
+  /** Bindings that are new, or live notably longer than was last told. */
+  | { readonly kind: "learned"; readonly bindings: readonly Binding[] }
   | { readonly kind: "trouble"; readonly message: string; readonly suppressed: number }
   | { readonly kind: "stopped" };
 

@@ -9,7 +9,7 @@ import { MSG_DONTWAIT, MSG_NOSIGNAL, send } from "../kernel/libc.ts";
 import { type MarkLayout, markLayout, withWord, wordOf } from "../kernel/marks.ts";
 import { EventFd, Poller } from "../kernel/poller.ts";
 import { openQueue, type Queue } from "../kernel/queue.ts";
-import { NameTable } from "../names/table.ts";
+import { type Binding, NameTable } from "../names/table.ts";
 import { openProgram } from "../program/program.ts";
 import { Injector } from "./injector.ts";
 import { type FromLane, type LaneStart, PULSE, type ToLane } from "./lane-messages.ts";
@@ -45,6 +45,7 @@ export class Lane implements Commands {
   /** Which queue a waiting packet came from, and its mark: ids count up per queue, so the queue is part of the key. */
   readonly #origins = new Map<number, { queue: Queue; id: number; mark: number }>();
   readonly #beatDescriptor: number;
+  #learned: Binding[] = [];
   #nextBeat = 0;
   #nextTicket = 1;
   #receivedAt = 0;
@@ -62,7 +63,14 @@ export class Lane implements Commands {
     this.#ring = new RingWriter(start.ring);
     this.#wake = new EventFd(start.wakeFd);
     this.#injector = new Injector(this.#marks);
-    this.#names = new NameTable({ bindingsPerWorkload: config.limits.bindings, seed: start.seed });
+    this.#names = new NameTable({
+      bindingsPerWorkload: config.limits.bindings,
+      seed: start.seed,
+      onLearned: (binding) => this.#learned.push(binding),
+    });
+    for (const binding of start.bindings) this.#names.restore(binding, now());
+    // These are known where they came from.
+    this.#learned = [];
     const dns = new DnsGuard({
       names: this.#names,
       dnsDenial: config.dnsDenial,
@@ -109,6 +117,7 @@ export class Lane implements Commands {
       this.#strict.flush();
       this.#observed.flush();
       const answered = now();
+      this.#tellLearned();
       this.#verdictTimes.add(answered - strictAt, strict);
       this.#verdictTimes.add(answered - observedAt, observed);
       this.#beat();
@@ -208,6 +217,13 @@ export class Lane implements Commands {
   }
 
   /** Also to the supervisor, a byte at most every BEAT_MS. It must never wait for one that does not read. */
+  /** Once a loop, when the verdicts are out: a copy for another thread takes time. */
+  #tellLearned(): void {
+    if (this.#learned.length === 0) return;
+    this.#post({ kind: "learned", bindings: this.#learned });
+    this.#learned = [];
+  }
+
   #beat(): void {
     const time = performance.now();
     if (this.#beatDescriptor >= 0 && time >= this.#nextBeat) {

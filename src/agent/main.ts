@@ -6,6 +6,7 @@ import { FlowFile } from "./flow-file.ts";
 import { FlowLog, lostLine } from "./flow-log.ts";
 import { FlowSink } from "./flow-sink.ts";
 import { FlowStdout } from "./flow-stdout.ts";
+import { JournalFile } from "./journal/file.ts";
 import { defaultStateFolder, removeState } from "./journal/folder.ts";
 import { Journal } from "./journal/journal.ts";
 import { checkPrivileges } from "./kernel-check.ts";
@@ -37,7 +38,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     checkPrivileges();
     const flowLog = new FlowLog(openSink(options, log));
     const journal = new Journal({
-      folder: options.state ?? defaultStateFolder(),
+      file: new JournalFile(options.state ?? defaultStateFolder()),
       run: flowLog.run,
       keyOf: (id) => sources.keyOf(id),
       log,

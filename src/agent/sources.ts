@@ -37,6 +37,7 @@ export class Sources {
   #workloads: readonly Workload[] | null = null;
   #watch: PathWatch | null = null;
   #file: WorkloadFileSource | null = null;
+  readonly #identities = new IdentityTable();
   #timer: NodeJS.Timeout | null = null;
   #started = false;
 
@@ -59,6 +60,11 @@ export class Sources {
 
   get inputs(): Inputs {
     return { ...this.#documents, workloads: this.#workloads ?? [] };
+  }
+
+  /** What names the workload of an id across restarts of the agent; null: nobody has it. */
+  keyOf(id: number): string | null {
+    return this.#identities.keyOf(id);
   }
 
   /** Follows the documents from now on. */
@@ -90,7 +96,7 @@ export class Sources {
   }
 
   #followWorkloads(): WorkloadFileSource {
-    return new WorkloadFileSource(this.#options.workloads, new IdentityTable(), {
+    return new WorkloadFileSource(this.#options.workloads, this.#identities, {
       onSnapshot: (snapshot) => {
         for (const problem of snapshot.problems) this.#log.warn({ event: "workload-left-out", problem });
         this.#workloads = snapshot.workloads;

@@ -12,6 +12,8 @@ export interface AgentProcessOptions {
   /** Default: the lab's own file. */
   readonly workloads?: string;
   readonly config: string;
+  /** Folder of what a restart remembers; default one in the lab's folder. */
+  readonly state?: string;
   /** Flow log; default a file in the lab's folder. */
   readonly flows?: string;
   /** Further words of its command line. */
@@ -63,6 +65,7 @@ export class AgentProcess {
       ...["--workloads", options.workloads ?? lab.workloadsPath],
       ...["--config", options.config],
       ...["--flows", flows],
+      ...["--state", options.state ?? `${lab.directory}/state-node${options.node}`],
       ...(options.more ?? []),
     ];
     const [program = "", ...rest] = inNetworkOnly(lab.node(options.node).netns, argv);

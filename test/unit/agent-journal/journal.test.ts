@@ -209,11 +209,11 @@ describe("compaction", () => {
   test("what the queue has no room for is made good by a compaction", async () => {
     const first = begun({ limits });
     await until(() => first.counters.compactions === 1);
-    for (let port = 1; port <= 150; port++) open(first, port);
+    for (let port = 1; port <= 120; port++) open(first, port);
     expect(first.counters.unwritten).toBeGreaterThan(0);
     await until(() => first.counters.compactions === 2);
     await first.close();
-    expect(next().memory.size).toBe(150);
+    expect(next().memory.size).toBe(120);
   });
 });
 
