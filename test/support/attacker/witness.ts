@@ -21,6 +21,8 @@ export interface Sighting {
   readonly options: number;
   /** Base64. */
   readonly data: string;
+  /** Base64: everything before the data. */
+  readonly head: string;
   /** Bytes of the whole packet. */
   readonly size: number;
 }
@@ -43,6 +45,7 @@ function sighting(bytes: Uint8Array): Sighting {
     between: packet.transport - (packet.version === 4 ? 20 : 40),
     options: tcp ? segment.payloadStart - segment.optionsStart : 0,
     data: Buffer.from(bytes.subarray(dataStart, packet.end)).toString("base64"),
+    head: Buffer.from(bytes.subarray(0, dataStart)).toString("base64"),
     size: packet.end,
   };
 }
