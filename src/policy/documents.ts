@@ -63,11 +63,20 @@ class Loader {
   private readonly problems: Problem[] = [];
   private readonly places = new Map<string, string>();
   private dropped = 0;
+  /** Pods and namespaces: they may lie in the same folder. */
+  private readonly foreign: Entry[] = [];
+  /** Some object is of a kind of Sallyport's. */
+  private known = false;
 
   document(file: string, source: SourceDocument): void {
     const { value } = source;
     const list = isRecord(value) && value.kind === "List" && value.apiVersion === "v1" && Array.isArray(value.items);
     if (list) {
+      const [first] = value.items as unknown[];
+      if (isWorkload(first) && (value.items as unknown[]).every(isWorkload)) {
+        this.foreign.push({ file, source, path: ["items", 0], value: first });
+        return;
+      }
       for (const [index, item] of (value.items as unknown[]).entries()) {
         this.entry({ file, source, path: ["items", index], value: item });
       }
@@ -98,8 +107,15 @@ class Loader {
   }
 
   private entry(entry: Entry): void {
+    if (isWorkload(entry.value)) {
+      this.foreign.push(entry);
+      return;
+    }
+    // `sallyport test` checks them.
+    if (isRecord(entry.value) && entry.value.kind === "EgressTest" && entry.value.apiVersion === API_VERSION) return;
     const kind = this.kindOf(entry);
     if (kind === null) return;
+    this.known = true;
     this.checkDuplicate(entry, kind);
     const located = <T>(value: T): Located<T> => ({
       value,
@@ -174,7 +190,19 @@ class Loader {
     } else this.error(entry, "Duplicate", `${shown(named)} is already at ${first}: rename or remove one`, path);
   }
 
+  /** Among policies a warning, once a document. Alone they are the wrong file, and an agent would run without policies. */
+  private reportForeign(): void {
+    for (const entry of this.foreign) {
+      if (!this.known) this.kindOf(entry);
+      else {
+        const message = "pods and namespaces are no policies, so they are left out: name their file with `--workloads`";
+        this.report(entry.file, entry.source.locate([...entry.path, "kind"], "value"), "warning", "LeftOut", message);
+      }
+    }
+  }
+
   finish(files: readonly string[]): LoadedDocuments {
+    this.reportForeign();
     for (const warning of warnAbout({ policies: this.policies, groups: this.groups, configs: this.configs })) {
       this.report(warning.file, warning, "warning", warning.code, warning.message);
     }
@@ -189,6 +217,10 @@ class Loader {
     const values = <T>(located: readonly Located<T>[]) => located.map(({ value }) => value);
     return { policies: values(this.policies), groups: values(this.groups), configs: values(this.configs), problems };
   }
+}
+
+function isWorkload(value: unknown): boolean {
+  return isRecord(value) && value.apiVersion === "v1" && (value.kind === "Pod" || value.kind === "Namespace");
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -12,6 +12,7 @@ export type ProblemCode =
   | "NoSuchGroup"
   | "ShadowedRule"
   | "AllowsPort53"
+  | "LeftOut"
   | "EmptyPolicy"
   | "EmptyEntry"
   | "SelectsNothing"

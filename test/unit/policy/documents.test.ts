@@ -207,6 +207,30 @@ describe("documents as a whole", () => {
     ]);
   });
 
+  test("what else lies in the folder is passed over", () => {
+    const pod = "apiVersion: v1\nkind: Pod\n";
+    const { problems, policies } = loadDocuments([
+      { path: "policy", text: withDestination("{ cidrs: [192.0.2.0/24] }") },
+      {
+        path: "pods",
+        text: JSON.stringify({ apiVersion: "v1", kind: "List", items: [{ apiVersion: "v1", kind: "Pod" }] }),
+      },
+      { path: "pod", text: `${pod}---\n${pod.replace("Pod", "Secret")}` },
+      { path: "test", text: "apiVersion: sallyport.dev/v1alpha1\nkind: EgressTest\n" },
+    ]);
+    const message = "pods and namespaces are no policies, so they are left out: name their file with `--workloads`";
+    expect(policies).toHaveLength(1);
+    expect(problems.map(formatProblem)).toEqual([
+      expect.stringContaining(`: warning: ${message}`),
+      `pod:2:7: warning: ${message}`,
+      expect.stringMatching(/^pod:5:7: unknown kind `Secret`/),
+    ]);
+  });
+
+  test("pods alone are the wrong file", () => {
+    expect(problemsOf("apiVersion: v1\nkind: Pod")).toEqual([expect.stringMatching(/^2:7: unknown kind `Pod`/)]);
+  });
+
   test("two configurations", () => {
     const config = (name: string) =>
       `apiVersion: sallyport.dev/v1alpha1\nkind: AgentConfig\nmetadata: { name: ${name} }\nspec: { resolvers: [10.0.0.10], podCIDRs: [10.0.0.0/8], clusterCIDRs: [10.0.0.0/8] }\n`;
