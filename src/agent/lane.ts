@@ -20,6 +20,8 @@ import { LATENCY_SLOTS, LatencyHistogram } from "./metrics/latency.ts";
 /** How long the lane sleeps at most, so that its pulse is seen to beat while there is no traffic. */
 const BEAT_MS = 100;
 const BEAT = new Uint8Array([1]);
+/** Bits of what the poller found, in the order of its descriptors. */
+const READY = { strict: 1, observed: 2, wake: 4 } as const;
 const TROUBLE_INTERVAL_MS = 1_000;
 
 /**
@@ -107,11 +109,11 @@ export class Lane implements Commands {
   run(): void {
     while (!this.#stopped) {
       const wait = Math.min(BEAT_MS, Math.max(0, this.#inspector.nextDeadline() - now()));
-      this.#poller.wait(Math.ceil(wait));
-      this.#messages();
-      const strict = this.#drain(this.#strict, false);
+      const ready = this.#poller.wait(Math.ceil(wait));
+      if ((ready & READY.wake) !== 0) this.#messages();
+      const strict = (ready & READY.strict) === 0 ? 0 : this.#drain(this.#strict, false);
       const strictAt = this.#receivedAt;
-      const observed = this.#drain(this.#observed, true);
+      const observed = (ready & READY.observed) === 0 ? 0 : this.#drain(this.#observed, true);
       const observedAt = this.#receivedAt;
       this.#inspector.tick(now());
       this.#strict.flush();
