@@ -52,7 +52,9 @@ function sources(overrides: Partial<{ config: string | null }> = {}) {
     supervisor: null,
     ...overrides,
   };
-  const made = new Sources(options as unknown as ConstructorParameters<typeof Sources>[0], log, (inputs) => told.push(inputs));
+  const made = new Sources(options as unknown as ConstructorParameters<typeof Sources>[0], log, (inputs) =>
+    told.push(inputs),
+  );
   open.push(made);
   return { sources: made, told, events };
 }
@@ -72,7 +74,10 @@ describe("sources", () => {
     expect(made.inputs.policies).toHaveLength(2);
     made.follow();
     for (let i = 0; i < 20; i++) {
-      writeFileSync(join(policies, "10-app1.yaml"), `# ${i}\n${readFileSync(join(EXAMPLE, "policies/10-app1.yaml"), "utf8")}`);
+      writeFileSync(
+        join(policies, "10-app1.yaml"),
+        `# ${i}\n${readFileSync(join(EXAMPLE, "policies/10-app1.yaml"), "utf8")}`,
+      );
     }
     await wait(200);
     expect(told.length).toBeGreaterThan(0);

@@ -1,0 +1,264 @@
+import { describe, expect, test } from "vitest";
+import { settleExistingFlows } from "../../../src/agent/existing-flows.ts";
+import { endingOf } from "../../../src/agent/flow-ending.ts";
+import { FlowLog } from "../../../src/agent/flow-log.ts";
+import type { FlowSink } from "../../../src/agent/flow-sink.ts";
+import { createLogger } from "../../../src/agent/log.ts";
+import { OpenFlows, type OpenFlowsOptions } from "../../../src/agent/open-flows.ts";
+import { REMEMBERED, redecide } from "../../../src/agent/state.ts";
+import type { FlowEvent, FlowTuple } from "../../../src/flow/event.ts";
+import { parseLine } from "../../../src/flow/line.ts";
+import type { LiveFlow } from "../../../src/flow/live-flows.ts";
+import type { FlowRecord } from "../../../src/flow/record.ts";
+import type { Conntrack } from "../../../src/kernel/conntrack.ts";
+import type { ConntrackEntry } from "../../../src/kernel/conntrack-entry.ts";
+import { inPlace, markLayout } from "../../../src/kernel/marks.ts";
+import { STATE } from "../../../src/model/verdict.ts";
+import { address, agentConfig, compileScene, facts, policy, rule, workload } from "../../support/cases.ts";
+
+const MARKS = markLayout(0x3f);
+const APP = workload(2, "app-ns/app");
+const BY_ADDRESS = rule("by-address", "Allow", { cidrs: ["203.0.113.0/24"] });
+const BY_NAME = rule("by-name", "Allow", { domains: ["*.github.com"], ports: ["TCP 443"] });
+
+const scene = (...rules: (typeof BY_NAME)[]) =>
+  compileScene({ policies: [policy("app", rules)], workloads: [APP], config: agentConfig() });
+
+function tuple(server: string, clientPort = 40_000, serverPort = 443, protocol = 6): FlowTuple {
+  return { protocol, client: APP.addresses[0]!, server: address(server), clientPort, serverPort };
+}
+
+function entry(flow: FlowTuple, state: number, more: Partial<ConntrackEntry> = {}): ConntrackEntry {
+  const { protocol, client, server, clientPort, serverPort } = flow;
+  const ends = { protocol, icmpId: 0, icmpType: 0, icmpCode: 0 };
+  return {
+    id: 1,
+    original: { ...ends, source: client, destination: server, sourcePort: clientPort, destinationPort: serverPort },
+    reply: { ...ends, source: server, destination: client, sourcePort: serverPort, destinationPort: clientPort },
+    mark: inPlace(MARKS, state),
+    status: 0,
+    tcpState: 3,
+    originalCounters: { packets: 3, bytes: 300 },
+    replyCounters: { packets: 4, bytes: 4_000 },
+    start: 1_000,
+    stop: 0,
+    timeout: 0,
+    ...more,
+  };
+}
+
+/** Conntrack as a list; what is marked is noted as `port state`. */
+function world(entries: ConntrackEntry[] = []) {
+  const marked: string[] = [];
+  const ended: number[] = [];
+  const lines: string[] = [];
+  const conntrack = {
+    dump: (family: string, each: (entry: ConntrackEntry) => void) => {
+      if (family === "ipv4") for (const one of entries) each(one);
+    },
+    get: (of: ConntrackEntry["original"]) =>
+      entries.find(({ original }) => original.sourcePort === of.sourcePort) ?? null,
+    setMark: (of: ConntrackEntry["original"], mark: number) => {
+      marked.push(`${of.sourcePort} ${mark}`);
+      return true;
+    },
+  } as unknown as Conntrack;
+  const find = (flow: FlowTuple) => entries.find(({ original }) => original.sourcePort === flow.clientPort) ?? null;
+  const ender = {
+    find,
+    end: (flow: FlowTuple) => {
+      ended.push(flow.clientPort);
+      return find(flow);
+    },
+  };
+  const flowLog = new FlowLog({ write: (line: string) => void lines.push(line) } as unknown as FlowSink);
+  flowLog.setWorkloads([APP]);
+  const options = {
+    conntrack,
+    ender,
+    marks: MARKS,
+    flowLog,
+    journal: { opened: () => undefined, closed: () => undefined },
+    log: createLogger("silent"),
+  } as unknown as OpenFlowsOptions;
+  const records = (): FlowRecord[] => lines.flatMap((line) => parseLine(line) ?? []);
+  return { conntrack, options, marked, ended, records };
+}
+
+function decided(flow: FlowTuple, more: Partial<FlowEvent> = {}): FlowEvent {
+  return {
+    kind: "flow",
+    flowId: 1,
+    time: performance.timeOrigin + performance.now(),
+    workloadId: APP.id,
+    tuple: flow,
+    application: "TLS",
+    name: "api.github.com",
+    method: null,
+    path: null,
+    decision: { action: "Allow", policy: "ClusterEgressPolicy/app", rule: "by-name", reason: "RuleMatched" },
+    audit: null,
+    facts: facts({
+      address: flow.server,
+      port: flow.serverPort,
+      names: ["api.github.com"],
+      evidence: "api.github.com",
+      application: "TLS",
+    }),
+    state: "allowed",
+    ...more,
+  };
+}
+
+describe("open flows", () => {
+  test("a change ends what is no longer allowed, with both records; the rest stays", () => {
+    const kept = tuple("203.0.113.7", 1);
+    const gone = tuple("192.0.2.7", 2);
+    const { options, ended, records } = world([entry(kept, STATE.allowed), entry(gone, STATE.allowed)]);
+    const open = new OpenFlows(options);
+    open.onEvent(decided(kept));
+    open.onEvent(decided(gone, { flowId: 2 }));
+    expect(open.redecide(scene(BY_NAME, BY_ADDRESS))).toBe(0);
+    expect(open.redecide(scene(BY_ADDRESS))).toBe(1);
+    expect(ended).toEqual([2]);
+    const last = records().slice(2);
+    expect(last.map(({ event, action, reason }) => [event, action, reason])).toEqual([
+      ["decision", "Deny", "NoLongerAllowed"],
+      ["end", "Allow", "RuleMatched"],
+    ]);
+    expect(last[1]).toMatchObject({ closedBy: "policy", sent: { packets: 3, bytes: 300 }, received: { bytes: 4_000 } });
+  });
+
+  test("what ends by itself leaves, with the reason that conntrack saw", () => {
+    const flow = tuple("192.0.2.7", 1);
+    for (const [tcpState, closedBy] of [
+      [8, "reset"],
+      [7, "closed"],
+      [3, "timeout"],
+    ] as const) {
+      const { options, records } = world();
+      const open = new OpenFlows(options);
+      open.onEvent(decided(flow));
+      open.onEndings([endingOf(entry(flow, STATE.allowed, { tcpState, stop: 61_000 }), () => 10_000)]);
+      expect(open.size).toBe(0);
+      expect(records().at(-1)).toMatchObject({ event: "end", closedBy, durationMs: 50_000 });
+    }
+  });
+
+  test("the ending of a former flow with the same ports does not take the new one out", () => {
+    const flow = tuple("192.0.2.7", 1);
+    const { options, records } = world([entry(flow, STATE.allowed)]);
+    const open = new OpenFlows(options);
+    open.onEvent(decided(flow));
+    open.onEndings([endingOf(entry(flow, STATE.allowed, { stop: 2_000 }))]);
+    expect(open.size).toBe(1);
+    expect(records().filter(({ event }) => event === "end")).toEqual([]);
+  });
+
+  test("flows that the lane follows are told to it", () => {
+    const { options } = world();
+    const open = new OpenFlows(options);
+    const states = [STATE.looking, STATE.allowed, STATE.http, STATE.rejected];
+    const endings = states.map((state, i) => endingOf(entry(tuple("192.0.2.7", i), state)));
+    expect(open.onEndings(endings).map(({ clientPort }) => clientPort)).toEqual([0, 2]);
+  });
+
+  test("a request that is refused ends the flow it came on, once", () => {
+    const flow = tuple("192.0.2.7", 1);
+    const { options, records } = world([entry(flow, STATE.rejected)]);
+    const open = new OpenFlows(options);
+    open.onEvent(decided(flow, { state: "http", application: "HTTP" }));
+    const deny = { action: "Deny", policy: null, rule: null, reason: "DefaultDeny" } as const;
+    open.onEvent(decided(flow, { kind: "request", decision: deny, facts: null, state: "rejected" }));
+    expect(records().map(({ event }) => event)).toEqual(["decision", "request", "end"]);
+    expect(open.size).toBe(0);
+  });
+
+  test("flows without room, or whose decision was lost, are judged by their address at the next change", () => {
+    const flows = [tuple("192.0.2.7", 1), tuple("192.0.2.7", 2), tuple("203.0.113.7", 3)];
+    const { options, ended } = world(flows.map((flow) => entry(flow, STATE.allowed)));
+    const open = new OpenFlows({ ...options, limits: { total: 1, perWorkload: 1 } });
+    for (const [i, flow] of flows.entries()) open.onEvent(decided(flow, { flowId: i + 1 }));
+    expect(open.size).toBe(1);
+    expect(open.redecide(scene(BY_NAME, BY_ADDRESS))).toBe(1);
+    expect(ended).toEqual([2]);
+
+    const lost = world([entry(flows[0]!, STATE.allowed)]);
+    const after = new OpenFlows(lost.options);
+    after.redecide(scene(BY_ADDRESS));
+    expect(lost.ended).toEqual([]);
+    after.missed();
+    after.redecide(scene(BY_ADDRESS));
+    expect(lost.ended).toEqual([1]);
+  });
+
+  test("look-ups in use are told once", () => {
+    const { options } = world();
+    const open = new OpenFlows(options);
+    for (let port = 1; port < 10; port++) open.onEvent(decided(tuple("192.0.2.7", port), { flowId: port }));
+    expect(open.bindingsInUse()).toEqual([{ workloadId: APP.id, address: address("192.0.2.7") }]);
+  });
+});
+
+describe("flows that were there before", () => {
+  const settle = (entries: ConntrackEntry[], mode: "Adopt" | "End", ...rules: (typeof BY_NAME)[]) => {
+    const { conntrack, marked } = world(entries);
+    const settled = settleExistingFlows(conntrack, scene(...rules), MARKS, mode, () => null);
+    const ports = (of: readonly { flow: FlowTuple }[]): number[] => of.map(({ flow }) => flow.clientPort);
+    return { kept: ports(settled.kept), ended: ports(settled.ended), inbound: settled.inbound, marked };
+  };
+
+  test("undecided: what the address allows stays, what needs a name ends", () => {
+    const entries = [entry(tuple("203.0.113.7", 1), STATE.none), entry(tuple("192.0.2.7", 2), STATE.none)];
+    expect(settle(entries, "Adopt", BY_NAME, BY_ADDRESS)).toEqual({
+      kept: [1],
+      ended: [2],
+      inbound: 0,
+      marked: [`1 ${STATE.allowed}`],
+    });
+    expect(settle(entries, "End", BY_NAME, BY_ADDRESS)).toEqual({ kept: [], ended: [1, 2], inbound: 0, marked: [] });
+  });
+
+  test("allowed by a former agent: ends only what is denied for certain", () => {
+    const entries = [entry(tuple("192.0.2.7", 1), STATE.allowed), entry(tuple("192.0.2.7", 2, 444), STATE.allowed)];
+    for (const mode of ["Adopt", "End"] as const) {
+      expect(settle(entries, mode, BY_NAME)).toEqual({ kept: [1], ended: [2], inbound: 0, marked: [] });
+    }
+  });
+
+  test("conversations with a resolver are never marked: their questions would go ungated", () => {
+    const entries = [
+      entry(tuple("10.96.0.10", 1, 53, 17), STATE.none),
+      entry(tuple("10.96.0.10", 2, 53, 6), STATE.none),
+      entry(tuple("10.244.0.99", 3, 53, 17), STATE.none, {
+        original: { ...entry(tuple("10.96.0.10", 3, 53, 17), 0).original },
+      }),
+    ];
+    expect(settle(entries, "Adopt", BY_ADDRESS)).toEqual({ kept: [], ended: [], inbound: 0, marked: [] });
+  });
+
+  test("towards a pod is inbound; inside is nobody's egress", () => {
+    const towards = entry(tuple("192.0.2.7", 1), STATE.none);
+    const inbound = { ...towards, original: { ...towards.reply }, reply: { ...towards.original } };
+    const inside = entry(tuple("10.244.7.7", 2), STATE.none);
+    expect(settle([inbound, inside], "End", BY_ADDRESS)).toEqual({
+      kept: [],
+      ended: [],
+      inbound: 1,
+      marked: [`443 ${STATE.inbound}`],
+    });
+  });
+
+  test("one that a former agent allowed lives as long as something it could be is allowed", () => {
+    const flow: LiveFlow = {
+      ...decided(tuple("192.0.2.7", 1)),
+      flowId: 0,
+      facts: facts({ address: address("192.0.2.7"), namesFinal: true, ended: true }),
+      decision: REMEMBERED,
+      since: 0,
+    };
+    expect(redecide(scene(BY_NAME), flow)?.action).toBe("Allow");
+    expect(redecide(scene(BY_ADDRESS), flow)?.action).toBe("Deny");
+    expect(redecide(scene(BY_NAME), { ...flow, workloadId: 3 })).toBeNull();
+  });
+});
