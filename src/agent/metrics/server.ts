@@ -16,7 +16,7 @@ export type Route = (accept: string) => Answer | Promise<Answer>;
 const MOST_CONNECTIONS = 32;
 const MOST_HEADER_BYTES = 8 * 1024;
 const MOST_REQUESTS_PER_CONNECTION = 1_000;
-const REQUEST_LIMIT_MS = 5_000;
+const REQUEST_LIMIT_MS = 3_000;
 const IDLE_LIMIT_MS = 30_000;
 const CLOSE_LIMIT_MS = 300;
 const TRY_AGAIN_MS = 2_000;

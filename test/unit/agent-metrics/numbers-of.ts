@@ -1,0 +1,62 @@
+import { PULSE, PULSE_SLOTS } from "../../../src/agent/lane-messages.ts";
+import { DecisionCounts } from "../../../src/agent/metrics/decision-counts.ts";
+import { LaneNumbers } from "../../../src/agent/metrics/lane-pulse.ts";
+import { LatencyHistogram } from "../../../src/agent/metrics/latency.ts";
+import { type AgentNumbers, QUEUES } from "../../../src/agent/metrics/numbers.ts";
+import type { FlowEvent } from "../../../src/flow/event.ts";
+
+/** The numbers of an agent that is well, with changes. */
+export interface Changes {
+  readonly phase?: "starting" | "enforcing" | "stopping";
+  readonly alive?: boolean;
+  readonly rulesInPlace?: boolean | null;
+  readonly listening?: boolean;
+  readonly adopted?: number;
+  readonly applyFailure?: string | null;
+  readonly applyingSeconds?: number;
+  readonly policy?: string;
+}
+
+export function numbersOf(changes: Changes = {}): AgentNumbers {
+  const pulse = Float64Array.from({ length: PULSE_SLOTS }, (_, slot) => (slot >= PULSE.verdictTimes ? 0 : slot));
+  pulse[PULSE.epoch] = changes.adopted ?? 3;
+  const times = new LatencyHistogram(pulse.subarray(PULSE.verdictTimes));
+  times.add(0.07, 10);
+  const decisions = new DecisionCounts();
+  const policy = changes.policy ?? "ClusterEgressPolicy/app";
+  decisions.setPolicies([policy]);
+  for (const action of ["Allow", "Deny"] as const) {
+    const decision = { action, policy, rule: "r", reason: "RuleMatched" };
+    decisions.count({ kind: "flow", decision, audit: decision } as FlowEvent);
+  }
+  const statistics = changes.listening === false ? null : { waiting: 1, queueDropped: 2, userDropped: 3 };
+  return {
+    epoch: { inputs: { policies: [], groups: [], config: { failMode: "Closed" } }, program: { epoch: 3 } },
+    method: "xtables",
+    counts: {
+      phase: changes.phase ?? "enforcing",
+      startedAt: 0,
+      applied: 2,
+      applyFailures: 1,
+      applyFailure: changes.applyFailure ?? null,
+      applyingSeconds: changes.applyingSeconds ?? 0,
+      lastApplySeconds: 0.02,
+      lastAppliedAt: 1000,
+      recordsLostOnTheWay: 4,
+      endingsLost: 5,
+      decisions,
+    },
+    lane: { alive: changes.alive ?? true, restarts: 6 },
+    laneNumbers: new LaneNumbers(() => pulse),
+    keeper: { restored: 7 },
+    resolver: { times: new LatencyHistogram(), failures: 8, refused: 9 },
+    open: { size: 10 },
+    flowLog: { run: "abcd", counts: { written: 11, lost: 12, pendingBytes: 13 } },
+    kernel: {
+      rulesInPlace: changes.rulesInPlace === undefined ? true : changes.rulesInPlace,
+      queues: QUEUES.map((queue, i) => ({ queue, number: 5100 + i, statistics })),
+      rules: new Map([["spoofed", 14]]),
+    },
+    workloads: { total: 6, isolated: 3, restricted: 2, observed: 1 },
+  } as unknown as AgentNumbers;
+}
