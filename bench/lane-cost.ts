@@ -4,11 +4,12 @@
  * neighbour on the machine does not count.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { inNetworkOnly } from "../src/lab/process.ts";
 import { ANSWER } from "../src/model/verdict.ts";
 import { LOADS, type Load, runLoad } from "./loads.ts";
-import { pause, type Stage, threadTimes, tool } from "./stage.ts";
+import { agentPid, pause, type Stage, threadTimes, tool, until } from "./stage.ts";
 import { type Summary, summarize } from "./statistics.ts";
 
 /** Packets a second of processor time. */
@@ -30,7 +31,9 @@ export async function measureLaneCost(stage: Stage, rounds: number, seconds: num
   for (let round = 0; round < rounds; round++) {
     for (const load of loads) add(lane, load, await laneRate(stage, load, seconds));
     // A crash leaves the ruleset, and frees the queues.
+    const pid = await agentPid(stage.agent);
     await stage.agent?.kill();
+    await until(async () => !existsSync(`/proc/${pid}`), "the queue");
     for (const load of loads) add(c, load, await bareRate(stage, load, seconds));
     await stage.startAgent();
   }
@@ -42,7 +45,7 @@ export async function measureLaneCost(stage: Stage, rounds: number, seconds: num
 }
 
 async function laneRate(stage: Stage, load: Load, seconds: number): Promise<number> {
-  const pid = stage.agent?.child.pid ?? 0;
+  const pid = await agentPid(stage.agent);
   // The first run of a load is also the compiler's.
   await runLoad(stage, load, "sallyport", 0.5);
   await pause(300);

@@ -7,7 +7,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { LOADS, runLoad } from "./loads.ts";
-import { Stage, threadTimes } from "./stage.ts";
+import { agentPid, Stage, threadTimes } from "./stage.ts";
 
 interface Profile {
   readonly nodes: readonly {
@@ -68,10 +68,11 @@ async function main(): Promise<number> {
     const agent = await stage.startAgent({
       NODE_OPTIONS: `--cpu-prof --cpu-prof-interval 200 --cpu-prof-dir ${folder}`,
     });
+    const pid = await agentPid(agent);
     const endless = { ...load, most: 100_000_000 };
-    const before = await threadTimes(agent.child.pid ?? 0);
+    const before = await threadTimes(pid);
     const result = await runLoad(stage, endless, "sallyport", seconds);
-    const after = await threadTimes(agent.child.pid ?? 0);
+    const after = await threadTimes(pid);
     console.log(JSON.stringify(result));
     const exchanges = result?.done ?? 1;
     const used = [...after].map(([thread, time]) => time - (before.get(thread) ?? 0)).sort((a, b) => b - a);

@@ -51,11 +51,13 @@ export function renderReport(report: Report): string {
   return `${parts.join("\n\n")}\n`;
 }
 
-function head({ date, commit, machine, versions, load }: Report): string {
+function head({ date, commit, machine, versions, load, loads }: Report): string {
+  const disturbed = loads.reduce((sum, measure) => sum + measure.disturbed, 0);
+  const runs = loads.reduce((sum, { results }) => sum + Object.values(results).flatMap((of) => of.rounds).length, 0);
   const programs = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
   return [
     `${date}, commit ${commit}: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB; ${programs.join(", ")}.`,
-    `Load average before ${load[0].toFixed(2)}, after ${load[1].toFixed(2)}. Median of the rounds, ± half the distance between their extremes.`,
+    `Load average before ${load[0].toFixed(2)}, after ${load[1].toFixed(2)}. Median of the rounds, ± half the distance between their extremes. ${disturbed} of ${runs} runs began while something else ran on the machine.`,
   ].join("\n");
 }
 

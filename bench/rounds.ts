@@ -1,4 +1,5 @@
 /** Interleaved rounds: in each, every contender carries the same load once, in an order that turns from round to round. */
+import { calm } from "./calm.ts";
 import { CONTENDERS, type Contender, LOADS, type Load, routeOf, runLoad } from "./loads.ts";
 import { pause, type Stage } from "./stage.ts";
 import { type Summary, summarize } from "./statistics.ts";
@@ -8,6 +9,8 @@ export interface LoadMeasure {
   readonly title: string;
   readonly unit: string;
   readonly better: "more" | "less";
+  /** Runs that began while the machine was busy with something else. */
+  readonly disturbed: number;
   readonly results: Readonly<Partial<Record<Contender, Summary & { readonly failed: number; readonly p99: number }>>>;
 }
 
@@ -16,6 +19,8 @@ export interface RoundOptions {
   readonly scale: number;
   readonly rounds: number;
   readonly only: readonly string[];
+  /** How long a round waits for the machine to idle. */
+  readonly calmMs: number;
   readonly say: (line: string) => void;
   readonly signal: AbortSignal;
 }
@@ -39,10 +44,15 @@ async function measureLoad(stage: Stage, load: Load, options: RoundOptions): Pro
   const failed = new Map<Contender, number>();
   const tails = new Map<Contender, number[]>();
   const seconds = Math.max(0.5, load.seconds * options.scale);
+  let disturbed = 0;
+  // An agent that has run for a while is what counts: what it does for the first time is compiled.
+  await runLoad(stage, load, "sallyport", seconds);
   for (let round = 0; round < Math.min(load.rounds, options.rounds); round++) {
     for (let at = 0; at < CONTENDERS.length; at++) {
       options.signal.throwIfAborted();
       const contender = CONTENDERS[(at + round) % CONTENDERS.length]!;
+      if (routeOf(stage, load, contender) === null) continue;
+      if (!(await calm(options.calmMs))) disturbed++;
       const result = await runLoad(stage, load, contender, seconds);
       if (result === null) continue;
       append(values, contender, load.value(result));
@@ -57,7 +67,7 @@ async function measureLoad(stage: Stage, load: Load, options: RoundOptions): Pro
     { ...summarize(of), failed: failed.get(contender) ?? 0, p99: summarize(tails.get(contender) ?? [0]).median },
   ]);
   const { id, title, unit, better } = load;
-  return { id, title, unit, better, results: Object.fromEntries(results) };
+  return { id, title, unit, better, disturbed, results: Object.fromEntries(results) };
 }
 
 /** A contender that lets everything through would win: each must refuse what its rules do not allow. */

@@ -1,6 +1,6 @@
 /**
- * Measures everything side by side: `node bench/run.ts [--quick] [--only LOAD,...] [--out FILE]`. Root; two labs are brought
- * up and taken away again, also after Ctrl-C. Prints tables and writes bench/results/latest.json and latest.md.
+ * Measures everything side by side: `node bench/run.ts [--quick] [--only LOAD,...] [--calm SECONDS] [--out FILE]`. Root; two
+ * labs are brought up and taken away again, also after Ctrl-C. Each run waits for the machine to idle, so long at most. Prints tables and writes bench/results/latest.json and latest.md.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
@@ -18,6 +18,7 @@ const { values } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
     only: { type: "string" },
+    calm: { type: "string", default: "2" },
     out: { type: "string", default: join(ROOT, "bench/results/latest") },
   },
 });
@@ -55,7 +56,14 @@ async function measure(): Promise<Report> {
   const names = wants("names") ? await nameCost() : null;
   const stage = await Stage.up(stopping.signal);
   const rounds = quick ? 3 : 5;
-  const options = { scale: quick ? 0.4 : 1, rounds, only: loads, say, signal: stopping.signal };
+  const options = {
+    scale: quick ? 0.4 : 1,
+    rounds,
+    only: loads,
+    calmMs: Number(values.calm) * 1000,
+    say,
+    signal: stopping.signal,
+  };
   const measured = loads.length > 0 || only.length === 0 ? await measureLoads(stage, options) : [];
   const lane = wants("lane") ? await measureLaneCost(stage, 3, quick ? 0.6 : 2) : [];
   const scale = wants("scale")

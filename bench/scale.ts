@@ -8,7 +8,7 @@ import { stringify } from "yaml";
 import { AgentProcess } from "../src/lab/agent-process.ts";
 import type { Lab } from "../src/lab/lab.ts";
 import { inNetworkOnly } from "../src/lab/process.ts";
-import { CLIENT, PARTNER, PORTS, pause, SALLYPORT, type Stage, tool } from "./stage.ts";
+import { agentPid, CLIENT, PARTNER, PORTS, pause, SALLYPORT, type Stage, tool } from "./stage.ts";
 import { percentile, type Summary, summarize } from "./statistics.ts";
 
 export interface ScaleResult {
@@ -62,7 +62,7 @@ export async function measureScale(stage: Stage, options: ScaleOptions): Promise
       ready.push(Date.parse(String(line.time)) - begun);
       options.say(`start ${i + 1}: ready after ${ready.at(-1)} ms`);
     }
-    const pid = agent?.child.pid ?? 0;
+    const pid = await agentPid(agent);
     await pause(3_000);
     const rest = await resident(pid, "VmRSS");
     const times = await changes(stage, `${folder}/policies/bench.yaml`, options);

@@ -8,6 +8,7 @@ import { GATEWAY, OUTSIDE, SERVICES } from "../src/lab/addresses.ts";
 import { AgentProcess } from "../src/lab/agent-process.ts";
 import { createLab, type Lab } from "../src/lab/lab.ts";
 import { DNS_POD } from "../src/lab/layout.ts";
+import { fabricNetns } from "../src/lab/names.ts";
 import { inNetworkOnly, must, run, startServer } from "../src/lab/process.ts";
 import { removeLab } from "../src/lab/teardown.ts";
 import { RIVAL_PORTS, startRivals } from "./rivals.ts";
@@ -163,7 +164,7 @@ async function makeLab(name: string, signal: AbortSignal): Promise<Lab> {
 /** Ends what the lab runs outside for its demo, opens what a load needs, starts the servers in C. */
 async function prepare(lab: Lab, wire: Wire): Promise<void> {
   const outside = lab.netns("outside");
-  for (const pid of await processesOf(outside, "nginx")) process.kill(pid, "SIGTERM");
+  for (const pid of await processesOf(outside, "nginx")) end(pid);
   await must(inNetworkOnly(outside, ["nft", "flush", "ruleset"]));
   await Promise.all([
     settings(lab.netns(CLIENT), ["net/ipv4/ip_local_port_range=1024 65535", "net/ipv4/tcp_tw_reuse=1"]),
@@ -176,6 +177,8 @@ async function prepare(lab: Lab, wire: Wire): Promise<void> {
       "net/netfilter/nf_conntrack_udp_timeout_stream=2",
     ]),
     settings(outside, ["net/ipv4/tcp_max_tw_buckets=4096"]),
+    // The switch between node and outside is the lab's, no part of what is measured.
+    settings(fabricNetns(lab.name), ["net/bridge/bridge-nf-call-iptables=0"]).catch(() => undefined),
   ]);
   const { tlsReply, httpReply, plainReply } = wire;
   const argv = [
@@ -190,6 +193,14 @@ async function prepare(lab: Lab, wire: Wire): Promise<void> {
   ];
   await startServer(outside, argv, `${lab.directory}/log/serve.log`);
   await until(async () => (await readFile(`${lab.directory}/log/serve.log`, "utf8")).includes("ready"), "serve");
+}
+
+function end(pid: number): void {
+  try {
+    process.kill(pid, "SIGTERM");
+  } catch {
+    // A worker whose master was asked before it.
+  }
 }
 
 async function settings(netns: string, lines: readonly string[]): Promise<void> {
@@ -213,6 +224,17 @@ export async function until(holds: () => Promise<boolean>, what: string, limitMs
 
 export function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/** The process that gives the verdicts: an agent may be watched by a supervisor, whose child it is. */
+export async function agentPid(agent: AgentProcess | null): Promise<number> {
+  let pid = agent?.child.pid ?? 0;
+  for (;;) {
+    const text = await readFile(`/proc/${pid}/task/${pid}/children`, "utf8").catch(() => "");
+    const child = Number(text.trim().split(" ")[0]);
+    if (!child) return pid;
+    pid = child;
+  }
 }
 
 /** Threads of a process and the processor time each has used, nanoseconds. */
