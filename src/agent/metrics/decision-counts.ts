@@ -1,7 +1,7 @@
 import type { FlowEvent } from "../../flow/event.ts";
 import type { Action, Reason } from "../../model/decision.ts";
 
-/** Names that metrics may carry are bounded, whatever the cluster holds; the rest is counted under one. */
+/** Names that metrics may carry are bounded, whatever decides here; the rest is counted under one. */
 const MOST_POLICIES = 2_000;
 /** Of a policy that is not in force any more, or beyond the bound. */
 export const OTHER_POLICY = "(other)";
@@ -25,11 +25,7 @@ export class DecisionCounts {
 
   /** References of the policies in force. */
   setPolicies(references: Iterable<string>): void {
-    const policies = new Set<string>();
-    for (const reference of references) {
-      if (policies.size === MOST_POLICIES) break;
-      policies.add(reference);
-    }
+    const policies = new Set(references);
     this.#policies = policies;
     for (const policy of this.#byPolicy.keys()) {
       if (policy !== null && policy !== OTHER_POLICY && !policies.has(policy)) this.#byPolicy.delete(policy);
@@ -38,7 +34,7 @@ export class DecisionCounts {
 
   count(event: FlowEvent): void {
     const { policy, action, reason } = event.decision;
-    const row = this.#row(policy === null || this.#policies.has(policy) ? policy : OTHER_POLICY);
+    const row = this.#row(policy === null || this.#isNamed(policy) ? policy : OTHER_POLICY);
     row[KINDS.indexOf(event.kind) * 2 + ACTIONS.indexOf(action)]! += 1;
     if (action === "Deny") this.#denials.set(reason, (this.#denials.get(reason) ?? 0) + 1);
     if (event.audit !== null) this.#audit[event.audit.action]++;
@@ -60,6 +56,11 @@ export class DecisionCounts {
   /** How often Audit policies would have decided otherwise, by what they would have done. */
   audit(): Readonly<Record<Action, number>> {
     return this.#audit;
+  }
+
+  /** It is in force, and one of the first to decide anything here: most policies of a cluster concern other nodes. */
+  #isNamed(policy: string): boolean {
+    return this.#byPolicy.has(policy) || (this.#policies.has(policy) && this.#byPolicy.size < MOST_POLICIES);
   }
 
   #row(policy: string | null): Float64Array {
