@@ -15,9 +15,10 @@ define timed
 	printf '%s: %d.%d s\n' '$(1)' $$((took / 10)) $$((took % 10)); exit $$status
 endef
 
-# $(call vitest,project): one test project, its results also as JSON for the tally.
-vitest = mkdir -p .cache && rm -f .cache/test-$(1).json && \
-	vitest run --project $(1) --reporter=default --reporter=json --outputFile.json=.cache/test-$(1).json
+# $(call vitest,project): one test project, its results also as JSON for the tally, and how the run ended.
+vitest = mkdir -p .cache && rm -f .cache/test-$(1).* && \
+	{ vitest run --project $(1) --reporter=default --reporter=json --outputFile.json=.cache/test-$(1).json; \
+	echo $$? >.cache/test-$(1).status; exit $$(cat .cache/test-$(1).status); }
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
@@ -47,7 +48,7 @@ test-lab: root setup build ## tests on real traffic in network namespaces (root)
 	$(call timed,test-lab,$(call vitest,lab))
 
 test: setup build ## every test; the last line is `N passed, N failed`
-	@status=0; $(MAKE) test-unit || status=1; $(MAKE) test-lab || status=1; \
+	@rm -f .cache/test-*; status=0; $(MAKE) test-unit || status=1; $(MAKE) test-lab || status=1; \
 	node scripts/tally.ts .cache/test-unit.json .cache/test-lab.json || status=1; exit $$status
 
 demo: root setup build ## two apps on real traffic in the lab (root); KEEP=1 leaves it up

@@ -30,7 +30,8 @@ for (const path of positionals) {
   const report = readReport(path);
   for (const file of report?.testResults ?? []) addFile(file);
   // A run that broke outside any test (an unhandled error, no report at all) is a failure too.
-  if (report?.success !== true && count.failed === failedBefore) fail(`${path}: the run failed outside its tests`);
+  if ((report?.success !== true || !endedWell(path)) && count.failed === failedBefore)
+    fail(`${path}: the run failed outside its tests`);
 }
 const skipped = count.skipped > 0 ? `, ${count.skipped} skipped` : "";
 console.log(`${count.passed} passed, ${count.failed} failed${skipped}`);
@@ -53,6 +54,15 @@ function addFile(file: Report["testResults"][number]): void {
 function fail(what: string): void {
   count.failed++;
   console.log(`failed: ${what}`);
+}
+
+/** vitest calls a run with an unhandled error a success in its report; its exit status, kept beside it, does not. */
+function endedWell(report: string): boolean {
+  try {
+    return readFileSync(report.replace(/\.json$/, ".status"), "utf8").trim() === "0";
+  } catch {
+    return false;
+  }
 }
 
 function readReport(path: string): Report | null {
