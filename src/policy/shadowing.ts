@@ -1,7 +1,9 @@
 import type { Destination, Rule } from "../model/policy.ts";
 import { type Cidr, cidrCovers } from "../net/cidr.ts";
 import { patternCovers } from "../net/pattern.ts";
-import { portsCover } from "../net/ports.ts";
+import { portsContain, portsCover, TCP, UDP } from "../net/ports.ts";
+
+const DNS_PORT = 53;
 
 /**
  * For each rule the earlier one that decides every flow it could decide, or null. Sound, not complete: it compares entry with
@@ -12,8 +14,8 @@ export function findShadows(rules: readonly Rule[]): readonly (Rule | null)[] {
 }
 
 function ruleCovers(outer: Rule, inner: Rule): boolean {
-  if (outer.to === null) return true;
   const entries = inner.to ?? [EVERYWHERE];
+  if (outer.to === null) return !entries.some((entry) => leavesPort53(outer, EVERYWHERE, entry));
   return entries.every((entry) => outer.to!.some((candidate) => entryCovers(outer, candidate, inner, entry)));
 }
 
@@ -30,6 +32,7 @@ const EVERYWHERE: Destination = {
 function entryCovers(outer: Rule, a: Destination, inner: Rule, b: Destination): boolean {
   return (
     agreesOnUncertainty(outer, a, inner) &&
+    !leavesPort53(outer, a, b) &&
     namesCover(a, b) &&
     rangesCover(a, b) &&
     portListCovers(a, b) &&
@@ -45,6 +48,15 @@ function agreesOnUncertainty(outer: Rule, a: Destination, inner: Rule): boolean 
   const looksInside = a.domains !== null || a.group !== null || a.http !== null || a.tls !== null;
   if (!looksInside || inner.action !== "Deny") return true;
   return outer.action === "Deny" && (outer.whenHidden === "Deny" || inner.whenHidden === "Continue");
+}
+
+/**
+ * Port 53 of a server that is no trusted resolver is opened only by an Allow that names ports; another leaves it to a rule
+ * below that names it. One that names no ports either is still surely not meant.
+ */
+function leavesPort53(outer: Rule, a: Destination, b: Destination): boolean {
+  if (outer.action !== "Allow" || a.ports !== null || b.ports === null) return false;
+  return b.ports.some((range) => portsContain(range, TCP, DNS_PORT) || portsContain(range, UDP, DNS_PORT));
 }
 
 function namesCover(a: Destination, b: Destination): boolean {

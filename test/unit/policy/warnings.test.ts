@@ -82,6 +82,9 @@ describe("shadowed rules", () => {
     // [first action, first `to`, second action, second `to`, shadowed]
     ["Deny", null, "Allow", NET, true],
     ["Allow", null, "Deny", null, true],
+    // Only an Allow that names port 53 opens another resolver.
+    ["Allow", NET, "Allow", "{ cidrs: [10.1.0.0/16], ports: [{ protocol: UDP, port: 53 }] }", false],
+    ["Allow", null, "Deny", "{ ports: [{ protocol: UDP, port: 53 }] }", false],
     ["Deny", NET, "Allow", null, false],
     ["Deny", "{}", "Allow", null, true],
     ["Deny", NET, "Allow", "{ cidrs: [10.1.0.0/16], ports: [{ port: 22 }] }", true],
