@@ -64,10 +64,14 @@ export class Witness {
     return this.seen.filter((one) => one.to === address && one.fromPort === fromPort);
   }
 
-  /** What a server said to one port, as text. */
+  /** What a server said to one port, as text; each segment once, however often it was sent. */
   said(address: string, toPort: number): string {
-    const answers = this.seen.filter((one) => one.from === address && one.toPort === toPort);
-    return answers.map((one) => Buffer.from(one.data, "base64").toString("latin1")).join("");
+    const answers = new Map<string, string>();
+    for (const one of this.seen) {
+      if (one.from !== address || one.toPort !== toPort) continue;
+      answers.set(`${one.seq} ${one.data.length}`, Buffer.from(one.data, "base64").toString("latin1"));
+    }
+    return [...answers.values()].join("");
   }
 
   stop(): void {
