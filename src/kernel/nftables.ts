@@ -86,8 +86,11 @@ export class Ruleset {
 
   /** Verifies, and installs again where something is missing. True when it had to. */
   async restore(): Promise<boolean> {
-    if (this.installed === null || (await this.verify())) return false;
-    await this.install(this.installed);
+    const spec = this.installed;
+    if (spec === null || (await this.verify())) return false;
+    // Everything may be open, so the table goes first: without the rules that queue it drops what it would ask.
+    await mustRun(this.run, ["nft", "-f", "-"], renderRuleset(spec));
+    await this.install(spec);
     return true;
   }
 
@@ -120,8 +123,10 @@ export class Ruleset {
   }
 
   private async takeFingerprint(): Promise<string> {
-    const table = await this.run(["nft", "-j", "-s", "list", "table", ...TABLE.split(" ")]);
-    const rules = this.installed?.method === "xtables" ? await queueRulesFingerprint(this.run) : "";
+    const [table, rules] = await Promise.all([
+      this.run(["nft", "-j", "-s", "list", "table", ...TABLE.split(" ")]),
+      this.installed?.method === "xtables" ? queueRulesFingerprint(this.run) : "",
+    ]);
     const content = table.status === 0 ? canonicalTable(table.stdout) : "absent";
     return createHash("sha256").update(content).update(rules).digest("hex");
   }

@@ -65,14 +65,14 @@ export async function installQueueRules(run: RunProgram, spec: RulesetSpec): Pro
  * questions unanswered, which is closed, and counted.
  */
 export async function queueRulesFingerprint(run: RunProgram): Promise<string> {
-  const parts: string[] = [];
-  for (const family of FAMILIES) {
+  const parts = FAMILIES.map(async (family) => {
     const listed = await run([`${family}-nft`, "-w", "-t", "mangle", "-S"]);
     const lines = listed.stdout.split("\n");
-    parts.push(family, ...lines.filter((line) => line.startsWith(`-A ${QUEUE_CHAIN} `)));
-    parts.push(...lines.filter((line) => line.endsWith(` -j ${QUEUE_CHAIN}`)));
-  }
-  return parts.join("\n");
+    const ours = lines.filter((line) => line.startsWith(`-A ${QUEUE_CHAIN} `));
+    const jumps = lines.filter((line) => line.endsWith(` -j ${QUEUE_CHAIN}`));
+    return [family, ...ours, ...jumps].join("\n");
+  });
+  return (await Promise.all(parts)).join("\n");
 }
 
 /** Takes our rules out. Missing ones are no error. */
