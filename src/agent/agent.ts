@@ -134,6 +134,8 @@ export class Agent implements LaneListener {
       const remembered = settled.kept.filter((one) => one.memory !== null).length;
       this.#journal.start(() => this.#open.all());
       this.#lane.send({ kind: "adopted" });
+      // At once, too: agents that are killed again and again would never come to it.
+      this.#sayInUse();
       this.#timer = setInterval(() => this.#sayInUse(), IN_USE_EVERY_MS);
       this.#counts.started();
       this.#log.info({
