@@ -25,10 +25,13 @@ spec:
   rules:
     - name: api
       action: Allow
-      to: [{ domains: [api.github.com, gist.github.com, partner.example], ports: [{ protocol: TCP, port: 443 }, { protocol: TCP, port: 22 }] }]
+      to: [{ domains: [api.github.com, partner.example], ports: [{ protocol: TCP, port: 443 }, { protocol: TCP, port: 22 }] }]
     - name: partner
       action: Allow
       to: [{ cidrs: [${OUTSIDE.partner.ipv4}/32], ports: [{ protocol: TCP, port: 8443 }] }]
+    - name: later
+      action: Allow
+      to: [{ domains: [gist.github.com], ports: [{ protocol: TCP, port: 8443 }] }]
 `,
   "watched.yaml": `
 apiVersion: sallyport.dev/v1alpha1
@@ -111,7 +114,11 @@ describe("names that the pod resolved before the agent was there", () => {
     await world.start({ agentResolvers: ["198.51.100.250", "2001:db8:100::250"] });
     const begun = performance.now();
     // A name that nobody has looked up: what an earlier agent had learned would still hold.
-    const denied = world.get(APP, "https://gist.github.com/", ...at("gist.github.com", OUTSIDE.githubGist.ipv4));
+    const denied = world.get(
+      APP,
+      "https://gist.github.com:8443/",
+      ...at("gist.github.com", OUTSIDE.githubGist.ipv4, 8443),
+    );
     const others: number[] = [];
     for (let i = 0; i < 5; i++) {
       const start = performance.now();
