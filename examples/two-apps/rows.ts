@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { readEgressTests } from "../../src/cli/egress-test.ts";
 import type { FlowRecord } from "../../src/flow/record.ts";
-import { PUBLISHED, SERVICES } from "../../src/lab/addresses.ts";
+import { type AddressPair, OUTSIDE, PUBLISHED, SERVICES } from "../../src/lab/addresses.ts";
 import { type Probe, type ProbeResult, tryToReach } from "../../src/lab/probe.ts";
 import { EXAMPLE, type World } from "./world.ts";
 
@@ -36,7 +36,26 @@ export function paperRows(): Row[] {
       rows.push(...bothFamilies(ip === null ? row : { ...row, ip }));
     }
   }
-  return rows;
+  return withTwins(rows);
+}
+
+/** A row with an IPv4 address is tried at the same host's IPv6 address too, unless a row of its own does that. */
+function withTwins(rows: readonly Row[]): Row[] {
+  const known = new Set(rows.map(({ from, to, ip }) => `${from} ${to} ${ip ?? ""}`));
+  const twins = rows.flatMap((row) => {
+    const twin = row.family === 4 ? twinOf(row) : null;
+    return twin === null || known.has(`${twin.from} ${twin.to} ${twin.ip ?? ""}`) ? [] : [twin];
+  });
+  return [...rows, ...twins];
+}
+
+function twinOf(row: Row): Row | null {
+  const pairs: readonly AddressPair[] = [...Object.values(OUTSIDE), ...Object.values(SERVICES)];
+  const { hostname } = new URL(row.to);
+  const pair = pairs.find(({ ipv4 }) => ipv4 === (row.ip ?? hostname));
+  if (pair === undefined) return null;
+  if (row.ip !== undefined) return { ...row, ip: pair.ipv6, family: 6 };
+  return { ...row, to: row.to.replace(hostname, `[${pair.ipv6}]`), family: 6 };
 }
 
 /** Rows whose destination the node translates: paper cannot know that, the wire can. */

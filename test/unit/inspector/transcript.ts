@@ -123,7 +123,8 @@ export class Transcript {
         list.push(word);
         this.verdicts.set(id, list);
         if (replacement !== null) this.replacements.set(id, replacement);
-        if (word === "pass" || word === "confirm" || word === "look" || word === "allow" || word === "http") this.passed.push(id);
+        if (word === "pass" || word === "confirm" || word === "look" || word === "allow" || word === "http")
+          this.passed.push(id);
       },
       inject: (packet, towards) => this.injected.push({ packet, towards }),
       resolve: (request) => this.resolves.push(request),

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { normalisePath } from "../../../src/net/url-path.ts";
 import { type BodyProblem, BodyReader } from "../../../src/packet/http/body.ts";
 import { type RequestHeadResult, readRequestHead } from "../../../src/packet/http/head.ts";
-import { normalisePath } from "../../../src/net/url-path.ts";
 import { ascii, concat } from "../../support/hello.ts";
 import { everyPrefix, guarded } from "./guarded.ts";
 
@@ -133,10 +133,13 @@ describe("request heads that two servers could read differently", () => {
     ["a space behind the version", `GET / HTTP/1.1 \r\n${HOST}\r\n`, "RequestWhitespace"],
     ["a space before the method", ` GET / HTTP/1.1\r\n${HOST}\r\n`, "RequestWhitespace"],
     ["no target", `GET  HTTP/1.1\r\n${HOST}\r\n`, "RequestWhitespace"],
-    ["an ambiguous path", `GET /a%2fb HTTP/1.1\r\n${HOST}\r\n`, "PathEncodedSlash"],
     ["a fragment", `GET /a?b#c HTTP/1.1\r\n${HOST}\r\n`, "PathFragment"],
   ])("%s", (_, text, problem) => {
     expect(head(text)).toEqual({ kind: "malformed", problem });
+  });
+
+  it.each(["/a%2fb", "/a%5cb", "/..", "/a/..;/b", "/%zz", "http://api.example/a%2fb"])("%s has no path that rules know", (target) => {
+    expect(head(`GET ${target} HTTP/1.1\r\nHost: api.example\r\n\r\n`)).toMatchObject({ kind: "head", path: undefined, host: "api.example" });
   });
 
   it("64 KiB are the most", () => {
