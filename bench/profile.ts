@@ -1,7 +1,7 @@
 /**
  * Where the agent's time goes under one load: `node bench/profile.ts LOAD [SECONDS]`, LOAD one of those of bench/loads.ts.
  * Runs the agent under V8's sampling profiler and prints, for the packet lane and the main thread, the functions that
- * took the most time, in nanoseconds an exchange of the load.
+ * took the most time, in nanoseconds an exchange of the load (what happens once, at the start, is in there too).
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,41 +9,54 @@ import { basename, join } from "node:path";
 import { LOADS, runLoad } from "./loads.ts";
 import { agentPid, Stage, threadTimes } from "./stage.ts";
 
+interface ProfileNode {
+  readonly id: number;
+  readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number };
+  readonly children?: readonly number[];
+}
+
 interface Profile {
-  readonly nodes: readonly {
-    readonly id: number;
-    readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number };
-  }[];
+  readonly nodes: readonly ProfileNode[];
   readonly samples: readonly number[];
   readonly timeDeltas: readonly number[];
 }
 
-const ROWS = 45;
+/** Microseconds: in the function itself, and with what it calls. */
+interface Times {
+  readonly self: Map<string, number>;
+  readonly whole: Map<string, number>;
+}
 
-/** Microseconds of self time by function. */
-function selfTimes(profile: Profile): Map<string, number> {
-  const names = new Map(
-    profile.nodes.map(({ id, callFrame }) => {
-      const { functionName, url, lineNumber } = callFrame;
-      const place = url === "" ? "" : ` ${basename(url)}:${lineNumber + 1}`;
-      return [id, `${functionName || "(anonymous)"}${place}`];
-    }),
-  );
-  const times = new Map<string, number>();
+const ROWS = 40;
+/** Not work: nothing runs, or the thread waits in poll(). */
+const IDLE = /^\((idle|program|root)\)|^wait /;
+
+function timesOf(profile: Profile): Times {
+  const parents = new Map(profile.nodes.flatMap(({ id, children = [] }) => children.map((child) => [child, id])));
+  const names = new Map(profile.nodes.map((node) => [node.id, nameOf(node)]));
+  const times: Times = { self: new Map(), whole: new Map() };
+  const add = (map: Map<string, number>, name: string, time: number) => map.set(name, (map.get(name) ?? 0) + time);
   for (const [at, sample] of profile.samples.entries()) {
-    const name = names.get(sample) ?? "?";
-    times.set(name, (times.get(name) ?? 0) + (profile.timeDeltas[at] ?? 0));
+    const time = profile.timeDeltas[at] ?? 0;
+    add(times.self, names.get(sample) ?? "?", time);
+    const stack = new Set<string>();
+    for (let id: number | undefined = sample; id !== undefined; id = parents.get(id)) stack.add(names.get(id) ?? "?");
+    for (const name of stack) add(times.whole, name, time);
   }
   return times;
 }
 
-function print(title: string, times: Map<string, number>, exchanges: number): void {
-  const busy = [...times].filter(([name]) => !["(idle)", "(program)", "(root)"].includes(name));
+function nameOf({ callFrame: { functionName, url, lineNumber } }: ProfileNode): string {
+  return `${functionName || "(anonymous)"} ${url === "" ? "" : `${basename(url)}:${lineNumber + 1}`}`.trim();
+}
+
+function print(title: string, { self, whole }: Times, exchanges: number): void {
+  const busy = [...self].filter(([name]) => !IDLE.test(name));
   const total = busy.reduce((sum, [, time]) => sum + time, 0);
-  console.log(`\n${title}: ${((total * 1000) / exchanges).toFixed(0)} ns an exchange`);
+  const nanoseconds = (time: number) => ((time * 1000) / exchanges).toFixed(0).padStart(8);
+  console.log(`\n${title}: ${nanoseconds(total).trim()} ns an exchange\n    self    with callees`);
   for (const [name, time] of busy.sort((a, b) => b[1] - a[1]).slice(0, ROWS)) {
-    const part = ((time / total) * 100).toFixed(1).padStart(5);
-    console.log(`${((time * 1000) / exchanges).toFixed(0).padStart(8)} ns ${part} %  ${name}`);
+    console.log(`${nanoseconds(time)} ${nanoseconds(whole.get(name) ?? 0)} ns  ${name}`);
   }
 }
 
@@ -80,10 +93,10 @@ async function main(): Promise<number> {
     console.log(`processor time of the busiest threads, an exchange: ${shown.join(", ")}`);
     await stage.stopAgent();
     for (const file of readdirSync(folder)) {
-      const times = selfTimes(JSON.parse(readFileSync(join(folder, file), "utf8")) as Profile);
-      const lane = [...times.keys()].some((name) => name.startsWith("#drain"));
-      const events = [...times.keys()].some((name) => name.includes("events-worker"));
-      print(lane ? "packet lane" : events ? "conntrack events" : "main thread", times, exchanges);
+      const times = timesOf(JSON.parse(readFileSync(join(folder, file), "utf8")) as Profile);
+      const runs = (name: string) => [...times.whole.keys()].some((key) => key.startsWith(`${name} `));
+      if (runs("#drain")) print("packet lane", times, exchanges);
+      else if (runs("readRecords")) print("main thread", times, exchanges);
     }
     return 0;
   } finally {
