@@ -7,7 +7,10 @@ import { ANSWER } from "../model/verdict.ts";
 import type { Address } from "../net/address.ts";
 import { replaceEndpoint } from "../packet/build.ts";
 import { newPacket, type Packet, PROTOCOL, parsePacket } from "../packet/ip.ts";
+import { RateLimit } from "./log.ts";
 import { findEntry } from "./translation.ts";
+
+const WALK_INTERVAL_MS = 100;
 
 /**
  * Sends packets that the agent makes itself (docs/adr/0005). Towards the client they are not tracked, so they are
@@ -18,6 +21,8 @@ export class Injector {
   readonly #towardsClient: RawSender;
   readonly #towardsServer: RawSender;
   readonly #packet: Packet = newPacket();
+  /** A walk over all entries holds the lane up, and a pod can ask for one with each refused flow. */
+  readonly #walks = new RateLimit(WALK_INTERVAL_MS);
 
   constructor(marks: MarkLayout) {
     this.#towardsClient = new RawSender(inPlace(marks, ANSWER.injectedUntracked));
@@ -52,7 +57,7 @@ export class Injector {
     // A datagram is refused by an answer to its first packet, which was seen before translation (docs/adr/0005).
     if (this.#packet.protocol !== PROTOCOL.tcp) return null;
     const flow = flowOfPacket(this.#packet, towards);
-    const entry = findEntry(this.#conntrack, flow);
+    const entry = findEntry(this.#conntrack, flow, () => this.#walks.allow(performance.now()) !== null);
     if (entry === null || (entry.status & STATUS_DNAT) === 0) return null;
     return { address: entry.original.destination, port: entry.original.destinationPort };
   }

@@ -1,6 +1,8 @@
+import { networkInterfaces } from "node:os";
 import type { AgentConfig } from "../model/config.ts";
 import type { DestinationGroup, Policy } from "../model/policy.ts";
 import type { Workload } from "../model/workload.ts";
+import { type Address, parseAddress } from "../net/address.ts";
 import { type DocumentFile, hasErrors, loadDocuments } from "../policy/documents.ts";
 import { formatProblem } from "../policy/problem.ts";
 import { WorkloadFileSource } from "../workloads/file-source.ts";
@@ -35,6 +37,7 @@ export class Sources {
   #documents: Documents;
   #fingerprint: string;
   #workloads: readonly Workload[] | null = null;
+  #nodes: readonly Address[] = [];
   #watch: PathWatch | null = null;
   #file: WorkloadFileSource | null = null;
   readonly #identities = new IdentityTable();
@@ -59,7 +62,7 @@ export class Sources {
   }
 
   get inputs(): Inputs {
-    return { ...this.#documents, workloads: this.#workloads ?? [] };
+    return { ...this.#documents, workloads: this.#workloads ?? [], nodeAddresses: [...ownAddresses(), ...this.#nodes] };
   }
 
   /** What names the workload of an id across restarts of the agent; null: nobody has it. */
@@ -100,6 +103,7 @@ export class Sources {
       onSnapshot: (snapshot) => {
         for (const problem of snapshot.problems) this.#log.warn({ event: "workload-left-out", problem });
         this.#workloads = snapshot.workloads;
+        this.#nodes = snapshot.nodeAddresses;
         if (this.#started) this.#soon();
       },
       onProblem: (problem) => {
@@ -114,6 +118,13 @@ export class Sources {
       this.#changed(this.inputs);
     }, COALESCE_MS);
   }
+}
+
+/** The addresses of this network namespace, which is the node's. */
+function ownAddresses(): Address[] {
+  return Object.values(networkInterfaces())
+    .flatMap((entries) => entries ?? [])
+    .flatMap(({ address }) => parseAddress(address) ?? []);
 }
 
 function load(options: AgentOptions): Loaded {

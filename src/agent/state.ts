@@ -4,6 +4,7 @@ import type { AgentConfig } from "../model/config.ts";
 import type { Decision } from "../model/decision.ts";
 import type { DestinationGroup, Policy } from "../model/policy.ts";
 import type { Workload } from "../model/workload.ts";
+import type { Address } from "../net/address.ts";
 import { compileProgram } from "../program/compile.ts";
 import { openProgram, type Program } from "../program/program.ts";
 
@@ -21,6 +22,8 @@ export interface Inputs {
   readonly groups: readonly DestinationGroup[];
   readonly config: AgentConfig;
   readonly workloads: readonly Workload[];
+  /** Of this node and all others that are known: no name is ever bound to one. */
+  readonly nodeAddresses: readonly Address[];
 }
 
 /** One compiled state of the world. */

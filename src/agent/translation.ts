@@ -9,13 +9,19 @@ const ECHO_REQUEST = { [ICMP]: 8, [ICMPV6]: 128 } as Readonly<Record<number, num
 /**
  * Finds the conntrack entry of a flow that is known as the forward hook sees it: the pod's own address, and the server
  * after Service translation. Neither of the entry's tuples need be that: the original one holds the address that the pod
- * asked, the reply one ends at the node's address where the flow is masqueraded. Null: conntrack does not know it.
+ * asked, the reply one ends at the node's address where the flow is masqueraded. Null: conntrack does not know it, or only a walk over
+ * all entries would find it and it must not be walked.
  */
-export function findEntry(conntrack: Conntrack, flow: FlowTuple): ConntrackEntry | null {
+export function findEntry(
+  conntrack: Conntrack,
+  flow: FlowTuple,
+  mayWalk: () => boolean = always,
+): ConntrackEntry | null {
   const untranslated = conntrack.get(forwardTuple(flow), "original");
   if (untranslated !== null && isFlow(untranslated, flow)) return untranslated;
   const notMasqueraded = conntrack.get(reverseTuple(flow), "reply");
   if (notMasqueraded !== null && isFlow(notMasqueraded, flow)) return notMasqueraded;
+  if (!mayWalk()) return null;
   // Translated at both ends: only a walk finds it. Rare (a Service that leads outside), and never per packet.
   let found: ConntrackEntry | null = null;
   conntrack.dump(isIPv4(flow.client) ? "ipv4" : "ipv6", (entry) => {
@@ -23,6 +29,8 @@ export function findEntry(conntrack: Conntrack, flow: FlowTuple): ConntrackEntry
   });
   return found;
 }
+
+const always = (): boolean => true;
 
 /** Whether an entry is that of a flow: it comes from the pod, and ends at the server after translation. */
 export function isFlow(entry: ConntrackEntry, flow: FlowTuple): boolean {

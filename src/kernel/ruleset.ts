@@ -147,6 +147,7 @@ type filter hook input priority -160; policy accept;
 ${asked}
 ${ours} != 0 ${w.clear}
 iif lo accept
+iifname @pod_interfaces icmpv6 type { nd-router-advert, nd-redirect } counter name foreign drop
 ${NEIGHBOUR_DISCOVERY}
 jump identity
 goto judge

@@ -17,6 +17,14 @@ export interface NormalisedPath {
   readonly problem: PathProblem | null;
 }
 
+/**
+ * Whether a request with this problem can still be read in one way as a message: only its path has several meanings, so rules on
+ * paths cannot hold for it and rules on names can. The others may end the request line for one server and not for another.
+ */
+export function onlyPathIsAmbiguous(problem: PathProblem): boolean {
+  return problem !== "PathCharacter" && problem !== "PathFragment";
+}
+
 const PERCENT = 0x25;
 const HASH = 0x23;
 const QUESTION = 0x3f;

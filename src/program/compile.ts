@@ -18,6 +18,8 @@ export interface CompileInput {
   readonly groups: readonly DestinationGroup[];
   readonly workloads: readonly Workload[];
   readonly config: AgentConfig;
+  /** Of the cluster's nodes; default: none is known. */
+  readonly nodeAddresses?: readonly Address[];
 }
 
 /**
@@ -40,7 +42,8 @@ export function compileProgram(input: CompileInput): ProgramData {
     clusterDomain: config.clusterDomain,
     ...layOutWorkloads(workloads, classes),
     endpoints: endpointTable(config),
-    resolvers: buildWordTable(config.resolvers.map((address) => ({ address, extra: 0, value: 1 }))),
+    resolvers: addressTable(config.resolvers),
+    nodes: addressTable(input.nodeAddresses ?? []),
     ...laidOut,
     rules: compiler.finish(),
     postings: postings.share(),
@@ -57,6 +60,10 @@ export function compileProgram(input: CompileInput): ProgramData {
       cidrSets: sets.cidrText,
     },
   };
+}
+
+function addressTable(addresses: readonly Address[]): Uint32Array {
+  return buildWordTable(addresses.map((address) => ({ address, extra: 0, value: 1 })));
 }
 
 function layOutClasses({ classes }: Classes, compiler: RuleCompiler): Pick<ProgramData, "classes" | "classLists"> {

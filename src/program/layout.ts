@@ -97,11 +97,12 @@ export interface ProgramData {
   readonly clusterDomain: string;
   readonly workloadIds: Uint32Array;
   readonly workloadClasses: Uint32Array;
-  /** Word tables (word-table.ts): address → row, workload id → row, inside endpoint, resolver. */
+  /** Word tables (word-table.ts): address → row, workload id → row, inside endpoint, resolver, node. */
   readonly addresses: Uint32Array;
   readonly rowsById: Uint32Array;
   readonly endpoints: Uint32Array;
   readonly resolvers: Uint32Array;
+  readonly nodes: Uint32Array;
   readonly classes: Uint32Array;
   readonly classLists: Uint32Array;
   readonly rules: RuleData;

@@ -118,6 +118,11 @@ export class Program {
     return findWords(this.data.resolvers, address.w0, address.w1, address.w2, address.w3, 0) >= 0;
   }
 
+  /** An address of one of the cluster's nodes. */
+  isNode(address: Address): boolean {
+    return findWords(this.data.nodes, address.w0, address.w1, address.w2, address.w3, 0) >= 0;
+  }
+
   /** The decision of an Allow or Deny rule, by rule number; one object a rule, made when first needed. */
   ruleDecision(rule: number, nameHidden: boolean): Decision {
     const key = rule * 2 + (nameHidden ? 1 : 0);

@@ -9,6 +9,8 @@ export interface WorkloadSnapshot {
   readonly workloads: readonly Workload[];
   /** `namespace/name` of running pods that share their node's network: nothing tells their traffic from the node's own. */
   readonly notEnforced: readonly string[];
+  /** Addresses of all nodes that some pod runs on. */
+  readonly nodeAddresses: readonly Address[];
   /** One line each, on objects that were left out or lost an address. */
   readonly problems: readonly string[];
 }
@@ -59,7 +61,15 @@ export function readWorkloads(text: string, identities: IdentityTable): Workload
       );
     } else if (addresses.length > 0) workloads.push(toWorkload(pod, namespace, addresses, identities.idOf(pod)));
   }
-  return { ok: true, snapshot: { workloads, notEnforced, problems } };
+  return { ok: true, snapshot: { workloads, notEnforced, nodeAddresses: nodeAddressesOf(pods), problems } };
+}
+
+function nodeAddressesOf(pods: readonly Pod[]): Address[] {
+  const known = new Map<string, Address>();
+  for (const pod of pods) {
+    for (const address of pod.hostAddresses) known.set(formatAddress(address), address);
+  }
+  return [...known.values()];
 }
 
 function toWorkload(pod: Pod, namespace: Namespace, addresses: readonly Address[], id: number): Workload {

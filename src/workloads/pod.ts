@@ -10,6 +10,8 @@ export interface Pod {
   readonly serviceAccount: string;
   readonly node: string | null;
   readonly addresses: readonly Address[];
+  /** Of the node it runs on. */
+  readonly hostAddresses: readonly Address[];
   readonly hostNetwork: boolean;
   /** Succeeded or Failed: its address may already be another's. */
   readonly ended: boolean;
@@ -33,8 +35,10 @@ export function readPod(object: Fields): Pod | string {
   if (!isText(name) || !isText(namespace)) return "a Pod has no `metadata.name` or `metadata.namespace`: add them";
   const labels = readLabels(metadata);
   if (typeof labels === "string") return `Pod \`${namespace}/${name}\`: ${labels}`;
-  const addresses = readAddresses(status);
+  const addresses = readAddresses(status.podIPs, status.podIP);
   if (typeof addresses === "string") return `Pod \`${namespace}/${name}\`: ${addresses}`;
+  const hostAddresses = readAddresses(status.hostIPs, status.hostIP);
+  if (typeof hostAddresses === "string") return `Pod \`${namespace}/${name}\`: ${hostAddresses}`;
   return {
     uid: text(metadata.uid),
     namespace,
@@ -44,6 +48,7 @@ export function readPod(object: Fields): Pod | string {
     serviceAccount: text(spec.serviceAccountName) || text(spec.serviceAccount) || "default",
     node: text(spec.nodeName) || null,
     addresses,
+    hostAddresses,
     hostNetwork: spec.hostNetwork === true,
     ended: status.phase === "Succeeded" || status.phase === "Failed",
     leaving: metadata.deletionTimestamp !== undefined && metadata.deletionTimestamp !== null,
@@ -71,9 +76,10 @@ function readLabels(metadata: Fields): Record<string, string> | string {
   return labels;
 }
 
-function readAddresses(status: Fields): Address[] | string {
-  const listed = Array.isArray(status.podIPs) ? status.podIPs.map((entry) => fields(entry).ip) : [];
-  const all = listed.length > 0 ? listed : [status.podIP];
+/** Of a list of objects with an `ip`, or where there is none of the single field beside it. */
+function readAddresses(many: unknown, one: unknown): Address[] | string {
+  const listed = Array.isArray(many) ? many.map((entry) => fields(entry).ip) : [];
+  const all = listed.length > 0 ? listed : [one];
   const addresses: Address[] = [];
   for (const ip of all) {
     if (ip === undefined || ip === null || ip === "") continue;

@@ -65,10 +65,13 @@ export interface Scene {
   readonly groups?: readonly DestinationGroup[];
   readonly workloads: readonly Workload[];
   readonly config?: Partial<AgentConfig>;
+  readonly nodeAddresses?: readonly Address[];
 }
 
-export function compileScene({ policies, groups = [], workloads, config = {} }: Scene): Program {
-  return openProgram(compileProgram({ epoch: 1, policies, groups, workloads, config: agentConfig(config) }));
+export function compileScene({ policies, groups = [], workloads, config = {}, nodeAddresses = [] }: Scene): Program {
+  return openProgram(
+    compileProgram({ epoch: 1, policies, groups, workloads, config: agentConfig(config), nodeAddresses }),
+  );
 }
 
 /** What the enforced walk says of a row: the same path as `explain`. */

@@ -11,6 +11,7 @@ import type { Program } from "../../program/program.ts";
 export function isBindable(program: Program, name: string, address: Address): boolean {
   const plain = embeddedIPv4(address) ?? address;
   if (isIPv4(plain) ? isSpecialIPv4(plain.w3) : isSpecialIPv6(plain)) return false;
+  if (program.isNode(plain)) return false;
   return !program.isInside(plain, 0, 0) || isUnder(name, program.clusterDomain);
 }
 

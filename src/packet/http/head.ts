@@ -1,5 +1,5 @@
 import { asciiText, CR, equalsIgnoringCase, HTAB, LF, SLASH, SP } from "../../net/ascii.ts";
-import { normalisePath, type PathProblem } from "../../net/url-path.ts";
+import { normalisePath, onlyPathIsAmbiguous, type PathProblem } from "../../net/url-path.ts";
 import { type Authority, NO_AUTHORITY, readAuthority } from "./authority.ts";
 import { type FieldProblem, type Fields, newFields, readFields } from "./fields.ts";
 import { MAX_HEAD, type RequestLine, type RequestLineProblem, readRequestLine } from "./request-line.ts";
@@ -13,8 +13,8 @@ export interface RequestHead {
   /** Canonical name; null for an address, and where HTTP/1.0 names no host or the field is empty. */
   readonly host: string | null;
   readonly hostIsAddress: boolean;
-  /** Normalised, without query; null for CONNECT; `*` for the asterisk form. */
-  readonly path: string | null;
+  /** Normalised, without query; null for CONNECT; `*` for the asterisk form. Undefined: it has more than one meaning, so no rule on paths knows it. */
+  readonly path: string | null | undefined;
   readonly version: "1.0" | "1.1";
   /** Bytes of body; 0 if none is announced. */
   readonly contentLength: number;
@@ -49,7 +49,7 @@ export type HttpProblem =
 interface Target {
   readonly form: RequestHead["form"];
   readonly authority: Authority | null;
-  readonly path: string | null;
+  readonly path: string | null | undefined;
 }
 
 const HTTP_PORT = 80;
@@ -139,8 +139,7 @@ function readTarget(buf: Uint8Array, line: RequestLine, connect: boolean): Targe
     return authority === null ? "Target" : { form: "authority", authority, path: null };
   }
   if (buf[start] === SLASH) {
-    const { path, problem } = normalisePath(buf, start, end);
-    return problem ?? { form: "origin", authority: null, path };
+    return withPath(buf, start, end, "origin", null);
   }
   if (equalsIgnoringCase(buf, start, end, "*")) {
     const options = equalsIgnoringCase(buf, line.methodStart, line.methodEnd, "options");
@@ -160,6 +159,17 @@ function readAbsolute(buf: Uint8Array, start: number, end: number): Target | Htt
     const query = normalisePath(buf, slash, end);
     return query.problem ?? { form: "absolute", authority, path: "/" };
   }
-  const { path, problem } = normalisePath(buf, slash, end);
-  return problem ?? { form: "absolute", authority, path };
+  return withPath(buf, slash, end, "absolute", authority);
+}
+
+function withPath(
+  buf: Uint8Array,
+  start: number,
+  end: number,
+  form: "origin" | "absolute",
+  authority: Authority | null,
+): Target | HttpProblem {
+  const { path, problem } = normalisePath(buf, start, end);
+  if (problem === null) return { form, authority, path };
+  return onlyPathIsAmbiguous(problem) ? { form, authority, path: undefined } : problem;
 }

@@ -226,6 +226,7 @@ describe("rebinding: whoever writes an allowed zone opens nothing inside", () =>
     ["broadcast", "255.255.255.255"],
     ["a pod", "10.244.0.9"],
     ["a service", "10.96.0.1"],
+    ["a node", "192.0.2.250"],
   ];
   test.each(four)("%s %s", (_, dotted) => {
     const scene = asked();

@@ -36,6 +36,7 @@ export const program: Program = compileScene({
       defaultDeny: false,
     }),
   ],
+  nodeAddresses: [address("192.0.2.250")],
   workloads: [
     workload(APP, "ns/app", { labels: { app: "app" } }),
     workload(TWIN, "ns/twin", { labels: { app: "app" } }),

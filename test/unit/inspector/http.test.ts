@@ -40,6 +40,17 @@ describe("under rules that only look at the name", () => {
     talk.remembered = STATE.http;
     expect(t.of(talk.client(get("/", "evil.example.com")))).toBe("cut");
   });
+
+  test("a path with two meanings is no matter: nothing asks for it (EVASION 45)", () => {
+    const { t, talk } = opened("api.github.com");
+    expect(t.of(talk.client(get("/scope%2fname", "api.github.com")))).toBe("confirm");
+    expect(t.last).toMatchObject({ path: null, state: "http" });
+  });
+});
+
+test("a path with two meanings is under no rule that looks at paths (EVASION 45)", () => {
+  const { t, talk } = opened();
+  expect(t.of(talk.client(get("/ok/a%2fb")))).toBe("cut");
 });
 
 test("where the address alone is enough, HTTP is not read at all", () => {

@@ -82,7 +82,7 @@ describe("what is left out", () => {
     ["an object of another kind", { ...pod("a", "10.0.0.1"), kind: "Deployment" }],
     ["an object of another group", { ...pod("a", "10.0.0.1"), apiVersion: "example.dev/v1" }],
   ])("%s, without a word", (_, object) => {
-    expect(read(list(object, NS))).toEqual({ workloads: [], notEnforced: [], problems: [] });
+    expect(read(list(object, NS))).toMatchObject({ workloads: [], notEnforced: [], problems: [] });
   });
 
   test("a pod of the host network is named", () => {
@@ -105,7 +105,7 @@ describe("what is left out", () => {
     ["a pod without a name", pod("", "10.0.0.1"), "a Pod has no `metadata.name` or `metadata.namespace`: add them"],
     ["a namespace without a name", namespace(""), "a Namespace has no `metadata.name`: add it"],
   ])("%s is reported", (_, object, problem) => {
-    expect(read(list(object, NS))).toEqual({ workloads: [], notEnforced: [], problems: [problem] });
+    expect(read(list(object, NS))).toMatchObject({ workloads: [], notEnforced: [], problems: [problem] });
   });
 });
 
@@ -238,4 +238,14 @@ describe("what cannot be read", () => {
       }),
     );
   });
+});
+
+test("the addresses of nodes are told, whatever their pods are", () => {
+  const on = (hostIPs: string[]) => ({
+    status: { phase: "Running", hostIP: hostIPs[0], hostIPs: hostIPs.map((ip) => ({ ip })) },
+  });
+  const { nodeAddresses } = read(
+    list(pod("a", "192.0.2.1", on(["198.51.100.7", "2001:db8::7"])), pod("b", "192.0.2.2", on(["198.51.100.7"])), NS),
+  );
+  expect(nodeAddresses.map(formatAddress)).toEqual(["198.51.100.7", "2001:db8::7"]);
 });
