@@ -57,9 +57,18 @@ afterEach(async () => {
 
 afterAll(() => world?.down());
 
-function download(pod: string, url: string) {
-  const child = lab.spawn(pod, ["curl", "-sSkN", "-m", "100", "-o", "/dev/null", url], { stdio: "ignore" });
-  return { runs: () => child.exitCode === null && child.signalCode === null, stop: () => child.kill("SIGKILL") };
+/** A download that has begun: its flow is decided. */
+async function download(pod: string) {
+  const decided = () => idsOf(API).decided;
+  const before = decided().length;
+  const argv = ["curl", "-sSkN", "-m", "100", "-o", "/dev/null", "https://api.github.com/slow"];
+  const child = lab.spawn(pod, argv, { stdio: "ignore" });
+  const id = await world.until("decision on the download", () => decided().slice(before).at(-1), 8_000);
+  return {
+    id,
+    runs: () => child.exitCode === null && child.signalCode === null,
+    stop: () => child.kill("SIGKILL"),
+  };
 }
 
 /** A connection to an address that the pod knows by itself, as a client with a cache does: nothing is resolved. */
@@ -89,9 +98,7 @@ function idsOf(address: string): { decided: string[]; ended: string[] } {
 describe("after kill -9", () => {
   test("a download goes on, is still tied to its rule, and keeps its id", async () => {
     await world.start();
-    const slow = download(APP, "https://api.github.com/slow");
-    await sleep(500);
-    const [id] = idsOf(API).decided.slice(-1);
+    const slow = await download(APP);
     expect(await crash()).toMatchObject({ remembered: expect.any(Number), ended: 0 });
     await world.applied(() => world.write("weather.yaml", null));
     await sleep(500);
@@ -100,9 +107,9 @@ describe("after kill -9", () => {
     expect(await crash()).toMatchObject({ remembered: expect.any(Number), ended: 0 });
     await world.applied(() => world.write("github.yaml", GITHUB_NO_MORE));
     await world.until("end of the download", () => !slow.runs(), 1_000);
-    await world.until("end record", () => idsOf(API).ended.includes(id!));
+    await world.until("end record", () => idsOf(API).ended.includes(slow.id));
     const end = world.records().findLast(({ event }) => event === "end");
-    expect(end).toMatchObject({ flowId: id, closedBy: "policy", destination: { name: "api.github.com" } });
+    expect(end).toMatchObject({ flowId: slow.id, closedBy: "policy", destination: { name: "api.github.com" } });
     expect(end?.durationMs).toBeGreaterThan(1_000);
   });
 
@@ -116,23 +123,31 @@ describe("after kill -9", () => {
     expect(await cached(WILD, "gist.github.com", OUTSIDE.githubGist.ipv4)).not.toBe("200");
   });
 
+  test("a packet lane that replaces another knows what that had learned", async () => {
+    await world.start(NO_RESOLVER);
+    expect(await world.get(APP, "https://pages.github.com/", "-k")).toBe("200");
+    await sleep(100);
+    world.agent?.forgetLog();
+    await lab.configYaml(1, { ...NO_RESOLVER, dnsDenial: "Refused" });
+    await world.agent?.event("lane-replaced");
+    await world.agent?.event("applied");
+    expect(await cached(APP, "pages.github.com", OUTSIDE.githubPages.ipv4)).toBe("200");
+    expect(await cached(APP, "raw.github.com", RAW)).not.toBe("200");
+  });
+
   test("what is no longer allowed ends at the start", async () => {
     await world.start();
-    const slow = download(APP, "https://api.github.com/slow");
-    await sleep(500);
-    const [id] = idsOf(API).decided.slice(-1);
+    const slow = await download(APP);
     expect(await crash(() => world.write("github.yaml", GITHUB_NO_MORE))).toMatchObject({ ended: expect.any(Number) });
     await world.until("end of the download", () => !slow.runs(), 1_000);
-    const isCut = (record: FlowRecord) => record.flowId === id && record.reason === "NoLongerAllowed";
+    const isCut = (record: FlowRecord) => record.flowId === slow.id && record.reason === "NoLongerAllowed";
     await world.until("record of the denial", () => world.records().some(isCut));
-    await world.until("end record", () => idsOf(API).ended.includes(id!));
+    await world.until("end record", () => idsOf(API).ended.includes(slow.id));
   });
 
   test("a pod that came to the address meanwhile inherits neither flows nor bindings", async () => {
     await world.start();
-    const slow = download(SHORT, "https://api.github.com/slow");
-    await sleep(500);
-    const [id] = idsOf(API).decided.slice(-1);
+    const slow = await download(SHORT);
     const { host } = lab.pod(SHORT);
     const replace = async () => {
       await lab.removePod(SHORT);
@@ -141,13 +156,12 @@ describe("after kill -9", () => {
     expect(await crash(replace, NO_RESOLVER)).toMatchObject({ ended: 1 });
     slow.stop();
     expect(await cached(SHORT, "api.github.com", API)).not.toBe("200");
-    await world.until("end record", () => idsOf(API).ended.includes(id!));
+    await world.until("end record", () => idsOf(API).ended.includes(slow.id));
   });
 
   test("a flow that ended meanwhile is counted, and has no end record", async () => {
     await world.start();
-    const slow = download(APP, "https://api.github.com/slow");
-    await sleep(500);
+    const slow = await download(APP);
     const quick = ["time_wait", "close", "last_ack", "fin_wait"].map(
       (of) => `net.netfilter.nf_conntrack_tcp_timeout_${of}=1`,
     );
@@ -166,8 +180,7 @@ describe("after kill -9", () => {
 describe("again and again", () => {
   test("ten kills in twenty seconds: what is allowed lives, what is new gets through, what is denied does not", async () => {
     await world.start();
-    const slow = download(APP, "https://api.github.com/slow");
-    await sleep(400);
+    const slow = await download(APP);
     await lab.forgetOutside();
     const flood = world.script(WILD, "flood.ts", "24", EVIL.ipv4, EVIL.ipv6);
     const over = once(flood, "exit");
