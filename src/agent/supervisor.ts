@@ -12,7 +12,7 @@ const HANG_AFTER_CHECKS = 6;
 const START_LIMIT_CHECKS = 200;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 5_000;
-/** An agent that lived this long had started well: the next one need not wait. */
+/** An agent that lived this long had started well: the next one need not wait. Nor where a working one was killed, for each moment without is one in which no pod can connect. */
 const LIVED_WELL_MS = 10_000;
 /** Descriptor on which the agent beats. */
 export const BEAT_DESCRIPTOR = 3;
@@ -48,7 +48,8 @@ export class Supervisor {
       // It never got to work at the first try: what is wrong is for the user to mend.
       if (beats === 0 && this.#restarts === 0 && status !== null) return status;
       this.#restarts++;
-      if (performance.now() - started > LIVED_WELL_MS) pause = FIRST_PAUSE_MS;
+      const killed = status === null && beats > 0;
+      if (killed || performance.now() - started > LIVED_WELL_MS) pause = FIRST_PAUSE_MS;
       this.#log.error(
         { event: "agent-restarted", status, restarts: this.#restarts, pause },
         "the agent ended and is started anew; until then the kernel holds to what was decided",

@@ -57,6 +57,18 @@ export class AgentProcess {
 
   /** Starts an agent and waits until it enforces. @throws Error with the last thing it said */
   static async start(lab: Lab, options: AgentProcessOptions): Promise<AgentProcess> {
+    const agent = AgentProcess.spawn(lab, options);
+    const ready = agent.event("ready", options.readyTimeoutMs ?? 15_000);
+    const ended = agent.#exit.then((status) => {
+      throw new Error(`the agent ended with ${status}: ${agent.lastWords()}`);
+    });
+    ended.catch(() => undefined);
+    await Promise.race([ready, ended]);
+    return agent;
+  }
+
+  /** Starts an agent and waits for nothing. */
+  static spawn(lab: Lab, options: AgentProcessOptions): AgentProcess {
     const flows = options.flows ?? `${lab.directory}/flows-node${options.node}.jsonl`;
     const argv = [
       ...options.command,
@@ -73,14 +85,7 @@ export class AgentProcess {
     const out = openSync(logPath, "w");
     const child = spawn(program, rest, { stdio: ["ignore", "ignore", out], detached: true, cwd: "/" });
     closeSync(out);
-    const agent = new AgentProcess(child, flows, logPath);
-    const ready = agent.event("ready", options.readyTimeoutMs ?? 15_000);
-    const ended = agent.#exit.then((status) => {
-      throw new Error(`the agent ended with ${status}: ${agent.lastWords()}`);
-    });
-    ended.catch(() => undefined);
-    await Promise.race([ready, ended]);
-    return agent;
+    return new AgentProcess(child, flows, logPath);
   }
 
   /** The next line (or one already there) with this event. */
