@@ -26,6 +26,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   if (options.supervisor !== null && !dieWithParent(options.supervisor)) {
     throw new Error("the supervisor of this agent has ended");
   }
+  // Programs that run beside this thread while it reads the documents.
+  const probing = probeQueueMethod();
+  probing.catch(() => undefined);
   let agent: Agent | null = null;
   let observatory: Observatory | null = null;
   const sources = new Sources(options, log, (inputs) => {
@@ -34,7 +37,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     });
   });
   try {
-    const method = await probeQueueMethod();
+    const method = await probing;
     checkPrivileges();
     const flowLog = new FlowLog(openSink(options, log));
     const journal = new Journal({
