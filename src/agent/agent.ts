@@ -107,6 +107,7 @@ export class Agent implements LaneListener {
       resolver: this.#resolver,
       open: this.#open,
       flowLog: this.#flowLog,
+      journal: this.#journal,
     };
   }
 

@@ -1,8 +1,10 @@
 import { readFileSync } from "node:fs";
+import { type ConntrackStatistics, parseConntrackStatistics } from "../../kernel/conntrack-statistics.ts";
 import { parseQueueStatistics, type QueueStatistics } from "../../kernel/queue-statistics.ts";
 import type { QueueMethod } from "../../kernel/ruleset.ts";
 import type { Program } from "../../program/program.ts";
 import type { FlowLog } from "../flow-log.ts";
+import type { Journal } from "../journal/journal.ts";
 import type { LaneHandle } from "../lane-handle.ts";
 import { PULSE } from "../lane-messages.ts";
 import type { OpenFlows } from "../open-flows.ts";
@@ -23,6 +25,7 @@ export interface AgentParts {
   readonly resolver: Resolver;
   readonly open: OpenFlows;
   readonly flowLog: FlowLog;
+  readonly journal: Pick<Journal, "counters">;
 }
 
 export const QUEUES = ["strict", "observed"] as const;
@@ -51,6 +54,8 @@ export interface KernelNumbers {
   readonly queues: readonly QueueReading[];
   /** Packets by named counter of the table; they begin anew when the table is installed. */
   readonly rules: ReadonlyMap<string, number>;
+  /** Null: the kernel does not say. */
+  readonly conntrack: ConntrackStatistics | null;
 }
 
 /** Everything there is to tell about an agent at one moment; metrics, readiness and status are made from it. */
@@ -101,7 +106,7 @@ export class Gatherer {
     const queues = readQueues(parts.epoch.inputs.config.queueNumber);
     return {
       ...parts,
-      kernel: { rulesInPlace, queues, rules: this.#rules },
+      kernel: { rulesInPlace, queues, rules: this.#rules, conntrack: readConntrack() },
       workloads: this.#countWorkloads(parts.epoch),
     };
   }
@@ -146,6 +151,20 @@ function readQueues(first: number): QueueReading[] {
     number: first + i,
     statistics: parseQueueStatistics(text, first + i),
   }));
+}
+
+/** Of the namespace that this thread is in. */
+function readConntrack(): ConntrackStatistics | null {
+  try {
+    const [count = "", limit = "", stat = ""] = [
+      "/proc/sys/net/netfilter/nf_conntrack_count",
+      "/proc/sys/net/netfilter/nf_conntrack_max",
+      "/proc/thread-self/net/stat/nf_conntrack",
+    ].map((path) => readFileSync(path, "latin1"));
+    return parseConntrackStatistics(count, limit, stat);
+  } catch {
+    return null;
+  }
 }
 
 /** A number of the lane's pulse. */
