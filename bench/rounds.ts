@@ -1,6 +1,6 @@
 /** Interleaved rounds: in each, every contender carries the same load once, in an order that turns from round to round. */
 import { calm, Neighbours } from "./calm.ts";
-import { CONTENDERS, type Contender, LOADS, type Load, routeOf, runLoad } from "./loads.ts";
+import { CONTENDERS, type Contender, LOADS, type Load, type LoadResult, routeOf, runLoad } from "./loads.ts";
 import { pause, type Stage } from "./stage.ts";
 import { type Summary, summarize } from "./statistics.ts";
 
