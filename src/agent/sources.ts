@@ -76,20 +76,21 @@ export class Sources {
     this.#watch = new PathWatch(config === null ? policies : [...policies, config], () => this.reload());
   }
 
-  /** Reads the documents again, and tells what they are if they have changed and can be used. */
-  reload(): void {
+  /** Reads the documents again, and tells what they are if they can be used. Returns whether they have changed. */
+  reload(): boolean {
     const loaded = load(this.#options);
-    if (loaded.fingerprint === this.#fingerprint) return;
+    if (loaded.fingerprint === this.#fingerprint) return false;
     this.#fingerprint = loaded.fingerprint;
     if ("problems" in loaded) {
       this.#log.error(
         { event: "documents-refused", problems: loaded.problems },
         "documents have errors: what ran goes on",
       );
-      return;
+      return true;
     }
     this.#documents = loaded.documents;
     this.#soon();
+    return true;
   }
 
   close(): void {
@@ -144,7 +145,9 @@ function load(options: AgentOptions): Loaded {
   const [config] = configs;
   if (config === undefined) {
     const problem =
-      "no AgentConfig document: give one with `--config FILE`, it says which resolvers and ranges are the cluster's";
+      options.config === null
+        ? "no AgentConfig document: give one with `--config FILE`, it says which resolvers and ranges are the cluster's"
+        : `\`${options.config}\`: no AgentConfig document in it: write one, it says which resolvers and ranges are the cluster's`;
     return { problems: [problem], fingerprint };
   }
   return { documents: { policies, groups, config }, fingerprint };
