@@ -19,6 +19,8 @@ const HANG_AFTER_BEATS = 4;
 const REPLACE_LIMIT_MS = 10_000;
 const BEAT = new Uint8Array(1);
 const END_LIMIT_MS = 1_000;
+/** A lane that wants more heap than this ends alone, and is replaced; the records of flows live with the main thread. */
+const LANE_HEAP_MIB = 1_024;
 const START_LIMIT_MS = 5_000;
 
 export interface LaneListener {
@@ -52,6 +54,7 @@ export class LaneHandle {
   readonly #log: Logger;
   readonly #wake = new EventFd();
   readonly #seed = randomInt(0x7fffffff);
+  readonly #heapMiB: number;
   #input: LaneInput;
   #worker: Worker | null = null;
   #descriptors: readonly number[] = [];
@@ -68,11 +71,12 @@ export class LaneHandle {
   #nextFlowId = 1;
   restarts = 0;
 
-  constructor(workerFile: URL, input: LaneInput, listener: LaneListener, log: Logger) {
+  constructor(workerFile: URL, input: LaneInput, listener: LaneListener, log: Logger, heapMiB = LANE_HEAP_MIB) {
     this.#workerFile = workerFile;
     this.#input = input;
     this.#listener = listener;
     this.#log = log;
+    this.#heapMiB = heapMiB;
   }
 
   get pulse(): Float64Array {
@@ -132,7 +136,8 @@ export class LaneHandle {
       seed: this.#seed,
       firstFlowId: this.#nextFlowId,
     };
-    const worker = new Worker(this.#workerFile, { workerData: start, name: "packet-lane" });
+    const resourceLimits = { maxOldGenerationSizeMb: this.#heapMiB };
+    const worker = new Worker(this.#workerFile, { workerData: start, name: "packet-lane", resourceLimits });
     this.#worker = worker;
     this.#reader = new RingReader(ring);
     this.#pulse = new Float64Array(pulse);
