@@ -11,7 +11,12 @@ export class Reading {
 
   /** Sum of the samples with these labels; the prefix `sallyport_` goes without saying. */
   of(name: string, labels: Readonly<Record<string, string>> = {}): number {
-    return metric(this.#families, name.startsWith("process_") ? name : `sallyport_${name}`, labels);
+    return metric(this.#families, `sallyport_${name}`, labels);
+  }
+
+  /** One of those about the process, by its whole name. */
+  node(name: string): number {
+    return metric(this.#families, name);
   }
 }
 
