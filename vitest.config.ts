@@ -11,6 +11,8 @@ export default defineConfig({
           name: "unit",
           include: ["test/unit/**/*.test.ts"],
           testTimeout: 20_000 * fuzz,
+          // Half of what takes long waits for something.
+          maxWorkers: 2,
         },
       },
       {
