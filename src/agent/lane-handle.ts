@@ -21,6 +21,8 @@ const BEAT = new Uint8Array(1);
 const END_LIMIT_MS = 1_000;
 /** A lane that wants more heap than this ends alone, and is replaced; the records of flows live with the main thread. */
 const LANE_HEAP_MIB = 1_024;
+/** Nearly all it makes dies at once: more room for that costs memory under load, and makes each collection longer. */
+const LANE_YOUNG_MIB = 48;
 const START_LIMIT_MS = 5_000;
 
 export interface LaneListener {
@@ -136,7 +138,7 @@ export class LaneHandle {
       seed: this.#seed,
       firstFlowId: this.#nextFlowId,
     };
-    const resourceLimits = { maxOldGenerationSizeMb: this.#heapMiB };
+    const resourceLimits = { maxOldGenerationSizeMb: this.#heapMiB, maxYoungGenerationSizeMb: LANE_YOUNG_MIB };
     const worker = new Worker(this.#workerFile, { workerData: start, name: "packet-lane", resourceLimits });
     this.#worker = worker;
     this.#reader = new RingReader(ring);

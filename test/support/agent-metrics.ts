@@ -23,7 +23,7 @@ export class Reading {
 /** Answer of one of the agent's pages, asked for over its socket. @throws Error when nobody answers */
 export function ask(socketPath: string, path: string, accept = "*/*"): Promise<{ status: number; text: string }> {
   return new Promise((resolve, reject) => {
-    const call = request({ socketPath, path, headers: { accept }, timeout: 5_000 }, (response) => {
+    const call = request({ socketPath, path, headers: { accept }, timeout: 15_000 }, (response) => {
       let text = "";
       response.setEncoding("utf8").on("data", (piece: string) => {
         text += piece;
