@@ -52,7 +52,11 @@ test("10,000 reloads leave nothing behind", { timeout: 60_000 }, () => {
   let isolated = 0;
   let after = 0;
   for (let reload = 1; reload <= RELOADS; reload++) {
-    const { program } = compileEpoch(reload, { ...versions[reload % versions.length]!, workloads: pods, nodeAddresses: [] });
+    const { program } = compileEpoch(reload, {
+      ...versions[reload % versions.length]!,
+      workloads: pods,
+      nodeAddresses: [],
+    });
     // As the lane takes it.
     const adopted = openProgram(program.data);
     for (const { id } of pods) if (adopted.isolated(adopted.classOf(id))) isolated++;
