@@ -182,7 +182,7 @@ describe("again and again", () => {
     await world.start();
     const slow = await download(APP);
     await lab.forgetOutside();
-    const flood = world.script(WILD, "flood.ts", "24", EVIL.ipv4, EVIL.ipv6);
+    const flood = world.script(WILD, "flood.ts", "100", EVIL.ipv4, EVIL.ipv6);
     const over = once(flood, "exit");
     let [asked, got] = [0, 0];
     let busy = true;
@@ -196,7 +196,7 @@ describe("again and again", () => {
     for (let kill = 0; kill < 10; kill++) {
       const next = sleep(2_000);
       await crash();
-      expect(await world.get(APP, "https://raw.github.com/", "-k", "-m", "3")).toBe("200");
+      expect(await world.get(APP, "https://raw.github.com/", "-k", "-m", "10")).toBe("200");
       await next;
     }
     busy = false;
