@@ -5,6 +5,7 @@ import { createRing, RingReader } from "../flow/ring.ts";
 import { close, MSG_DONTWAIT, MSG_NOSIGNAL, send } from "../kernel/libc.ts";
 import { EventFd } from "../kernel/poller.ts";
 import type { AgentConfig } from "../model/config.ts";
+import type { Generation } from "../model/verdict.ts";
 import type { Binding } from "../names/table.ts";
 import type { ProgramData } from "../program/layout.ts";
 import { type FromLane, type LaneStart, PULSE, PULSE_SLOTS, type ToLane } from "./lane-messages.ts";
@@ -35,6 +36,7 @@ export interface LaneListener {
 export interface LaneInput {
   readonly program: ProgramData;
   readonly config: AgentConfig;
+  readonly generation: Generation;
   readonly adopting: boolean;
   /** Names this run of the agent in flow ids. */
   readonly run: string;

@@ -1,6 +1,7 @@
 import type { FlowTuple } from "../flow/event.ts";
 import type { Resolved, ResolveRequest } from "../inspector/contract.ts";
 import type { AgentConfig } from "../model/config.ts";
+import type { Generation } from "../model/verdict.ts";
 import type { Binding } from "../names/table.ts";
 import type { ProgramData } from "../program/layout.ts";
 
@@ -8,6 +9,7 @@ import type { ProgramData } from "../program/layout.ts";
 export interface LaneStart {
   readonly program: ProgramData;
   readonly config: AgentConfig;
+  readonly generation: Generation;
   /** What the workloads had resolved before this lane. */
   readonly bindings: readonly Binding[];
   /** Flow records leave through this ring (flow/ring.ts). */
@@ -31,6 +33,8 @@ export type ToLane =
   | { readonly kind: "resolved"; readonly requestId: number; readonly answers: readonly Resolved[] }
   | { readonly kind: "ended"; readonly flows: readonly FlowTuple[] }
   | { readonly kind: "inUse"; readonly bindings: readonly { workloadId: number; address: FlowTuple["server"] }[] }
+  /** What the agent before this one learned last. */
+  | { readonly kind: "bindings"; readonly bindings: readonly Binding[] }
   | { readonly kind: "adopted" }
   | { readonly kind: "stop" };
 

@@ -9,8 +9,10 @@ import { MSG_DONTWAIT, MSG_NOSIGNAL, send } from "../kernel/libc.ts";
 import { type MarkLayout, markLayout, withWord, wordOf } from "../kernel/marks.ts";
 import { EventFd, Poller } from "../kernel/poller.ts";
 import { openQueue, type Queue } from "../kernel/queue.ts";
+import { queuesOf } from "../kernel/ruleset.ts";
 import { type Binding, NameTable } from "../names/table.ts";
 import { openProgram } from "../program/program.ts";
+import { ANSWER, BY_GENERATION_1 } from "../model/verdict.ts";
 import { Injector } from "./injector.ts";
 import { type FromLane, type LaneStart, PULSE, type ToLane } from "./lane-messages.ts";
 import { RateLimit } from "./log.ts";
@@ -47,6 +49,8 @@ export class Lane implements Commands {
   /** Which queue a waiting packet came from, and its mark: ids count up per queue, so the queue is part of the key. */
   readonly #origins = new Map<number, { queue: Queue; id: number; mark: number }>();
   readonly #beatDescriptor: number;
+  /** Says in the conntrack mark of a followed flow that its packets are for this agent. */
+  readonly #generationBit: number;
   #learned: Binding[] = [];
   #nextBeat = 0;
   #nextTicket = 1;
@@ -70,9 +74,7 @@ export class Lane implements Commands {
       seed: start.seed,
       onLearned: (binding) => this.#learned.push(binding),
     });
-    for (const binding of start.bindings) this.#names.restore(binding, now());
-    // These are known where they came from.
-    this.#learned = [];
+    this.#restore(start.bindings);
     const dns = new DnsGuard({
       names: this.#names,
       dnsDenial: config.dnsDenial,
@@ -91,8 +93,10 @@ export class Lane implements Commands {
       run: start.run,
     });
     const failOpen = config.failMode === "Open";
-    this.#strict = openQueue({ number: config.queueNumber, maxLength: 8192, failOpen });
-    this.#observed = openQueue({ number: config.queueNumber + 1, maxLength: 8192, failOpen: true });
+    const queues = queuesOf(config.queueNumber, start.generation);
+    this.#generationBit = start.generation === 1 ? BY_GENERATION_1 : 0;
+    this.#strict = openQueue({ number: queues.strict, maxLength: 8192, failOpen });
+    this.#observed = openQueue({ number: queues.observed, maxLength: 8192, failOpen: true });
     this.#published = {
       inspector: this.#inspector,
       names: this.#names,
@@ -136,7 +140,9 @@ export class Lane implements Commands {
       return;
     }
     this.#origins.delete(ticket);
-    origin.queue.verdict(origin.id, answer !== DROP, withWord(this.#marks, origin.mark, answer), replacement);
+    const follows = answer === ANSWER.look || answer === ANSWER.confirm || answer === ANSWER.http;
+    const word = follows ? answer | this.#generationBit : answer;
+    origin.queue.verdict(origin.id, answer !== DROP, withWord(this.#marks, origin.mark, word), replacement);
   }
 
   inject(packet: Uint8Array, towards: "client" | "server"): void {
@@ -210,12 +216,22 @@ export class Lane implements Commands {
       case "inUse":
         for (const { workloadId, address } of message.bindings) this.#names.touch(workloadId, address, now());
         return;
+      case "bindings":
+        this.#restore(message.bindings);
+        return;
       case "adopted":
         this.#inspector.adopting = false;
         return;
       case "stop":
         this.#stopped = true;
     }
+  }
+
+  /** Not told of again: these are known where they came from. */
+  #restore(bindings: readonly Binding[]): void {
+    const before = this.#learned.length;
+    for (const binding of bindings) this.#names.restore(binding, now());
+    this.#learned.length = before;
   }
 
   /** Also to the supervisor, a byte at most every BEAT_MS. It must never wait for one that does not read. */

@@ -10,6 +10,7 @@ import { frame, readJournal } from "./frame.ts";
 import { Recollection } from "./recollection.ts";
 import { RecordEncoder } from "./record.ts";
 import { newestThatFit } from "./share.ts";
+import { JournalTail } from "./tail.ts";
 
 const MIB = 1024 * 1024;
 /** No journal is longer; `compactFrom`: none is compacted that is shorter; `live`: what a compaction leaves. */
@@ -72,6 +73,7 @@ export class Journal {
   #behind = true;
   /** Records were dropped since the compaction under way began. */
   #overflowed = false;
+  #removeOther = false;
   #pause = FIRST_PAUSE_MS;
   #retryAt = 0;
   #counts = { records: 0, compactions: 0, failures: 0, unwritten: 0, leftOut: 0 };
@@ -100,18 +102,18 @@ export class Journal {
     const { log } = this.#options;
     const { folder } = this.#file;
     try {
-      const bytes = this.#file.read(this.#limits.file);
-      if (bytes === null) return recollection;
-      const { records, refused, torn, version } = readJournal(bytes, (record) => recollection.take(record));
-      const bindings = this.#names.bindings;
-      const counts = { records, bindings, flows: recollection.size, refused, torn };
-      if (version === null || records === 0) {
-        if (bytes.length > 0 && version !== 1)
-          log.warn(
-            { event: "journal-ignored", folder, version },
-            "the journal there is not of this version: nothing is remembered",
-          );
-      } else log.info({ event: "journal-read", ...counts });
+      for (const bytes of this.#file.read(this.#limits.file)) {
+        const { records, refused, torn, version } = readJournal(bytes, (record) => recollection.take(record));
+        const bindings = this.#names.bindings;
+        const counts = { records, bindings, flows: recollection.size, refused, torn };
+        if (version === null || records === 0) {
+          if (bytes.length > 0 && version !== 1)
+            log.warn(
+              { event: "journal-ignored", folder, version },
+              "the journal there is not of this version: nothing is remembered",
+            );
+        } else log.info({ event: "journal-read", ...counts });
+      }
     } catch (error) {
       log.error(
         { event: "journal-unread", folder, error: String(error) },
@@ -126,6 +128,30 @@ export class Journal {
     this.#flows = flows;
     this.#timer = setInterval(() => this.#work(), FLUSH_EVERY_MS);
     this.#work();
+  }
+
+  /** Resolves when everything so far is on its way to the disk. */
+  async flush(): Promise<void> {
+    await this.#working;
+    this.#working ??= this.#turn().finally(() => {
+      this.#working = null;
+    });
+    await this.#working;
+  }
+
+  /** The agent before this one has ended and what it noted is known here: its journal goes once this one holds it all. */
+  alone(): void {
+    this.#removeOther = true;
+  }
+
+  /** A reader of what the agent of the other generation notes from now on, and what it has noted. */
+  otherTail(): JournalTail {
+    return new JournalTail(this.#file.otherPath);
+  }
+
+  /** The workloads of today by what names them in a journal. */
+  idsByKey(): ReadonlyMap<string | null, number> {
+    return new Map([...this.#workloads].map((id) => [this.#options.keyOf(id), id]));
   }
 
   opened(flow: LiveFlow): void {
@@ -184,7 +210,7 @@ export class Journal {
   #work(): void {
     if (this.#working !== null || performance.now() < this.#retryAt) return;
     const full = this.#file.size > this.#compactAt;
-    if (!this.#behind && !full && this.#queue.length === 0) return;
+    if (!this.#behind && !full && this.#queue.length === 0 && !this.#removeOther) return;
     this.#working = this.#turn().finally(() => {
       this.#working = null;
     });
@@ -195,6 +221,8 @@ export class Journal {
     try {
       if (this.#behind || this.#file.size + this.#queuedBytes > this.#compactAt) await this.#compact();
       await this.#append();
+      if (this.#removeOther && !this.#behind) this.#file.removeOther();
+      if (!this.#behind) this.#removeOther = false;
       this.#pause = FIRST_PAUSE_MS;
     } catch (error) {
       this.#failed(error);

@@ -31,6 +31,7 @@ function handle(mode: string) {
   const input = {
     program: {} as ProgramData,
     config: {} as AgentConfig,
+    generation: 0 as const,
     adopting: false,
     run: `${mode} ${file}`,
     beatDescriptor: -1,

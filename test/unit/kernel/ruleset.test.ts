@@ -30,8 +30,9 @@ const sets: RulesetSets = {
 const spec: RulesetSpec = {
   markMask: 0x3f,
   method: "xtables",
-  strictQueue: 5100,
-  observedQueue: 5101,
+  queueNumber: 5100,
+  generation: 0,
+  other: false,
   failMode: "Closed",
   sets,
 };
