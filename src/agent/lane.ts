@@ -10,9 +10,9 @@ import { type MarkLayout, markLayout, withWord, wordOf } from "../kernel/marks.t
 import { EventFd, Poller } from "../kernel/poller.ts";
 import { openQueue, type Queue } from "../kernel/queue.ts";
 import { queuesOf } from "../kernel/ruleset.ts";
+import { ANSWER, BY_GENERATION_1 } from "../model/verdict.ts";
 import { type Binding, NameTable } from "../names/table.ts";
 import { openProgram } from "../program/program.ts";
-import { ANSWER, BY_GENERATION_1 } from "../model/verdict.ts";
 import { Injector } from "./injector.ts";
 import { type FromLane, type LaneStart, PULSE, type ToLane } from "./lane-messages.ts";
 import { RateLimit } from "./log.ts";

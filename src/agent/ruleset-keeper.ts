@@ -1,8 +1,8 @@
 import { Ruleset } from "../kernel/nftables.ts";
-import type { Generation } from "../model/verdict.ts";
 import type { QueueMethod, RulesetSpec } from "../kernel/ruleset.ts";
 import type { RulesetSets } from "../kernel/ruleset-sets.ts";
 import type { AgentConfig } from "../model/config.ts";
+import type { Generation } from "../model/verdict.ts";
 import type { Workload } from "../model/workload.ts";
 import type { Program } from "../program/program.ts";
 import { type Logger, RateLimit } from "./log.ts";

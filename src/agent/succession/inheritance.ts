@@ -8,6 +8,8 @@ import type { JournalTail } from "../journal/tail.ts";
 
 /** No binding is learned for longer (names/table.ts). */
 const LONGEST_BINDING_MS = 604_800_000;
+/** The workload is gone: its flow ends at the next change. */
+const NOBODY = -1;
 
 export interface Heirs {
   /** The workloads of today by what names them in a journal. */
@@ -45,10 +47,9 @@ export class Inheritance {
         heirs.closed(record.tuple);
         continue;
       }
-      const workloadId = ids.get(record.key);
-      if (workloadId === undefined) continue;
+      const workloadId = ids.get(record.key) ?? NOBODY;
       if (record.kind === "opened") heirs.opened({ ...record.flow, workloadId });
-      else if (isBindable(program, record.binding.name, record.binding.address))
+      else if (workloadId !== NOBODY && isBindable(program, record.binding.name, record.binding.address))
         bindings.push({ ...record.binding, workloadId, expires: Math.min(record.binding.expires, latest) });
     }
     if (bindings.length > 0) heirs.bound(bindings);

@@ -60,7 +60,9 @@ export async function endHanging({ folder, generation, predecessor }: Place): Pr
   const until = performance.now() + KILL_LIMIT_MS;
   while (predecessor !== null && !predecessor.gone) {
     if (performance.now() > until) {
-      throw new Error("the agent that runs here does not answer, and cannot be ended from here: end it, then start again");
+      throw new Error(
+        "the agent that runs here does not answer, and cannot be ended from here: end it, then start again",
+      );
     }
     await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS / 10));
   }

@@ -16,7 +16,10 @@ interface Roll {
 
 /** Writes down who the agent of this generation is, for one that has to end it when it hangs. */
 export function writeRoll(folder: string, generation: Generation, supervisor: number | null): void {
-  const roll: Roll = { agent: identityOf(process.pid)!, supervisor: supervisor === null ? null : identityOf(supervisor) };
+  const roll: Roll = {
+    agent: identityOf(process.pid)!,
+    supervisor: supervisor === null ? null : identityOf(supervisor),
+  };
   const path = join(folder, rollName(generation));
   writeFileSync(`${path}.next`, `${JSON.stringify(roll)}\n`, { mode: 0o600 });
   renameSync(`${path}.next`, path);
