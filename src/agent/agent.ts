@@ -91,7 +91,15 @@ export class Agent implements LaneListener {
     const adopting = config.existingFlows === "Adopt";
     this.#lane = new LaneHandle(
       files.lane,
-      { program: data, config, generation: place.generation, adopting, run: flowLog.run, beatDescriptor },
+      {
+        program: data,
+        config,
+        generation: place.generation,
+        former: place.predecessor !== null,
+        adopting,
+        run: flowLog.run,
+        beatDescriptor,
+      },
       this,
       log,
     );

@@ -37,6 +37,8 @@ export interface LaneInput {
   readonly program: ProgramData;
   readonly config: AgentConfig;
   readonly generation: Generation;
+  /** The agent before this one listens too. */
+  readonly former: boolean;
   readonly adopting: boolean;
   /** Names this run of the agent in flow ids. */
   readonly run: string;
@@ -104,6 +106,7 @@ export class LaneHandle {
 
   send(message: ToLane): void {
     if (message.kind === "adopted") this.#input = { ...this.#input, adopting: false };
+    if (message.kind === "alone") this.#input = { ...this.#input, former: false };
     this.#worker?.postMessage(message);
     this.#wake.signal();
   }

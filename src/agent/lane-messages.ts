@@ -10,6 +10,8 @@ export interface LaneStart {
   readonly program: ProgramData;
   readonly config: AgentConfig;
   readonly generation: Generation;
+  /** The agent before this one listens too. */
+  readonly former: boolean;
   /** What the workloads had resolved before this lane. */
   readonly bindings: readonly Binding[];
   /** Flow records leave through this ring (flow/ring.ts). */
@@ -35,6 +37,8 @@ export type ToLane =
   | { readonly kind: "inUse"; readonly bindings: readonly { workloadId: number; address: FlowTuple["server"] }[] }
   /** What the agent before this one learned last. */
   | { readonly kind: "bindings"; readonly bindings: readonly Binding[] }
+  /** The agent before this one listens no more. */
+  | { readonly kind: "alone" }
   | { readonly kind: "adopted" }
   | { readonly kind: "stop" };
 

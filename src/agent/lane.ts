@@ -2,14 +2,14 @@ import type { MessagePort } from "node:worker_threads";
 import { receiveMessageOnPort } from "node:worker_threads";
 import type { FlowEvent, FlowTuple } from "../flow/event.ts";
 import { RingWriter } from "../flow/ring.ts";
-import { type Commands, DROP, type QueuedPacket, type ResolveRequest } from "../inspector/contract.ts";
+import { type Commands, DROP, type QueuedPacket, type ResolveRequest, UNASKED } from "../inspector/contract.ts";
 import { DnsGuard } from "../inspector/dns/guard.ts";
 import { Inspector } from "../inspector/inspector.ts";
 import { MSG_DONTWAIT, MSG_NOSIGNAL, send } from "../kernel/libc.ts";
 import { type MarkLayout, markLayout, withWord, wordOf } from "../kernel/marks.ts";
 import { EventFd, Poller } from "../kernel/poller.ts";
 import { openQueue, type Queue } from "../kernel/queue.ts";
-import { queuesOf } from "../kernel/ruleset.ts";
+import { otherGeneration, queuesOf } from "../kernel/ruleset.ts";
 import { ANSWER, BY_GENERATION_1 } from "../model/verdict.ts";
 import { type Binding, NameTable } from "../names/table.ts";
 import { openProgram } from "../program/program.ts";
@@ -51,6 +51,8 @@ export class Lane implements Commands {
   readonly #beatDescriptor: number;
   /** Says in the conntrack mark of a followed flow that its packets are for this agent. */
   readonly #generationBit: number;
+  /** First queue of the agent before this one; -1: it is gone. */
+  #former: number;
   #learned: Binding[] = [];
   #nextBeat = 0;
   #nextTicket = 1;
@@ -94,6 +96,7 @@ export class Lane implements Commands {
     });
     const failOpen = config.failMode === "Open";
     const queues = queuesOf(config.queueNumber, start.generation);
+    this.#former = start.former ? queuesOf(config.queueNumber, otherGeneration(start.generation)).strict : -1;
     this.#generationBit = start.generation === 1 ? BY_GENERATION_1 : 0;
     this.#strict = openQueue({ number: queues.strict, maxLength: 8192, failOpen });
     this.#observed = openQueue({ number: queues.observed, maxLength: 8192, failOpen: true });
@@ -140,9 +143,13 @@ export class Lane implements Commands {
       return;
     }
     this.#origins.delete(ticket);
+    if (answer === UNASKED && this.#former >= 0) {
+      origin.queue.requeue(origin.id, this.#former + (origin.queue === this.#observed ? 1 : 0));
+      return;
+    }
     const follows = answer === ANSWER.look || answer === ANSWER.confirm || answer === ANSWER.http;
-    const word = follows ? answer | this.#generationBit : answer;
-    origin.queue.verdict(origin.id, answer !== DROP, withWord(this.#marks, origin.mark, word), replacement);
+    const word = follows ? answer | this.#generationBit : Math.max(answer, DROP);
+    origin.queue.verdict(origin.id, answer > DROP, withWord(this.#marks, origin.mark, word), replacement);
   }
 
   inject(packet: Uint8Array, towards: "client" | "server"): void {
@@ -218,6 +225,9 @@ export class Lane implements Commands {
         return;
       case "bindings":
         this.#restore(message.bindings);
+        return;
+      case "alone":
+        this.#former = -1;
         return;
       case "adopted":
         this.#inspector.adopting = false;

@@ -10,6 +10,7 @@ const CHECK_EVERY_MS = 100;
 const HANG_AFTER_CHECKS = 6;
 /** From its start to its first beat; until then nothing is enforced by it, and what a former one left stays closed. */
 const START_LIMIT_CHECKS = 200;
+const STOP_LIMIT_MS = 5_000;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 5_000;
 /** An agent that lived this long had started well: the next one need not wait. Nor where a working one was killed, for each moment without is one in which no pod can connect. */
@@ -24,6 +25,8 @@ export const TOLD = {
   retiring: 0xf1,
   /** The other agent is gone, and this one enforces again. */
   resumed: 0xf2,
+  /** It is about to end: its silence is no hang. */
+  ending: 0xf3,
 } as const;
 
 /**
@@ -104,6 +107,9 @@ export class Supervisor {
     else if (byte === TOLD.resumed) {
       this.#retiring = false;
       if (this.#stopAsked) this.#stop();
+    } else if (byte === TOLD.ending) {
+      this.#stopping = true;
+      setTimeout(() => this.#child?.kill("SIGKILL"), STOP_LIMIT_MS).unref();
     } else if (byte !== TOLD.waiting) this.#beats++;
   }
 
@@ -133,6 +139,6 @@ export class Supervisor {
     if (this.#child === null) process.exit(0);
     this.#child.kill("SIGTERM");
     // One that was stopped or hangs cannot hear it.
-    setTimeout(() => this.#child?.kill("SIGKILL"), 5_000).unref();
+    setTimeout(() => this.#child?.kill("SIGKILL"), STOP_LIMIT_MS).unref();
   }
 }

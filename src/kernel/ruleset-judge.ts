@@ -280,13 +280,16 @@ ct original ip6 daddr @resolvers6 ${w.gain(TO_RESOLVER)}
 ${w.spec.method === "native" ? nativeQueues(w) : markedQueues(w)}`;
 }
 
-/** While two agents listen, the one that follows a flow goes on with it; all else is for the current one. */
+/**
+ * While two agents listen, the one that follows a TCP flow goes on with it; all else is for the current one. DNS over UDP too: one
+ * port of a pod often carries all its questions, for as long as it lives.
+ */
 function nativeQueues(w: Vocabulary): string {
   const { queueNumber, generation, other, failMode } = w.spec;
   const bypass = failMode === "Open" ? " bypass" : "";
   const queues = queuesOf(queueNumber, generation);
   const former = otherGeneration(generation);
-  const followed = `ct mark and ${w.word(STATE_BITS | GENERATION_BIT)} { ${followedWords(former).map(w.word).join(", ")} }`;
+  const followed = `meta l4proto tcp ct mark and ${w.word(STATE_BITS | GENERATION_BIT)} { ${followedWords(former).map(w.word).join(", ")} }`;
   const others = queuesOf(queueNumber, former);
   return `
 chain ask_observed {

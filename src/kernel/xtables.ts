@@ -17,7 +17,7 @@ const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
  *     the same on an untracked packet, by a bit that it cannot have        → observed queue, passes without listener
  *     any other question                                                   → strict queue
  *
- * While the agent of the other generation listens too, questions about flows that it follows come first, to its queues.
+ * While the agent of the other generation listens too, questions about TCP flows that it follows come first, to its queues.
  */
 export function renderQueueChain(spec: RulesetSpec): string {
   const layout = markLayout(spec.markMask);
@@ -46,7 +46,7 @@ function otherQueues(spec: RulesetSpec, strictBypass: string): string[] {
   const queues = queuesOf(spec.queueNumber, former);
   const mask = STATE_BITS | GENERATION_BIT;
   const rule = (word: number, bits: number, target: string): string =>
-    `-A ${QUEUE_CHAIN} -m connmark --mark ${hex(inPlace(layout, word))}/${hex(inPlace(layout, bits))} -j NFQUEUE --queue-num ${target}`;
+    `-A ${QUEUE_CHAIN} -p tcp -m connmark --mark ${hex(inPlace(layout, word))}/${hex(inPlace(layout, bits))} -j NFQUEUE --queue-num ${target}`;
   const words = followedWords(former);
   return [
     ...words.map((word) => rule(word | OBSERVED_BIT, mask | OBSERVED_BIT, `${queues.observed} --queue-bypass`)),

@@ -1,10 +1,13 @@
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { OUTSIDE } from "../../src/lab/addresses.ts";
 import { AgentProcess } from "../../src/lab/agent-process.ts";
 import type { Lab } from "../../src/lab/lab.ts";
+import { inNetworkOnly } from "../../src/lab/process.ts";
 import { AgentLab, sleep } from "../support/agent-lab.ts";
 import type { Attempt } from "../support/steady-load.ts";
 
@@ -74,6 +77,15 @@ async function start(more: readonly string[] = ["--linger", "8"]): Promise<Agent
   return agent;
 }
 
+/** How an agent is started from here, to be killed from here. */
+async function command(more: readonly string[]): Promise<[string, string[]]> {
+  const config = await lab.configYaml(1, {});
+  const files = ["--policies", world.policies, "--workloads", lab.workloadsPath, "--config", config];
+  const argv = [process.execPath, SOURCES, "agent", ...files, "--state", join(lab.directory, "state-node1"), ...more];
+  const [program = "", ...words] = inNetworkOnly(lab.node(1).netns, argv);
+  return [program, words];
+}
+
 async function load(pod: string, rate: number) {
   const file = join(lab.directory, `load-${pod.replace("/", "-")}-${Date.now()}.json`);
   const api = OUTSIDE.githubApi.ipv4;
@@ -116,6 +128,20 @@ function percentile(values: readonly number[], part: number): number {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length * part)] ?? 0;
 }
 
+/** What the agents said, and the slowest attempts, in order. */
+function timeline(from: number, attempts: readonly Attempt[]): string {
+  const said = agents.flatMap((agent, i) =>
+    agent.log.map((line) => ({ at: Date.parse(String(line["time"])), text: `agent ${i + 1} ${line["event"]}` })),
+  );
+  const slow = attempts.filter(({ ms, problem }) => ms > 60 || problem !== "");
+  const tried = slow.map(({ at, ms, kind, problem }) => ({
+    at,
+    text: `  ${kind} took ${Math.round(ms)} ms ${problem}`,
+  }));
+  const all = [...said, ...tried].filter(({ at }) => at >= from).sort((a, b) => a.at - b.at);
+  return all.map(({ at, text }) => `${((at - from) / 1_000).toFixed(3)} ${text}`).join("\n");
+}
+
 const stateFiles = (): string[] => readdirSync(join(lab.directory, "state-node1")).sort();
 const events = (agent: AgentProcess, name: string) => agent.log.filter((line) => line["event"] === name);
 
@@ -147,6 +173,7 @@ describe("a new agent beside one that enforces", () => {
     }
     flood.kill("SIGKILL");
     const attempts = (await Promise.all(loads.map((one) => one.end()))).flat();
+    console.log(timeline(calmFrom, attempts));
     expect(attempts.filter(({ problem }) => problem !== "")).toEqual([]);
     const calm = attempts.filter(({ at }) => at > calmFrom && at < calmTo).map(({ ms }) => ms);
     // All of it: the new process starting beside the old one, the switch, the old one's end.
@@ -167,5 +194,64 @@ describe("a new agent beside one that enforces", () => {
     expect(stateFiles()).toEqual(["agent-1.json", "agent-1.sock", "journal.1", "lock"]);
     await world.applied(() => world.write("app.yaml", policy("dns.google")));
     await world.until("end of the download", () => !slow.runs(), 2_000);
+  });
+
+  test("one that hangs is ended", { timeout: 60_000 }, async () => {
+    const old = await start(["--no-supervise"]);
+    const slow = download(APP);
+    await sleep(600);
+    old.signal("SIGSTOP");
+    const next = await start();
+    expect(await old.exited()).toBe(null);
+    await next.event("taken-over");
+    expect(events(next, "predecessor-hangs")).toHaveLength(1);
+    expect(await world.get(WORKER, "https://api.github.com/", "-k")).toBe("200");
+    expect(slow.runs()).toBe(true);
+    slow.stop();
+    expect(stateFiles().filter((name) => name.startsWith("agent-"))).toHaveLength(2);
+  });
+
+  test("the old one goes on when the new one dies before it enforces", { timeout: 60_000 }, async () => {
+    const old = await start();
+    await world.get(APP, "https://api.github.com/", "-k");
+    const slow = download(APP);
+    await sleep(500);
+    const asker = connect(join(lab.directory, "state-node1", stateFiles().find((name) => name.endsWith(".sock"))!));
+    asker.write("retire\n");
+    expect(String((await once(asker, "data"))[0])).toBe("retiring\n");
+    expect(await world.get(WORKER, "https://api.github.com/", "-k")).toBe("200");
+    // As if it had been killed between its rules and its word: they are not the old one's.
+    await lab.exec("node1", ["nft", "flush", "chain", "inet", "sallyport", "ask_strict"]);
+    await sleep(600);
+    expect(events(old, "ruleset-restored")).toEqual([]);
+    asker.destroy();
+    await old.event("resumed");
+    await old.event("ruleset-restored");
+    expect(await world.get(WORKER, "https://raw.github.com/", "-k")).toBe("200");
+    await world.applied(() => world.write("app.yaml", policy("dns.google")));
+    await world.until("end of the download", () => !slow.runs(), 2_000);
+    expect(await old.stop()).toBe(0);
+  });
+
+  test("killed in the midst, again and again: what is allowed lives, nothing gets out", {
+    timeout: 90_000,
+  }, async () => {
+    await start(["--linger", "3"]);
+    const slow = download(APP);
+    await lab.forgetOutside();
+    const flood = world.script(WILD, "flood.ts", "60", EVIL.ipv4, EVIL.ipv6);
+    for (let turn = 0; turn < 3; turn++) {
+      const child = spawn(...(await command(["--linger", "3", "--no-supervise"])), { stdio: "ignore" });
+      const dead = once(child, "exit");
+      // Somewhere between its first step and its last.
+      await sleep(900 + 700 * turn);
+      child.kill("SIGKILL");
+      await dead;
+      expect(await world.get(WORKER, "https://api.github.com/", "-k", "-m", "20", "--retry", "3")).toBe("200");
+    }
+    flood.kill("SIGKILL");
+    expect(slow.runs()).toBe(true);
+    slow.stop();
+    expect(await world.leaked(EVIL.ipv4, EVIL.ipv6)).toEqual({ packets: 0, payload: 0 });
   });
 });

@@ -107,6 +107,7 @@ export class Succession {
     }
     this.#log.info({ event: "leaving", following: this.#agent.following });
     await this.#retirement?.leave();
+    tell(this.#options, TOLD.ending);
     this.#end();
   }
 }

@@ -99,6 +99,7 @@ export class TakeOver {
   /** From here on nothing is asked of it: packets of flows that it still followed are reset. */
   async #alone(): Promise<void> {
     try {
+      this.#parts.lane.send({ kind: "alone" });
       await this.#parts.keeper.alone();
     } catch (error) {
       const { log } = this.#parts;

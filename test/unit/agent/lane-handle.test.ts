@@ -32,6 +32,7 @@ function handle(mode: string) {
     program: {} as ProgramData,
     config: {} as AgentConfig,
     generation: 0 as const,
+    former: false,
     adopting: false,
     run: `${mode} ${file}`,
     beatDescriptor: -1,
