@@ -18,6 +18,8 @@ const RESOLVER = "10.96.0.10";
 const EVIL = OUTSIDE.evil;
 const SOURCES = join(import.meta.dirname, "../../src/cli/main.ts");
 const HAND_OVERS = 5;
+/** Longer than it takes the old agent to see that the new one does not come back. */
+const PATIENTLY = ["-m", "2", "--retry", "10", "--retry-delay", "1", "--retry-all-errors"];
 
 const policy = (github: string) => `
 apiVersion: sallyport.dev/v1alpha1
@@ -247,7 +249,7 @@ describe("a new agent beside one that enforces", () => {
       await sleep(900 + 700 * turn);
       child.kill("SIGKILL");
       await dead;
-      expect(await world.get(WORKER, "https://api.github.com/", "-k", "-m", "20", "--retry", "3")).toBe("200");
+      expect(await world.get(WORKER, "https://api.github.com/", "-k", ...PATIENTLY)).toBe("200");
     }
     flood.kill("SIGKILL");
     expect(slow.runs()).toBe(true);

@@ -4,6 +4,8 @@ import type { Logger } from "../log.ts";
 import { onWords, say } from "./word-line.ts";
 
 const LEAVE_LIMIT_MS = 2_000;
+/** A new agent that died is started anew by its supervisor, and connects at the beginning of its start. */
+const LOST_AFTER_MS = 5_000;
 
 export interface Retiring {
   /** Leaves the ruleset alone from now on, and has written what it knows. */
@@ -12,6 +14,8 @@ export interface Retiring {
   installed(): void;
   /** The new one died before that: the ruleset is this one's again. */
   resume(): Promise<void>;
+  /** It enforced, died, and did not come back. */
+  abandoned(): void;
 }
 
 /** Where a running agent can be asked to make room for a new one: its end of the connection. */
@@ -21,6 +25,8 @@ export class Retirement {
   readonly #log: Logger;
   readonly #server: Server;
   #successor: Socket | null = null;
+  readonly #connections = new Set<Socket>();
+  #lost: NodeJS.Timeout | null = null;
   #installed = false;
   #left: (() => void) | null = null;
 
@@ -53,14 +59,27 @@ export class Retirement {
     });
   }
 
+  /** The agent that enforces has died, and may come back. */
+  get lost(): boolean {
+    return this.#lost !== null;
+  }
+
   close(): void {
+    this.#found();
     this.#server.close();
-    this.#successor?.destroy();
+    for (const socket of this.#connections) socket.destroy();
+  }
+
+  #found(): void {
+    if (this.#lost !== null) clearTimeout(this.#lost);
+    this.#lost = null;
   }
 
   #onConnection(socket: Socket): void {
     socket.on("error", () => undefined);
     socket.once("close", () => this.#onClose(socket));
+    this.#connections.add(socket);
+    this.#found();
     onWords(socket, (word) => {
       if (word === "retire") void this.#retire(socket);
       else if (socket !== this.#successor) return;
@@ -79,6 +98,10 @@ export class Retirement {
   }
 
   #onClose(socket: Socket): void {
+    this.#connections.delete(socket);
+    if (this.#installed && this.#connections.size === 0 && this.#left === null) {
+      this.#lost = setTimeout(() => this.#agent.abandoned(), LOST_AFTER_MS);
+    }
     if (socket !== this.#successor) return;
     this.#successor = null;
     this.#left?.();

@@ -30,8 +30,8 @@ export class Succession {
   #retirement: Retirement | null = null;
   #place: Place | null = null;
   #retiring = false;
-  readonly #over: Promise<void>;
-  #end: () => void = () => undefined;
+  readonly #over: Promise<string>;
+  #end: (why: string) => void = () => undefined;
 
   /** `onReplaced`: another agent enforces; what only one can hold is to be let go. */
   constructor(agent: Agent, options: AgentOptions, log: Logger, onReplaced: () => void) {
@@ -67,9 +67,9 @@ export class Succession {
 
   /** Resolves when the agent is to end, with the reason. A signal ends one that was replaced at its second coming only. */
   async until(stopped: Promise<string>): Promise<string> {
-    const over = this.#over.then(() => "replaced");
-    const first = await Promise.race([stopped, over]);
-    return first !== "replaced" && this.#retiring ? Promise.race([secondSignal(), over]) : first;
+    const first = await Promise.race([stopped.then(() => null), this.#over]);
+    if (first !== null) return first;
+    return this.#retiring ? Promise.race([secondSignal(), this.#over]) : stopped;
   }
 
   close(): void {
@@ -97,19 +97,31 @@ export class Succession {
     tell(this.#options, TOLD.resumed);
   }
 
+  /** Starts anew, for what is open has been followed by nobody since; the supervisor sees to that. */
+  abandoned(): void {
+    this.#log.error({ event: "abandoned" }, "the agent that took over is gone: this one starts anew");
+    tell(this.#options, TOLD.resumed);
+    this.#end("abandoned");
+  }
+
   async #linger(): Promise<void> {
     const { linger } = this.#options;
     const since = performance.now();
     const shortest = Math.min(linger, SHORTEST_LINGER_MS);
     for (let past = 0; past < linger; past = performance.now() - since) {
       if (past >= shortest && this.#agent.following === 0) break;
-      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+      await sleep(LOOK_EVERY_MS);
     }
+    while (this.#retirement?.lost === true) await sleep(LOOK_EVERY_MS);
     this.#log.info({ event: "leaving", following: this.#agent.following });
     await this.#retirement?.leave();
     tell(this.#options, TOLD.ending);
-    this.#end();
+    this.#end("replaced");
   }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 function secondSignal(): Promise<string> {
