@@ -19,7 +19,7 @@ const EVIL = OUTSIDE.evil;
 const SOURCES = join(import.meta.dirname, "../../src/cli/main.ts");
 const HAND_OVERS = 5;
 /** Longer than it takes the old agent to see that the new one does not come back. */
-const PATIENTLY = ["-m", "2", "--retry", "10", "--retry-delay", "1", "--retry-all-errors"];
+const PATIENTLY = ["-m", "2", "--retry", "5", "--retry-delay", "1", "--retry-all-errors"];
 
 const policy = (github: string) => `
 apiVersion: sallyport.dev/v1alpha1

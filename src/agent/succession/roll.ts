@@ -36,7 +36,9 @@ export function killAgent(folder: string, generation: Generation): boolean {
   } catch {
     return false;
   }
-  return [roll.supervisor, roll.agent].map((one) => one !== null && kill(one)).some((killed) => killed);
+  return [roll.supervisor, roll.agent]
+    .map((one) => one !== null && one !== undefined && kill(one))
+    .some((killed) => killed);
 }
 
 function kill({ pid, started }: Identity): boolean {
