@@ -236,22 +236,25 @@ describe("a new agent beside one that enforces", () => {
   });
 
   test("killed in the midst, again and again: what is allowed lives, nothing gets out", {
-    timeout: 90_000,
+    timeout: 100_000,
   }, async () => {
-    await start(["--linger", "3"]);
+    const old = await start(["--linger", "3"]);
     const slow = download(APP);
     await lab.forgetOutside();
     const flood = world.script(WILD, "flood.ts", "60", EVIL.ipv4, EVIL.ipv6);
     for (let turn = 0; turn < 3; turn++) {
       const child = spawn(...(await command(["--linger", "3", "--no-supervise"])), { stdio: "ignore" });
       const dead = once(child, "exit");
-      // Somewhere between its first step and its last.
-      await sleep(900 + 700 * turn);
+      // Somewhere between its first step and its last, then behind that.
+      const both = () => stateFiles().filter((name) => name.endsWith(".sock")).length === 2;
+      if (turn < 2) await sleep(1_200 + 900 * turn);
+      else await world.until("second agent", both, 20_000);
       child.kill("SIGKILL");
       await dead;
       expect(await world.get(WORKER, "https://api.github.com/", "-k", ...PATIENTLY)).toBe("200");
     }
     flood.kill("SIGKILL");
+    await old.event("abandoned");
     expect(slow.runs()).toBe(true);
     slow.stop();
     expect(await world.leaked(EVIL.ipv4, EVIL.ipv6)).toEqual({ packets: 0, payload: 0 });
