@@ -251,7 +251,8 @@ describe("a new agent beside one that enforces", () => {
       else await world.until("second agent", both, 20_000);
       child.kill("SIGKILL");
       await dead;
-      expect(await world.get(WORKER, "https://api.github.com/", "-k", ...PATIENTLY)).toBe("200");
+      const got = await world.get(WORKER, "https://api.github.com/", "-k", ...PATIENTLY);
+      expect(got, timeline(0, [])).toBe("200");
     }
     flood.kill("SIGKILL");
     await old.event("abandoned");

@@ -30,6 +30,7 @@ export class Succession {
   #retirement: Retirement | null = null;
   #place: Place | null = null;
   #retiring = false;
+  #abandoned = false;
   readonly #over: Promise<string>;
   #end: (why: string) => void = () => undefined;
 
@@ -99,6 +100,7 @@ export class Succession {
 
   /** Starts anew, for what is open has been followed by nobody since; the supervisor sees to that. */
   abandoned(): void {
+    this.#abandoned = true;
     this.#log.error({ event: "abandoned" }, "the agent that took over is gone: this one starts anew");
     tell(this.#options, TOLD.resumed);
     this.#end("abandoned");
@@ -113,6 +115,7 @@ export class Succession {
       await sleep(LOOK_EVERY_MS);
     }
     while (this.#retirement?.lost === true) await sleep(LOOK_EVERY_MS);
+    if (this.#abandoned) return;
     this.#log.info({ event: "leaving", following: this.#agent.following });
     await this.#retirement?.leave();
     tell(this.#options, TOLD.ending);
