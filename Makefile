@@ -1,6 +1,6 @@
 # Sallyport. Every target that needs something sets it up first; `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-node setup-bench root build lint typecheck test test-unit test-lab demo bench clean
+.PHONY: help setup setup-node setup-bench root build lint typecheck test test-unit test-lab demo bench kill-loop soak clean
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
@@ -58,6 +58,12 @@ LOADS := $(patsubst bench/load/%.c,.cache/bench/%,$(wildcard bench/load/*.c))
 
 bench: root setup-bench build $(LOADS) ## measurements, side by side with others (root); QUICK=1 for a first look
 	$(call timed,bench,node bench/run.ts $(if $(QUICK),--quick) && node bench/explain.ts)
+
+kill-loop: root setup build ## kill -9 the agent once a second under load (root); SECONDS=600 unless given
+	@node test/soak/run-kill-loop.ts $(or $(SECONDS),600)
+
+soak: root setup-bench build $(LOADS) ## a million connections while memory is watched (root); MINUTES=10 at most unless given
+	@node test/soak/run-soak.ts $(or $(MINUTES),10)
 
 setup-bench:
 	@scripts/setup.sh bench

@@ -1,5 +1,8 @@
 import { defineConfig } from "vitest/config";
 
+/** `FUZZ=10` runs every property ten times as often. */
+const fuzz = Math.max(1, Number(process.env["FUZZ"]) || 1);
+
 export default defineConfig({
   test: {
     projects: [
@@ -7,7 +10,9 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/unit/**/*.test.ts"],
-          testTimeout: 20_000,
+          testTimeout: 20_000 * fuzz,
+          // Half of what takes long waits for something.
+          maxWorkers: 2,
         },
       },
       {

@@ -57,7 +57,7 @@ function head({ date, commit, machine, versions, load, loads }: Report): string 
   const programs = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
   return [
     `${date}, commit ${commit}: ${machine.cpu}, ${machine.cores} cores, ${machine.memoryGiB} GiB; ${programs.join(", ")}.`,
-    `Load average before ${load[0].toFixed(2)}, after ${load[1].toFixed(2)}. Median of the rounds, ± half the distance between their extremes. ${disturbed} of ${runs} runs began while something else ran on the machine.`,
+    `Load average before ${load[0].toFixed(2)}, after ${load[1].toFixed(2)}. Median of the rounds, ± half the distance between their extremes. ${disturbed} of ${runs} runs had others beside them that took more than a twelfth of the machine.`,
   ].join("\n");
 }
 

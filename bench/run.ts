@@ -1,6 +1,8 @@
 /**
- * Measures everything side by side: `node bench/run.ts [--quick] [--only LOAD,...] [--calm SECONDS] [--out FILE]`. Root; two
- * labs are brought up and taken away again, also after Ctrl-C. Each run waits for the machine to idle, so long at most. Prints tables and writes bench/results/latest.json and latest.md.
+ * Measures everything side by side, root only: `node bench/run.ts [--quick] [--only PART,...] [--calm SECONDS]
+ * [--repeats TIMES] [--out FILE]`. PART is a load of bench/loads.ts, or `lane`, `names`, `scale`. A run waits for the machine
+ * to idle, so long at most, and is repeated when others disturb it. Two labs are brought up and taken away again, also after
+ * Ctrl-C. Prints tables and writes them to FILE.md, the figures to FILE.json (bench/results/latest).
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, loadavg, totalmem } from "node:os";
@@ -18,7 +20,8 @@ const { values } = parseArgs({
   options: {
     quick: { type: "boolean", default: false },
     only: { type: "string" },
-    calm: { type: "string", default: "2" },
+    calm: { type: "string", default: "1" },
+    repeats: { type: "string", default: "1" },
     out: { type: "string", default: join(ROOT, "bench/results/latest") },
   },
 });
@@ -61,6 +64,7 @@ async function measure(): Promise<Report> {
     rounds,
     only: loads,
     calmMs: Number(values.calm) * 1000,
+    repeats: Number(values.repeats),
     say,
     signal: stopping.signal,
   };

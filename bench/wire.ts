@@ -66,7 +66,7 @@ export async function writeWire(folder: string): Promise<Wire> {
 }
 
 /** The first flight of a TLS 1.3 client with this server name and these groups; the first one carries the key share. */
-function clientHello(name: string, groups: string): Promise<Buffer> {
+export function clientHello(name: string, groups: string): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => {
       let data = Buffer.alloc(0);
@@ -89,7 +89,7 @@ function clientHello(name: string, groups: string): Promise<Buffer> {
 }
 
 /** A ServerHello (RFC 8446 §4.1.3), ChangeCipherSpec, and 1 KB of application data. What is encrypted is not: nobody opens it. */
-function serverReply(): Buffer {
+export function serverReply(): Buffer {
   const extensions = Buffer.concat([
     Buffer.from("002b00020304", "hex"),
     Buffer.from("00330024001d0020", "hex"),

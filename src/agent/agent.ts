@@ -132,6 +132,7 @@ export class Agent implements LaneListener {
       resolver: this.#resolver,
       open: this.#open,
       flowLog: this.#flowLog,
+      journal: this.#journal,
     };
   }
 
@@ -150,8 +151,7 @@ export class Agent implements LaneListener {
     const memory = this.#journal.open(program, workloads, config.limits.bindings);
     const recall: Recall = (flow, start) => memory.recall(flow, start);
     try {
-      await this.#endings.start();
-      await this.#lane.start();
+      await both(this.#endings.start(), this.#lane.start());
       const before = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows, recall);
       await this.#takeOver.begin();
       await this.#keeper.install(config, program, workloads);
@@ -358,6 +358,11 @@ export class Agent implements LaneListener {
       setTimeout(() => this.#lane.send({ kind: "inUse", bindings: piece }), (at / IN_USE_PIECE) * IN_USE_PAUSE_MS);
     }
   }
+}
+
+/** Side by side: until a lane answers, no pod can connect. Waits for both also when one fails. */
+async function both(...starts: readonly Promise<void>[]): Promise<void> {
+  for (const result of await Promise.allSettled(starts)) if (result.status === "rejected") throw result.reason;
 }
 
 /** What the queues and the DNS guard of a lane are made with. */

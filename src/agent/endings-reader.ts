@@ -5,6 +5,9 @@ import type { EndingsMessage } from "./events-worker.ts";
 const STOP_LIMIT_MS = 1_000;
 const RESTART_AFTER_MS = 500;
 
+/** What it reads dies at once. */
+const YOUNG_MIB = 24;
+
 /** The main thread's end of the reader of conntrack endings. */
 export class EndingsReader {
   readonly #file: URL;
@@ -22,7 +25,11 @@ export class EndingsReader {
 
   /** Resolves when it listens: no ending after that is missed unless the kernel says so. */
   start(): Promise<void> {
-    const worker = new Worker(this.#file, { workerData: { stopFd: this.#stop.fd }, name: "conntrack-endings" });
+    const worker = new Worker(this.#file, {
+      workerData: { stopFd: this.#stop.fd },
+      name: "conntrack-endings",
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
+    });
     this.#worker = worker;
     return new Promise((resolve, reject) => {
       worker.once("error", reject);

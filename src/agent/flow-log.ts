@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
-import { endRecordOf, lostRecordOf, recordOf } from "../flow/describe.ts";
+import { endRecordOf, lostRecordOf } from "../flow/describe.ts";
 import type { FlowEvent } from "../flow/event.ts";
+import { EventLines } from "../flow/event-line.ts";
 import { formatLine } from "../flow/line.ts";
 import type { LiveFlow } from "../flow/live-flows.ts";
 import type { Workload } from "../model/workload.ts";
@@ -14,6 +15,7 @@ const GONE_MOST = 4096;
 export class FlowLog {
   readonly run = randomBytes(4).toString("hex");
   readonly #sink: FlowSink | null;
+  readonly #lines = new EventLines();
   #workloads = new Map<number, Workload>();
   readonly #gone = new Map<number, Workload>();
 
@@ -35,7 +37,7 @@ export class FlowLog {
 
   /** `run`: the run of the agent that numbered the flow. */
   event(event: FlowEvent, run = this.run): void {
-    this.#write(() => recordOf(event, this.#workload(event.workloadId), run));
+    this.#sink?.write(this.#lines.line(event, this.#workload(event.workloadId), run));
   }
 
   ended(flow: LiveFlow, ending: FlowEnding, time: number, closedBy: string): void {
@@ -44,7 +46,7 @@ export class FlowLog {
     const received = { packets: ending.receivedPackets, bytes: ending.receivedBytes };
     const durationMs = Math.round(ending.durationMs > 0 ? ending.durationMs : Math.max(0, time - flow.since));
     const end = { flowId, time, tuple, name, application, decision, sent, received, durationMs, closedBy };
-    this.#write(() => endRecordOf(end, this.#workload(flow.workloadId), flow.run ?? this.run));
+    this.#sink?.write(formatLine(endRecordOf(end, this.#workload(flow.workloadId), flow.run ?? this.run)));
   }
 
   lost(count: number): void {
@@ -61,11 +63,6 @@ export class FlowLog {
 
   #workload(id: number): Workload | null {
     return this.#workloads.get(id) ?? this.#gone.get(id) ?? null;
-  }
-
-  #write(record: () => Parameters<typeof formatLine>[0]): void {
-    if (this.#sink === null) return;
-    this.#sink.write(formatLine(record()));
   }
 }
 

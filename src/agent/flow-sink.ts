@@ -98,7 +98,13 @@ export class FlowSink {
   }
 
   #flushSoon(): void {
-    if (this.#writing !== null || performance.now() < this.#retryAt) return;
+    if (this.#writing !== null) return;
+    const early = this.#retryAt - performance.now();
+    // A timer that was set before the failure comes too early; without another, what is lost would stay unsaid.
+    if (early > 0) {
+      this.#schedule(early);
+      return;
+    }
     this.#writing = this.#flush().finally(() => {
       this.#writing = null;
       const wait = Math.max(FLUSH_AFTER_MS, this.#retryAt - performance.now());

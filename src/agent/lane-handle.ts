@@ -20,6 +20,10 @@ const HANG_AFTER_BEATS = 4;
 const REPLACE_LIMIT_MS = 10_000;
 const BEAT = new Uint8Array(1);
 const END_LIMIT_MS = 1_000;
+/** A lane that wants more heap than this ends alone, and is replaced; the records of flows live with the main thread. */
+const LANE_HEAP_MIB = 1_024;
+/** Nearly all it makes dies at once: more room for that costs memory under load, and makes each collection longer. */
+const LANE_YOUNG_MIB = 48;
 const START_LIMIT_MS = 5_000;
 
 export interface LaneListener {
@@ -56,6 +60,7 @@ export class LaneHandle {
   readonly #log: Logger;
   readonly #wake = new EventFd();
   readonly #seed = randomInt(0x7fffffff);
+  readonly #heapMiB: number;
   #input: LaneInput;
   #worker: Worker | null = null;
   #descriptors: readonly number[] = [];
@@ -72,11 +77,12 @@ export class LaneHandle {
   #nextFlowId = 1;
   restarts = 0;
 
-  constructor(workerFile: URL, input: LaneInput, listener: LaneListener, log: Logger) {
+  constructor(workerFile: URL, input: LaneInput, listener: LaneListener, log: Logger, heapMiB = LANE_HEAP_MIB) {
     this.#workerFile = workerFile;
     this.#input = input;
     this.#listener = listener;
     this.#log = log;
+    this.#heapMiB = heapMiB;
   }
 
   get pulse(): Float64Array {
@@ -137,7 +143,8 @@ export class LaneHandle {
       seed: this.#seed,
       firstFlowId: this.#nextFlowId,
     };
-    const worker = new Worker(this.#workerFile, { workerData: start, name: "packet-lane" });
+    const resourceLimits = { maxOldGenerationSizeMb: this.#heapMiB, maxYoungGenerationSizeMb: LANE_YOUNG_MIB };
+    const worker = new Worker(this.#workerFile, { workerData: start, name: "packet-lane", resourceLimits });
     this.#worker = worker;
     this.#reader = new RingReader(ring);
     this.#pulse = new Float64Array(pulse);

@@ -1,7 +1,9 @@
 import { existsSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { dieWithParent } from "../kernel/libc.ts";
 import { probeQueueMethod, Ruleset } from "../kernel/nftables.ts";
 import { Agent, type WorkerFiles } from "./agent.ts";
+import { Applier } from "./applier.ts";
 import { FlowFile } from "./flow-file.ts";
 import { FlowLog, lostLine } from "./flow-log.ts";
 import { FlowSink } from "./flow-sink.ts";
@@ -28,16 +30,15 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   if (options.supervisor !== null && !dieWithParent(options.supervisor)) {
     throw new Error("the supervisor of this agent has ended");
   }
-  let agent: Agent | null = null;
   let place: Place | null = null;
+  // Programs that run beside this thread while it reads the documents.
+  const probing = probeQueueMethod();
+  probing.catch(() => undefined);
   let observatory: Observatory | null = null;
-  const sources = new Sources(options, log, (inputs) => {
-    agent?.apply(inputs).catch((error: unknown) => {
-      log.error({ event: "apply-failed", error: String(error) }, "the change could not be applied; what ran goes on");
-    });
-  });
+  let applier: Applier | null = null;
+  const sources = new Sources(options, log, (inputs) => void applier?.apply(inputs));
   try {
-    const method = await probeQueueMethod();
+    const method = await probing;
     checkPrivileges();
     const folder = options.state ?? defaultStateFolder();
     place = await takePlace(folder, log, () => tell(options, TOLD.waiting));
@@ -51,11 +52,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     });
     const stopped = stopSignal();
     process.on("SIGHUP", () => {
-      log.info({ event: "reload" });
-      sources.reload();
+      log.info({ event: "reload", changed: sources.reload() });
       void flowLog.reopen();
     });
-    const starting = new Agent(
+    const agent = new Agent(
       sources.inputs,
       method,
       workerFiles(),
@@ -66,15 +66,16 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       place,
     );
     const { listen, version } = options;
-    if (listen.length > 0) observatory = new Observatory(() => starting.parts, { listen, version, problems, log });
-    await starting.start();
-    agent = starting;
+    if (listen.length > 0) observatory = new Observatory(() => agent.parts, { listen, version, problems, log });
+    await agent.start();
+    applier = new Applier({ apply: (inputs) => agent.apply(inputs), wanted: () => sources.inputs, log });
     sources.follow();
-    const succession = new Succession(starting, options, log, () => void observatory?.close());
+    const succession = new Succession(agent, options, log, () => void observatory?.close());
     await succession.open(place);
     const why = await succession.until(stopped);
     log.info({ event: "stopping", signal: why });
     sources.close();
+    applier.close();
     await observatory?.close();
     await agent.stop();
     succession.close();
@@ -119,18 +120,21 @@ function openSink(options: AgentOptions, log: Logger): FlowSink | null {
   if (options.flows === null) return null;
   const limit = new RateLimit(10_000);
   const { flows: path, flowsMaxSize: maxSize, flowsKeep: keep } = options;
-  return new FlowSink({
-    target: path === "-" ? new FlowStdout() : new FlowFile({ path, maxSize, keep }),
-    lostLine,
-    onTrouble: (message, lost) => {
-      const suppressed = limit.allow(performance.now());
-      if (suppressed === null) return;
-      log.error(
-        { event: "flow-log-failed", error: message, lost, suppressed },
-        "the flow log cannot be written; verdicts go on",
-      );
-    },
-  });
+  const onTrouble = (message: string, lost: number): void => {
+    const suppressed = limit.allow(performance.now());
+    if (suppressed === null) return;
+    log.error(
+      { event: "flow-log-failed", error: message, lost, suppressed },
+      "the flow log cannot be written; verdicts go on",
+    );
+  };
+  if (path === "-") return new FlowSink({ target: new FlowStdout(), lostLine, onTrouble });
+  // A mistaken path is said at the start, not at the first flow. Nobody waits: the path may be a pipe without a reader.
+  open(path, "a", 0o640).then(
+    (handle) => handle.close(),
+    (error: Error) => onTrouble(error.message, 0),
+  );
+  return new FlowSink({ target: new FlowFile({ path, maxSize, keep }), lostLine, onTrouble });
 }
 
 function stopSignal(): Promise<string> {

@@ -3,10 +3,10 @@ import type { AgentConfig } from "../model/config.ts";
 import type { DestinationGroup, Policy } from "../model/policy.ts";
 import type { Workload } from "../model/workload.ts";
 import { type Address, parseAddress } from "../net/address.ts";
-import { type DocumentFile, hasErrors, loadDocuments } from "../policy/documents.ts";
+import { type DocumentFile, DocumentReader, hasErrors } from "../policy/documents.ts";
 import { formatProblem } from "../policy/problem.ts";
 import { WorkloadFileSource } from "../workloads/file-source.ts";
-import { readDocumentFiles } from "../workloads/files.ts";
+import { DocumentFiles } from "../workloads/files.ts";
 import { IdentityTable } from "../workloads/identity.ts";
 import type { Logger } from "./log.ts";
 import type { AgentOptions } from "./options.ts";
@@ -19,9 +19,7 @@ interface Documents {
   readonly config: AgentConfig;
 }
 
-type Loaded =
-  | { readonly documents: Documents; readonly fingerprint: string }
-  | { readonly problems: readonly string[]; readonly fingerprint: string };
+type Loaded = { readonly documents: Documents } | { readonly problems: readonly string[] };
 
 /** Changes that come together are applied together, at most this often. */
 const COALESCE_MS = 10;
@@ -34,8 +32,12 @@ export class Sources {
   readonly #options: AgentOptions;
   readonly #log: Logger;
   readonly #changed: (inputs: Inputs) => void;
+  readonly #files = new DocumentFiles();
+  /** An agent has nobody to warn. */
+  readonly #reader = new DocumentReader(false);
+  /** What was read last, or why it could not be. */
+  #read: readonly DocumentFile[] | string = [];
   #documents: Documents;
-  #fingerprint: string;
   #workloads: readonly Workload[] | null = null;
   #nodes: readonly Address[] = [];
   #watch: PathWatch | null = null;
@@ -49,10 +51,9 @@ export class Sources {
     this.#options = options;
     this.#log = log;
     this.#changed = changed;
-    const loaded = load(options);
-    if ("problems" in loaded) throw new Error(loaded.problems.join("\n"));
+    const loaded = this.#load();
+    if (loaded === null || "problems" in loaded) throw new Error((loaded?.problems ?? []).join("\n"));
     this.#documents = loaded.documents;
-    this.#fingerprint = loaded.fingerprint;
     this.#file = this.#followWorkloads();
     if (this.#workloads === null) {
       this.#file.close();
@@ -76,26 +77,54 @@ export class Sources {
     this.#watch = new PathWatch(config === null ? policies : [...policies, config], () => this.reload());
   }
 
-  /** Reads the documents again, and tells what they are if they have changed and can be used. */
-  reload(): void {
-    const loaded = load(this.#options);
-    if (loaded.fingerprint === this.#fingerprint) return;
-    this.#fingerprint = loaded.fingerprint;
+  /** Reads the documents again, and tells what they are if they can be used. Returns whether they have changed. */
+  reload(): boolean {
+    const loaded = this.#load();
+    if (loaded === null) return false;
     if ("problems" in loaded) {
       this.#log.error(
         { event: "documents-refused", problems: loaded.problems },
         "documents have errors: what ran goes on",
       );
-      return;
+      return true;
     }
     this.#documents = loaded.documents;
     this.#soon();
+    return true;
   }
 
   close(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#watch?.close();
     this.#file?.close();
+  }
+
+  /** Null: nothing has changed since the last time. */
+  #load(): Loaded | null {
+    const { policies: paths, config: own } = this.#options;
+    const read = this.#readFiles(own === null ? paths : [...paths, own]);
+    if (isSame(read, this.#read)) return null;
+    this.#read = read;
+    if (typeof read === "string") return { problems: read.split("\n") };
+    const { policies, groups, configs, problems } = this.#reader.load(read);
+    if (hasErrors(problems)) {
+      return { problems: problems.filter(({ severity }) => severity === "error").map(formatProblem) };
+    }
+    const [config] = configs;
+    if (config !== undefined) return { documents: { policies, groups, config } };
+    const problem =
+      own === null
+        ? "no AgentConfig document: give one with `--config FILE`, it says which resolvers and ranges are the cluster's"
+        : `\`${own}\`: no AgentConfig document in it: write one, it says which resolvers and ranges are the cluster's`;
+    return { problems: [problem] };
+  }
+
+  #readFiles(paths: readonly string[]): readonly DocumentFile[] | string {
+    try {
+      return this.#files.read(paths);
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
   }
 
   #followWorkloads(): WorkloadFileSource {
@@ -127,25 +156,8 @@ function ownAddresses(): Address[] {
     .flatMap(({ address }) => parseAddress(address) ?? []);
 }
 
-function load(options: AgentOptions): Loaded {
-  let files: readonly DocumentFile[];
-  try {
-    files = readDocumentFiles(options.config === null ? options.policies : [...options.policies, options.config]);
-  } catch (error) {
-    const problem = error instanceof Error ? error.message : String(error);
-    return { problems: problem.split("\n"), fingerprint: problem };
-  }
-  const fingerprint = JSON.stringify(files);
-  const { policies, groups, configs, problems } = loadDocuments(files);
-  if (hasErrors(problems)) {
-    const errors = problems.filter(({ severity }) => severity === "error").map(formatProblem);
-    return { problems: errors, fingerprint };
-  }
-  const [config] = configs;
-  if (config === undefined) {
-    const problem =
-      "no AgentConfig document: give one with `--config FILE`, it says which resolvers and ranges are the cluster's";
-    return { problems: [problem], fingerprint };
-  }
-  return { documents: { policies, groups, config }, fingerprint };
+/** A file that has not changed is the same object. */
+function isSame(a: readonly DocumentFile[] | string, b: readonly DocumentFile[] | string): boolean {
+  if (typeof a === "string" || typeof b === "string") return a === b;
+  return a.length === b.length && a.every((file, index) => file === b[index]);
 }

@@ -1,5 +1,5 @@
 import type { TraceStep } from "../decide/explain.ts";
-import type { ExplainDocument } from "./explain.ts";
+import type { ExplainDocument } from "./explain-document.ts";
 import type { Step } from "./judge.ts";
 import { paint, paintAction, printable, table } from "./output.ts";
 

@@ -3,8 +3,9 @@ import { type Policy, policyRef } from "../model/policy.ts";
 import { formatAddress } from "../net/address.ts";
 import { comparePolicies } from "../program/order.ts";
 import { selects } from "../program/select.ts";
+import type { ExplainDocument } from "./explain-document.ts";
 import { explainText } from "./explain-text.ts";
-import { type Judgement, judge } from "./judge.ts";
+import { judge } from "./judge.ts";
 import { type Format, printAs } from "./output.ts";
 import { loadScene, type Scene } from "./scene.ts";
 
@@ -16,45 +17,6 @@ interface Options {
   readonly ip?: string;
   readonly config?: string;
   readonly output: Format;
-}
-
-export interface ExplainDocument {
-  readonly action: string;
-  readonly policy: string | null;
-  readonly rule: string | null;
-  readonly reason: string;
-  /** When the action is known: at the first packet, at the first payload, or at once for a DNS question. */
-  readonly decidedAt: string;
-  readonly summary: string;
-  readonly from: string;
-  readonly to: string;
-  readonly ip: string | null;
-  /** The name as decisions see it; null for a plain address. */
-  readonly name: string | null;
-  readonly workload: {
-    readonly namespace: string;
-    readonly name: string;
-    readonly serviceAccount: string;
-    readonly labels: Readonly<Record<string, string>>;
-    readonly addresses: readonly string[];
-    readonly isolated: boolean;
-  };
-  /** The policies that select the workload, in the order in which they are asked. */
-  readonly policies: readonly {
-    readonly policy: string;
-    readonly tier: string;
-    readonly priority: number;
-    readonly mode: string;
-    readonly defaultDeny: boolean;
-  }[];
-  readonly steps: Judgement["steps"];
-  readonly audit: {
-    readonly action: string;
-    readonly policy: string | null;
-    readonly rule: string | null;
-    readonly reason: string;
-    readonly steps: Judgement["steps"];
-  } | null;
 }
 
 /** Prints the decision and its trace. The exit status does not depend on the decision. */

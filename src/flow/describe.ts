@@ -4,19 +4,19 @@ import { formatAddress } from "../net/address.ts";
 import type { FlowEvent, FlowTuple } from "./event.ts";
 import type { FlowRecord, RecordCount, RecordEvent, RecordOutcome, RecordWorkload } from "./record.ts";
 
-const RECORD_EVENT: Readonly<Record<FlowEvent["kind"], RecordEvent>> = {
+export const RECORD_EVENT: Readonly<Record<FlowEvent["kind"], RecordEvent>> = {
   flow: "decision",
   request: "request",
   dns: "dns",
 };
-const PROTOCOL_NAMES = new Map([
+export const PROTOCOL_NAMES = new Map([
   [1, "ICMP"],
   [6, "TCP"],
   [17, "UDP"],
   [58, "ICMP"],
   [132, "SCTP"],
 ]);
-const WITH_PORTS = new Set([6, 17, 132]);
+export const WITH_PORTS = new Set([6, 17, 132]);
 
 /** How a flow is named in records and answers: the run of the agent on its node, and the number that the inspector gave. */
 export function flowIdText(run: string, flowId: number): string {
@@ -76,7 +76,7 @@ export function lostRecordOf(count: number, time: number): FlowRecord {
   return { time: new Date(time).toISOString(), event: "lost", lost: count };
 }
 
-function describeWorkload(workload: Workload): RecordWorkload {
+export function describeWorkload(workload: Workload): RecordWorkload {
   const { namespace, name, labels, serviceAccount, node } = workload;
   return { namespace, name, labels, serviceAccount, ...(node === null ? {} : { node }) };
 }
@@ -103,7 +103,7 @@ function describeDecision(decision: Decision): RecordOutcome {
 }
 
 /** Queries carry tokens and personal data. The path comes without one; a log is not the place to trust that. */
-function withoutQuery(path: string): string {
+export function withoutQuery(path: string): string {
   const at = path.search(/[?#]/);
   return at < 0 ? path : path.slice(0, at);
 }

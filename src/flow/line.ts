@@ -24,7 +24,17 @@ export function formatLine(record: FlowRecord): string {
     const value = record[key];
     if (value !== undefined) ordered[key] = key === "workload" ? inOrder(value as RecordWorkload) : value;
   }
-  return JSON.stringify(ordered).replace(UNSAFE, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return escapeUnsafe(JSON.stringify(ordered));
+}
+
+/** JSON text with what must not act in a terminal as escapes. */
+export function escapeUnsafe(json: string): string {
+  return json.replace(UNSAFE, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+/** A workload as it stands in a line. */
+export function workloadText(workload: RecordWorkload): string {
+  return JSON.stringify(inOrder(workload));
 }
 
 function inOrder(workload: RecordWorkload): RecordWorkload {

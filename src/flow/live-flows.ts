@@ -16,6 +16,8 @@ export interface LiveFlow {
   readonly decision: Decision;
   /** Milliseconds since the epoch. */
   readonly since: number;
+  /** The packet lane reads every request of it, and decides it anew itself, on its latest one. */
+  readonly followed?: true;
 }
 
 export interface EndedFlow {
@@ -52,10 +54,10 @@ export class LiveFlows {
   /** Takes the decision on a flow. A later decision on the same tuple replaces the earlier one; a denial removes it. */
   opened(event: FlowEvent): Opened {
     if (event.kind === "dns") return "not open";
-    const key = keyOf(event.tuple);
-    const before = this.#flows.get(key);
     // A later request of a kept connection: allowed on its own facts, the flow stays as it is.
     if (event.kind === "request" && event.facts === null && event.state !== "rejected") return "not open";
+    const key = keyOf(event.tuple);
+    const before = this.#flows.get(key);
     if (before !== undefined) this.#remove(key, before);
     if (event.facts === null || (event.state !== "allowed" && event.state !== "http")) return "not open";
     const count = this.#perWorkload.get(event.workloadId) ?? 0;
@@ -70,6 +72,7 @@ export class LiveFlows {
       facts: { ...event.facts, namesFinal: true, ended: true },
       decision: event.decision,
       since: before !== undefined && isSame(before, event) ? before.since : event.time,
+      ...(event.state === "http" ? { followed: true as const } : {}),
     });
     return "kept";
   }
@@ -103,12 +106,13 @@ export class LiveFlows {
   }
 
   /**
-   * Decides every open flow anew and returns those that must end; they leave the table. `decide` gets facts that have
+   * Decides every open flow that is not followed anew and returns those that must end; they leave the table. `decide` gets facts that have
    * ended, so null (not decided) is a denial too: it must not help the flow. It may keep a flow by its own decision only.
    */
   redecide(decide: (flow: LiveFlow) => Decision | null): EndedFlow[] {
     const ended: EndedFlow[] = [];
     for (const [key, flow] of this.#flows) {
+      if (flow.followed) continue;
       const decision = decide(flow);
       if (decision !== null && decision.action === "Allow") {
         this.#flows.set(key, { ...flow, decision });

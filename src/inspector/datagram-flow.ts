@@ -1,57 +1,10 @@
-import type { FlowTuple } from "../flow/event.ts";
-import type { Timed } from "./deadlines.ts";
-import type { FlowEntry, FlowKey } from "./flow-table.ts";
-import type { Judged, MutableFacts } from "./judge.ts";
+import { FollowedFlow } from "./followed-flow.ts";
 
 /** A flow of datagrams whose first packets wait for a binding. It leaves the table with its decision. */
-export class DatagramFlow implements FlowEntry, Timed, Judged {
+export class DatagramFlow extends FollowedFlow {
   readonly kind = "datagram";
-  protocol: number;
-  c0: number;
-  c1: number;
-  c2: number;
-  c3: number;
-  s0: number;
-  s1: number;
-  s2: number;
-  s3: number;
-  clientPort: number;
-  serverPort: number;
-  hash = 0;
-  bucketNext: FlowEntry | null = null;
-  deadline = Infinity;
-  listedAt = Infinity;
-
-  readonly id: number;
-  readonly workloadId: number;
-  readonly tuple: FlowTuple;
-  cls: number;
-  facts: MutableFacts;
-  classified = true;
-  malformed = false;
-  resolving = 0;
-  resolveUntil = Infinity;
-  resolved: string[] = [];
-  gone = false;
+  /** Its first packet is all there is to see. */
+  override classified = true;
   /** Ids of the packets that wait, in the order of their arrival. */
   readonly waiting: number[] = [];
-
-  constructor(key: FlowKey, id: number, workloadId: number, cls: number, tuple: FlowTuple, facts: MutableFacts) {
-    this.protocol = key.protocol;
-    this.c0 = key.c0;
-    this.c1 = key.c1;
-    this.c2 = key.c2;
-    this.c3 = key.c3;
-    this.s0 = key.s0;
-    this.s1 = key.s1;
-    this.s2 = key.s2;
-    this.s3 = key.s3;
-    this.clientPort = key.clientPort;
-    this.serverPort = key.serverPort;
-    this.id = id;
-    this.workloadId = workloadId;
-    this.cls = cls;
-    this.tuple = tuple;
-    this.facts = facts;
-  }
 }

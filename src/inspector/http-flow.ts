@@ -54,7 +54,8 @@ function readHead(lane: Lane, flow: TcpFlow, now: number): boolean {
     return false;
   }
   flow.decision = decision;
-  record(lane, flow, "request", decision, finalAudit(lane, flow), "http", now);
+  // The flow is known by its first request; while it is followed, the lane itself decides it anew on its latest one.
+  record(lane, flow, "request", decision, finalAudit(lane, flow), "http", now, flow.requests === 0);
   accept(lane, flow, head, now);
   return true;
 }

@@ -130,6 +130,7 @@ export function record(
   auditOutcome: Decision | null,
   state: FlowEvent["state"],
   now: number,
+  remember = state === "allowed" || state === "http",
 ): void {
   const facts = flow.facts;
   lane.commands.record({
@@ -144,7 +145,7 @@ export function record(
     path: facts.path ?? null,
     decision,
     audit: auditOutcome !== null && !sameDecision(auditOutcome, decision) ? auditOutcome : null,
-    facts: state === "allowed" || state === "http" ? { ...facts } : null,
+    facts: remember ? { ...facts } : null,
     state,
   });
 }

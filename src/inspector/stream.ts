@@ -10,12 +10,14 @@ export type Offered = "new" | "old" | "future" | "differs" | "forgotten" | "full
 interface Range {
   start: number;
   end: number;
-  /** Null: opaque, its content moves no boundary and need not be the same twice. */
-  bytes: Uint8Array | null;
+  /** Null: opaque, its content moves no boundary and need not be the same twice. Else with room for more behind `end`. */
+  readonly bytes: Uint8Array | null;
 }
 
 const NOTHING = new Uint8Array(0);
 const FIRST_BUFFER = 2048;
+/** A second range and those after it are put together in pieces of this size: a kept connection has one a request. */
+const PIECE = 4096;
 const MOST_FUTURE = 64;
 const MOST_RANGES = 2048;
 
@@ -92,11 +94,12 @@ export class Stream {
     const start = this.bufferStart;
     if (end <= start) return;
     const count = end - start;
+    const unread = this.unread;
     const last = this.#ranges[this.#ranges.length - 1];
     if (opaque && last !== undefined && last.bytes === null) last.end = end;
-    else this.#ranges.push({ start, end, bytes: opaque ? null : this.#buffer.slice(0, count) });
-    if (!opaque) this.#kept += count;
-    this.#buffer.copyWithin(0, count, this.unread);
+    else if (opaque) this.#ranges.push({ start, end, bytes: null });
+    else this.#keepRead(last, start, end);
+    if (unread > count) this.#buffer.copyWithin(0, count, unread);
     this.bufferStart = end;
     // An idle connection must not hold the memory of its largest head.
     if (this.unread === 0 && (this.#buffer.length > FIRST_BUFFER || this.keep < FIRST_BUFFER * 4))
@@ -106,6 +109,24 @@ export class Stream {
       this.#kept -= oldest.bytes === null ? 0 : oldest.bytes.length;
       this.floor = oldest.end;
     }
+  }
+
+  /** Copies the first bytes of the buffer, up to `end`, to where copies are compared with them. */
+  #keepRead(last: Range | undefined, start: number, end: number): void {
+    const count = end - start;
+    if (last === undefined) {
+      this.#kept += count;
+      this.#ranges.push({ start, end, bytes: this.#buffer.slice(0, count) });
+      return;
+    }
+    let piece = last;
+    if (piece.bytes === null || piece.end !== start || end - piece.start > piece.bytes.length) {
+      piece = { start, end, bytes: new Uint8Array(Math.max(count, Math.min(PIECE, this.keep >>> 3))) };
+      this.#kept += piece.bytes!.length;
+      this.#ranges.push(piece);
+    }
+    piece.bytes!.set(this.#buffer.subarray(0, count), start - piece.start);
+    piece.end = end;
   }
 
   #postpone(start: number, bytes: Uint8Array, from: number, to: number): Offered {
@@ -150,7 +171,10 @@ export class Stream {
     for (let i = this.#ranges.length - 1; i >= 0; i--) {
       const range = this.#ranges[i]!;
       if (range.end <= start) break;
-      if (range.bytes !== null && !sameBytes(start, bytes, from, to, range.start, range.bytes, range.bytes.length)) {
+      if (
+        range.bytes !== null &&
+        !sameBytes(start, bytes, from, to, range.start, range.bytes, range.end - range.start)
+      ) {
         return false;
       }
     }

@@ -1,10 +1,10 @@
 import type { FlowTuple } from "../flow/event.ts";
 import type { Decision } from "../model/decision.ts";
 import type { BodyReader } from "../packet/http/body.ts";
-import type { Timed } from "./deadlines.ts";
 import type { DnsStreams } from "./dns-stream.ts";
-import type { FlowEntry, FlowKey } from "./flow-table.ts";
-import type { Judged, MutableFacts } from "./judge.ts";
+import type { FlowKey } from "./flow-table.ts";
+import { FollowedFlow } from "./followed-flow.ts";
+import type { MutableFacts } from "./judge.ts";
 import { FLOW_BYTES } from "./limits.ts";
 import { Stream } from "./stream.ts";
 
@@ -28,38 +28,10 @@ export interface Held {
 const KEPT_FRAMING = 64 * 1024;
 
 /** One TCP connection that the lane still follows. */
-export class TcpFlow implements FlowEntry, Timed, Judged {
+export class TcpFlow extends FollowedFlow {
   readonly kind = "tcp";
-  protocol: number;
-  c0: number;
-  c1: number;
-  c2: number;
-  c3: number;
-  s0: number;
-  s1: number;
-  s2: number;
-  s3: number;
-  clientPort: number;
-  serverPort: number;
-  hash = 0;
-  bucketNext: FlowEntry | null = null;
-  deadline = Infinity;
-  listedAt = Infinity;
-
-  readonly id: number;
-  readonly workloadId: number;
-  readonly tuple: FlowTuple;
-  cls: number;
-  facts: MutableFacts;
-  classified = false;
-  malformed = false;
-  resolving = 0;
-  resolveUntil = Infinity;
-  resolved: string[] = [];
-
   bornAt = 0;
   phase: Phase = "opening";
-  gone = false;
   /** Nothing is held back or cut: the enforced outcome is Allow, only what Audit policies would say is still open. */
   watching = false;
   /** The enforced decision on the flow as a whole, once it is known. */
@@ -120,22 +92,7 @@ export class TcpFlow implements FlowEntry, Timed, Judged {
     facts: MutableFacts,
     isn: number,
   ) {
-    this.protocol = key.protocol;
-    this.c0 = key.c0;
-    this.c1 = key.c1;
-    this.c2 = key.c2;
-    this.c3 = key.c3;
-    this.s0 = key.s0;
-    this.s1 = key.s1;
-    this.s2 = key.s2;
-    this.s3 = key.s3;
-    this.clientPort = key.clientPort;
-    this.serverPort = key.serverPort;
-    this.id = id;
-    this.workloadId = workloadId;
-    this.cls = cls;
-    this.tuple = tuple;
-    this.facts = facts;
+    super(key, id, workloadId, cls, tuple, facts);
     this.clientIsn = isn;
     this.client = new Stream((isn + 1) >>> 0, FLOW_BYTES, KEPT_FRAMING);
   }

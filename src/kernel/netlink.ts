@@ -28,7 +28,7 @@ const NETLINK_EXT_ACK = 11;
 const SO_RCVBUF = 8;
 const SO_RCVBUFFORCE = 33;
 
-const REQUEST_TIMEOUT_MS = 5_000;
+const SILENCE_MS = 5_000;
 const RECEIVE_BYTES = 256 * 1024;
 
 /** One netfilter netlink socket. Opened in the network namespace of the calling thread. */
@@ -88,8 +88,9 @@ export class NetlinkSocket {
   }
 
   /**
-   * Sends one request that carries NLM_F_ACK or NLM_F_DUMP and waits for its end, at most five seconds. Every other
-   * message of the answer goes to `each`. Throws a SystemError that carries the kernel's words.
+   * Sends one request that carries NLM_F_ACK or NLM_F_DUMP and waits for its end. Every other message of the answer goes
+   * to `each`. Throws a SystemError that carries the kernel's words, or when the kernel says nothing for five seconds: a full
+   * table takes longer than that on a busy machine, but not between two pieces.
    */
   request(
     what: string,
@@ -100,15 +101,20 @@ export class NetlinkSocket {
   ): void {
     const number = this.send(bytes, bytes.length);
     if (number !== 0) throw new SystemError(what, number);
-    const deadline = Date.now() + REQUEST_TIMEOUT_MS;
-    for (;;) {
-      const left = deadline - Date.now();
-      if (left <= 0) throw new SystemError(what, 110, "the kernel did not answer within 5 s");
-      if (this.poller.wait(left) === 0) continue;
-      if (
-        this.receive((data, message) => message.sequence === sequence && this.take(what, data, message, each, single))
-      )
-        return;
+    for (let heard = performance.now(); ; ) {
+      const left = Math.ceil(heard + SILENCE_MS - performance.now());
+      if (this.poller.wait(Math.max(0, left)) === 0) {
+        if (left <= 0) throw new SystemError(what, 110, "the kernel did not answer within 5 s");
+        continue;
+      }
+      let ours = false;
+      const ended = this.receive((data, message) => {
+        if (message.sequence !== sequence) return false;
+        ours = true;
+        return this.take(what, data, message, each, single);
+      });
+      if (ended) return;
+      if (ours) heard = performance.now();
     }
   }
 

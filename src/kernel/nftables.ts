@@ -11,9 +11,10 @@ import { installQueueRules, queueRulesFingerprint, removeQueueRules } from "./xt
  * Error that says what is missing where neither works.
  */
 export async function probeQueueMethod(run: RunProgram = runProgram): Promise<QueueMethod> {
+  const fallback = run(["iptables-nft", "--version"]).catch(() => null);
   const native = await run(["nft", "-c", "-f", "-"], PROBE);
   if (native.status === 0) return "native";
-  const there = await run(["iptables-nft", "--version"]).catch(() => null);
+  const there = await fallback;
   if (there?.status === 0) return "xtables";
   throw new Error(
     "this kernel has no nft `queue` (CONFIG_NFT_QUEUE) and `iptables-nft` is not installed: install `iptables`",

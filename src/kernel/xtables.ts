@@ -61,20 +61,25 @@ function jump(spec: RulesetSpec): string[] {
 
 /** Fills our chain, then leads every hook into it, first of all rules. Without our table nothing bears the mark, so nothing is queued. */
 export async function installQueueRules(run: RunProgram, spec: RulesetSpec): Promise<void> {
-  for (const family of FAMILIES) {
-    await mustRun(run, [`${family}-nft-restore`, "-w", "--noflush"], renderQueueChain(spec));
-    const listed = await mustRun(run, [`${family}-nft`, "-w", "-t", "mangle", "-S"]);
-    for (const hook of HOOKS) {
-      const wanted = `-A ${hook} ${jump(spec).join(" ")}`;
-      const rules = listed.split("\n").filter((line) => line.startsWith(`-A ${hook} `));
-      if (rules[0] === wanted) continue;
-      await mustRun(run, [`${family}-nft`, "-w", "-t", "mangle", "-I", hook, "1", ...jump(spec)]);
-      // The new jump stands; older ones, of another mask or in another place, go.
-      for (const rule of rules.filter((line) => line.endsWith(` -j ${QUEUE_CHAIN}`)).reverse()) {
-        const position = rules.indexOf(rule) + 2;
-        await mustRun(run, [`${family}-nft`, "-w", "-t", "mangle", "-D", hook, String(position)]);
-        rules.splice(rules.indexOf(rule), 1);
-      }
+  // Side by side, as an agent that starts is waited for; and to the end of both, for calls must not overlap.
+  for (const result of await Promise.allSettled(FAMILIES.map((family) => installFamily(run, spec, family)))) {
+    if (result.status === "rejected") throw result.reason;
+  }
+}
+
+async function installFamily(run: RunProgram, spec: RulesetSpec, family: string): Promise<void> {
+  await mustRun(run, [`${family}-nft-restore`, "-w", "--noflush"], renderQueueChain(spec));
+  const listed = await mustRun(run, [`${family}-nft`, "-w", "-t", "mangle", "-S"]);
+  for (const hook of HOOKS) {
+    const wanted = `-A ${hook} ${jump(spec).join(" ")}`;
+    const rules = listed.split("\n").filter((line) => line.startsWith(`-A ${hook} `));
+    if (rules[0] === wanted) continue;
+    await mustRun(run, [`${family}-nft`, "-w", "-t", "mangle", "-I", hook, "1", ...jump(spec)]);
+    // The new jump stands; older ones, of another mask or in another place, go.
+    for (const rule of rules.filter((line) => line.endsWith(` -j ${QUEUE_CHAIN}`)).reverse()) {
+      const position = rules.indexOf(rule) + 2;
+      await mustRun(run, [`${family}-nft`, "-w", "-t", "mangle", "-D", hook, String(position)]);
+      rules.splice(rules.indexOf(rule), 1);
     }
   }
 }

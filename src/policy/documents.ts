@@ -1,14 +1,11 @@
-import type * as z from "zod";
 import type { AgentConfig } from "../model/config.ts";
-import { type DestinationGroup, type Policy, policyRef } from "../model/policy.ts";
-import { oneLine, type Path, shown } from "./check.ts";
-import { toConfig, toGroup, toPolicy } from "./convert.ts";
-import { nearest } from "./nearest.ts";
+import type { DestinationGroup, Policy } from "../model/policy.ts";
+import { oneLine } from "./check.ts";
+import { type FileReading, Places, type ReadDocument, readFile } from "./file-reading.ts";
 import type { Problem, ProblemCode } from "./problem.ts";
-import { API_VERSION, isKind, KIND_CHOICE, KIND_NAMES, KINDS, type Kind } from "./schema.ts";
-import { validate } from "./validate.ts";
+import type { ReadObject } from "./reading.ts";
 import { type Located, warnAbout } from "./warnings.ts";
-import { readYaml, type SourceDocument, type SourceProblem } from "./yaml-source.ts";
+import type { Position, SourceProblem } from "./yaml-source.ts";
 
 export type { Problem } from "./problem.ts";
 
@@ -35,194 +32,160 @@ const MAX_PROBLEMS = 1000;
  * file and line; never throws. Documents with an error are left out of the lists.
  */
 export function loadDocuments(files: readonly DocumentFile[]): LoadedDocuments {
-  const loader = new Loader();
-  for (const { path, text, problem } of files) {
-    const { documents, problems } = problem === undefined ? readYaml(text) : { documents: [], problems: [problem] };
-    for (const problem of problems) loader.report(path, problem, "error", "Unreadable", problem.message);
-    for (const document of documents) loader.document(path, document);
+  return new DocumentReader(true).load(files);
+}
+
+/** Reads documents again and again: what has the text it had before costs nothing, and what is made of it is the same object. */
+export class DocumentReader {
+  readonly #warnings: boolean;
+  #files = new Map<string, FileReading>();
+
+  /** `warnings`: whether problems that are no errors are looked for as well. */
+  constructor(warnings: boolean) {
+    this.#warnings = warnings;
   }
-  return loader.finish(files.map(({ path }) => path));
+
+  /** As `loadDocuments`. */
+  load(files: readonly DocumentFile[]): LoadedDocuments {
+    const readings = files.map((file) => readFile(file, this.#files.get(file.path) ?? null));
+    this.#files = new Map(readings.map((reading) => [reading.path, reading]));
+    const assembly = new Assembly(this.#warnings);
+    for (const reading of readings) assembly.file(reading);
+    return assembly.finish(readings.map(({ path }) => path));
+  }
 }
 
 export function hasErrors(problems: readonly Problem[]): boolean {
   return problems.some(({ severity }) => severity === "error");
 }
 
-/** One object of a document: the document itself, or an item of its list. */
 interface Entry {
-  readonly file: string;
-  readonly source: SourceDocument;
-  readonly path: Path;
-  readonly value: unknown;
+  readonly file: FileReading;
+  readonly document: ReadDocument;
+  readonly object: ReadObject;
 }
 
-class Loader {
-  private readonly policies: Located<Policy>[] = [];
-  private readonly groups: Located<DestinationGroup>[] = [];
-  private readonly configs: Located<AgentConfig>[] = [];
-  private readonly problems: Problem[] = [];
-  private readonly places = new Map<string, string>();
-  private dropped = 0;
-  /** Pods and namespaces: they may lie in the same folder. */
-  private readonly foreign: Entry[] = [];
+/** What only all files together can tell. */
+class Assembly {
+  readonly #warnings: boolean;
+  readonly #policies: Located<Policy>[] = [];
+  readonly #groups: Located<DestinationGroup>[] = [];
+  readonly #configs: Located<AgentConfig>[] = [];
+  readonly #problems: Problem[] = [];
+  readonly #named = new Map<string, Entry>();
+  readonly #foreign: Entry[] = [];
+  readonly #places = new Places();
+  #dropped = 0;
   /** Some object is of a kind of Sallyport's. */
-  private known = false;
+  #known = false;
 
-  document(file: string, source: SourceDocument): void {
-    const { value } = source;
-    const list = isRecord(value) && value.kind === "List" && value.apiVersion === "v1" && Array.isArray(value.items);
-    if (list) {
-      const [first] = value.items as unknown[];
-      if (isWorkload(first) && (value.items as unknown[]).every(isWorkload)) {
-        this.foreign.push({ file, source, path: ["items", 0], value: first });
-        return;
-      }
-      for (const [index, item] of (value.items as unknown[]).entries()) {
-        this.entry({ file, source, path: ["items", index], value: item });
-      }
-    } else this.entry({ file, source, path: [], value });
+  constructor(warnings: boolean) {
+    this.#warnings = warnings;
   }
 
-  report(
+  file(file: FileReading): void {
+    for (const problem of file.problems) {
+      this.#report(file.path, () => problem, "error", "Unreadable", problem.message);
+    }
+    for (const document of file.documents) {
+      for (const object of document.objects) this.#object({ file, document, object });
+    }
+  }
+
+  #object(entry: Entry): void {
+    const { is, content } = entry.object;
+    if (is === "foreign") return void this.#foreign.push(entry);
+    if (is === "known") {
+      this.#known = true;
+      this.#checkDuplicate(entry);
+    }
+    this.#reportFaults(entry);
+    if (content === null) return;
+    const located = <T>(value: T): Located<T> => ({
+      value,
+      file: entry.file.path,
+      locate: (path, where) => this.#locate(entry, path, where),
+    });
+    if (content.type === "policy") this.#policies.push(located(content.value));
+    else if (content.type === "group") this.#groups.push(located(content.value));
+    else this.#configs.push(located(content.value));
+  }
+
+  /** `path` from the object's own root. */
+  #locate({ file, document, object }: Entry, path: ReadObject["path"], where: "key" | "value"): Position {
+    return this.#places.locate(file, document, [...object.path, ...path], where);
+  }
+
+  #report(
     file: string,
-    place: { readonly line: number; readonly column: number },
+    place: () => Position,
     severity: Problem["severity"],
     code: ProblemCode,
     message: string,
   ): void {
-    if (this.problems.length >= MAX_PROBLEMS) this.dropped += 1;
-    else
-      this.problems.push({
-        severity,
-        code,
-        file,
-        line: place.line,
-        column: place.column,
-        message: oneLine(message, 1000),
-      });
-  }
-
-  private error(entry: Entry, code: ProblemCode, message: string, path: Path, where: "key" | "value" = "value"): void {
-    this.report(entry.file, entry.source.locate([...entry.path, ...path], where), "error", code, message);
-  }
-
-  private entry(entry: Entry): void {
-    if (isWorkload(entry.value)) {
-      this.foreign.push(entry);
+    if (this.#problems.length >= MAX_PROBLEMS) {
+      this.#dropped += 1;
       return;
     }
-    // `sallyport test` checks them.
-    if (isRecord(entry.value) && entry.value.kind === "EgressTest" && entry.value.apiVersion === API_VERSION) return;
-    const kind = this.kindOf(entry);
-    if (kind === null) return;
-    this.known = true;
-    this.checkDuplicate(entry, kind);
-    const located = <T>(value: T): Located<T> => ({
-      value,
-      file: entry.file,
-      locate: (path, where) => entry.source.locate([...entry.path, ...path], where),
-    });
-    switch (kind) {
-      case "ClusterEgressPolicy":
-      case "EgressPolicy": {
-        const text = this.validated(entry, KINDS[kind]);
-        if (text !== null) this.policies.push(located(toPolicy(text)));
-        return;
-      }
-      case "DestinationGroup": {
-        const text = this.validated(entry, KINDS[kind]);
-        if (text !== null) this.groups.push(located(toGroup(text.metadata.name, text.spec)));
-        return;
-      }
-      case "AgentConfig": {
-        const text = this.validated(entry, KINDS[kind]);
-        if (text !== null) this.configs.push(located(toConfig(text.spec)));
-      }
+    const { line, column } = place();
+    this.#problems.push({ severity, code, file, line, column, message: oneLine(message, 1000) });
+  }
+
+  #reportFaults({ file, document, object }: Entry): void {
+    for (const { code, message, path, where } of object.faults) {
+      this.#report(file.path, () => this.#places.locate(file, document, path, where), "error", code, message);
     }
   }
 
-  private kindOf(entry: Entry): Kind | null {
-    const { value } = entry;
-    if (!isRecord(value)) {
-      this.error(
-        entry,
-        "UnknownKind",
-        `a document must be a map with \`apiVersion\` and \`kind\`, not ${shown(value)}`,
-        [],
-      );
-      return null;
-    }
-    const { apiVersion, kind } = value;
-    if (kind === undefined) {
-      this.error(entry, "UnknownKind", `\`kind\` is missing: give it ${KIND_CHOICE}`, []);
-    } else if (!isKind(kind)) {
-      const meant = typeof kind === "string" ? nearest(kind, KIND_NAMES) : null;
-      const right = meant === null ? `Sallyport reads ${KIND_CHOICE}` : `did you mean \`${meant}\`?`;
-      this.error(entry, "UnknownKind", `unknown kind ${shown(kind)}: ${right}`, ["kind"]);
-    } else if (apiVersion !== API_VERSION) {
-      const what = apiVersion === undefined ? "`apiVersion` is missing" : `unknown apiVersion ${shown(apiVersion)}`;
-      this.error(entry, "UnknownKind", `${what}: write \`apiVersion: ${API_VERSION}\``, ["apiVersion"]);
-    } else return kind;
-    return null;
-  }
-
-  private validated<S extends z.ZodType>(entry: Entry, schema: S): z.output<S> | null {
-    const result = validate(schema, entry.value);
-    if (result.ok) return result.value;
-    for (const { code, message, path, where } of result.violations) this.error(entry, code, message, path, where);
-    return null;
-  }
-
-  private checkDuplicate(entry: Entry, kind: Kind): void {
-    const { metadata } = entry.value as Record<string, unknown>;
-    if (!isRecord(metadata) || typeof metadata.name !== "string") return;
-    const namespace = kind === "EgressPolicy" && typeof metadata.namespace === "string" ? metadata.namespace : null;
-    const named = policyRef({ kind: kind as Policy["kind"], name: metadata.name, namespace });
-    // Which of two configurations would hold is not for chance to say.
-    const key = kind === "AgentConfig" ? kind : named;
+  #checkDuplicate(entry: Entry): void {
+    const { name } = entry.object;
+    if (name === null) return;
+    const first = this.#named.get(name.key);
+    if (first === undefined) return void this.#named.set(name.key, entry);
     const path = ["metadata", "name"];
-    const first = this.places.get(key);
-    if (first === undefined) {
-      const { line, column } = entry.source.locate([...entry.path, ...path], "value");
-      this.places.set(key, `${entry.file}:${line}:${column}`);
-    } else if (kind === "AgentConfig") {
-      this.error(entry, "Duplicate", `a second AgentConfig, ${shown(named)}: the first is at ${first}; keep one`, path);
-    } else this.error(entry, "Duplicate", `${shown(named)} is already at ${first}: rename or remove one`, path);
+    const place = () => this.#locate(entry, path, "value");
+    // Beyond the last problem that is shown nobody asks where the first one stands.
+    if (this.#problems.length >= MAX_PROBLEMS) {
+      this.#dropped += 1;
+      return;
+    }
+    const { line, column } = this.#locate(first, path, "value");
+    const at = `${first.file.path}:${line}:${column}`;
+    const message =
+      name.key === "AgentConfig"
+        ? `a second AgentConfig, ${name.shown}: the first is at ${at}; keep one`
+        : `${name.shown} is already at ${at}: rename or remove one`;
+    this.#report(entry.file.path, place, "error", "Duplicate", message);
   }
 
   /** Among policies a warning, once a document. Alone they are the wrong file, and an agent would run without policies. */
-  private reportForeign(): void {
-    for (const entry of this.foreign) {
-      if (!this.known) this.kindOf(entry);
-      else {
+  #reportForeign(): void {
+    for (const entry of this.#foreign) {
+      if (!this.#known) this.#reportFaults(entry);
+      else if (this.#warnings) {
         const message = "pods and namespaces are no policies, so they are left out: name their file with `--workloads`";
-        this.report(entry.file, entry.source.locate([...entry.path, "kind"], "value"), "warning", "LeftOut", message);
+        this.#report(entry.file.path, () => this.#locate(entry, ["kind"], "value"), "warning", "LeftOut", message);
       }
     }
   }
 
   finish(files: readonly string[]): LoadedDocuments {
-    this.reportForeign();
-    for (const warning of warnAbout({ policies: this.policies, groups: this.groups, configs: this.configs })) {
-      this.report(warning.file, warning, "warning", warning.code, warning.message);
+    this.#reportForeign();
+    const all = { policies: this.#policies, groups: this.#groups, configs: this.#configs };
+    for (const warning of this.#warnings ? warnAbout(all) : []) {
+      this.#report(warning.file, () => warning, "warning", warning.code, warning.message);
     }
     const order = new Map(files.map((file, index) => [file, index]));
-    const problems = this.problems.toSorted(
+    const problems = this.#problems.toSorted(
       (a, b) => order.get(a.file)! - order.get(b.file)! || a.line - b.line || a.column - b.column,
     );
-    if (this.dropped > 0) {
-      const message = `${this.dropped} more problems are not shown: mend these first`;
-      problems.push({ severity: "error", code: "TooMany", file: files[0] ?? "", line: 1, column: 1, message });
+    if (this.#dropped > 0) {
+      const message = `${this.#dropped} more problems are not shown: mend these first`;
+      // Warnings, however many, keep nothing from running.
+      const severity = hasErrors(problems) ? "error" : "warning";
+      problems.push({ severity, code: "TooMany", file: files[0] ?? "", line: 1, column: 1, message });
     }
     const values = <T>(located: readonly Located<T>[]) => located.map(({ value }) => value);
-    return { policies: values(this.policies), groups: values(this.groups), configs: values(this.configs), problems };
+    return { policies: values(all.policies), groups: values(all.groups), configs: values(all.configs), problems };
   }
-}
-
-function isWorkload(value: unknown): boolean {
-  return isRecord(value) && value.apiVersion === "v1" && (value.kind === "Pod" || value.kind === "Namespace");
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

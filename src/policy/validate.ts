@@ -25,7 +25,7 @@ export function validate<S extends z.ZodType>(schema: S, value: unknown): Valida
   for (const { path } of violations) {
     for (let length = 0; length <= path.length; length++) broken.add(keyOf(path.slice(0, length)));
   }
-  walk(schema, value, [], broken, violations);
+  walk(planOf(schema), value, [], broken, violations);
   return result.success && violations.length === 0 ? { ok: true, value: result.data } : { ok: false, violations };
 }
 
@@ -33,29 +33,59 @@ function keyOf(path: Path): string {
   return JSON.stringify(path);
 }
 
-/** Unknown fields, and the named checks of each node. */
+/** What there is to look at in a node, worked out once a schema: thousands of documents are walked. */
+interface Plan {
+  readonly fields: ReadonlyMap<string, z.core.$ZodType> | null;
+  readonly element: z.core.$ZodType | null;
+  readonly checks: readonly Check<never>[];
+}
+
+const PLANS = new WeakMap<z.core.$ZodType, Plan>();
+
+function planOf(wrapped: z.core.$ZodType): Plan {
+  let plan = PLANS.get(wrapped);
+  if (plan === undefined) {
+    const { schema, checks } = unwrap(wrapped);
+    const fields = schema instanceof z.ZodObject ? new Map(Object.entries<z.core.$ZodType>(schema.shape)) : null;
+    plan = { fields, element: schema instanceof z.ZodArray ? schema.element : null, checks };
+    PLANS.set(wrapped, plan);
+  }
+  return plan;
+}
+
+/** Unknown fields, and the named checks of each node. `path` is of this call: it is put back as it was. */
 function walk(
-  wrapped: z.core.$ZodType,
+  plan: Plan,
   value: unknown,
-  path: Path,
+  path: (string | number)[],
   broken: ReadonlySet<string>,
   found: Violation[],
 ): void {
   if (value === undefined || value === null) return;
-  const { schema, checks } = unwrap(wrapped);
-  if (schema instanceof z.ZodObject && isRecord(value)) {
-    for (const [key, child] of Object.entries(value)) {
-      const field = Object.hasOwn(schema.shape, key) ? schema.shape[key] : undefined;
-      if (field === undefined) found.push(unknownField(Object.keys(schema.shape), key, path, value));
-      else walk(field, child, [...path, key], broken, found);
+  const { fields, element, checks } = plan;
+  if (fields !== null && isRecord(value)) {
+    for (const key of Object.keys(value)) {
+      const field = fields.get(key);
+      if (field === undefined) found.push(unknownField([...fields.keys()], key, [...path], value));
+      else {
+        path.push(key);
+        walk(planOf(field), value[key], path, broken, found);
+        path.pop();
+      }
     }
-  } else if (schema instanceof z.ZodArray && Array.isArray(value)) {
-    for (const [index, child] of value.entries()) walk(schema.element, child, [...path, index], broken, found);
+  } else if (element !== null && Array.isArray(value)) {
+    const below = planOf(element);
+    for (let index = 0; index < value.length; index++) {
+      path.push(index);
+      walk(below, value[index], path, broken, found);
+      path.pop();
+    }
   }
-  if (checks.length === 0 || broken.has(keyOf(path))) return;
+  if (checks.length === 0 || (broken.size > 0 && broken.has(keyOf(path)))) return;
   for (const check of checks) {
     const findings = (check as unknown as Check<unknown>).find(value);
-    for (const finding of findings === null ? [] : ([findings].flat() as Finding[])) {
+    if (findings === null) continue;
+    for (const finding of [findings].flat() as Finding[]) {
       found.push({ code: "Check", where: "value", path: [...path, ...finding.path], message: finding.message });
     }
   }

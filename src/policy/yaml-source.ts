@@ -32,7 +32,7 @@ export interface SourceDocument {
 
 export const MAX_SOURCE_LENGTH = 16 * 1024 * 1024;
 /** Values in one file once every alias is written out: bounds the work that a few lines of aliases can make. */
-const MAX_VALUES = 2_000_000;
+export const MAX_VALUES = 2_000_000;
 const MAX_DEPTH = 64;
 const MAX_PROBLEMS = 1000;
 /** The first breaks the rest of a document: more of them say nothing new. */

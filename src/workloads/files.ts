@@ -19,21 +19,53 @@ const MAX_DEPTH = 16;
  * @throws Error a line for each path that cannot be read or holds nothing
  */
 export function readDocumentFiles(paths: readonly string[]): SourceFile[] {
-  const files = new Map<string, SourceFile>();
-  const problems: string[] = [];
-  for (const path of paths) {
-    try {
-      const found = statSync(path).isDirectory() ? listFolder(path, 0) : [path];
-      if (found.length === 0) problems.push(`\`${path}\` holds no *.yaml, *.yml or *.json: name another folder`);
-      for (const file of found) {
-        if (!files.has(file)) files.set(file, readDocumentFile(file));
+  return new DocumentFiles().read(paths);
+}
+
+/** Reads the same files again and again; one that has not changed is not opened. */
+export class DocumentFiles {
+  #known = new Map<string, { readonly file: SourceFile; readonly stamp: string | null }>();
+
+  /** As `readDocumentFiles`. A file with the content it had when it was read last is the same object. */
+  read(paths: readonly string[]): SourceFile[] {
+    const found = new Set<string>();
+    const problems: string[] = [];
+    const now = new Map<string, { readonly file: SourceFile; readonly stamp: string | null }>();
+    for (const path of paths) {
+      try {
+        const files = statSync(path).isDirectory() ? listFolder(path, 0) : [path];
+        if (files.length === 0) problems.push(`\`${path}\` holds no *.yaml, *.yml or *.json: name another folder`);
+        for (const file of files) {
+          if (!found.has(file)) now.set(file, this.#readFile(file));
+          found.add(file);
+        }
+      } catch (error) {
+        problems.push(whyUnreadable(path, error));
       }
-    } catch (error) {
-      problems.push(whyUnreadable(path, error));
     }
+    if (problems.length > 0) throw new Error(problems.join("\n"));
+    this.#known = now;
+    return [...now.values()].map(({ file }) => file);
   }
-  if (problems.length > 0) throw new Error(problems.join("\n"));
-  return [...files.values()];
+
+  #readFile(path: string): { readonly file: SourceFile; readonly stamp: string | null } {
+    const stamp = stampOf(path);
+    const known = this.#known.get(path);
+    if (known !== undefined && stamp !== null && known.stamp === stamp) return known;
+    const file = readDocumentFile(path);
+    const same = known !== undefined && known.file.text === file.text && !known.file.problem && !file.problem;
+    return { file: same ? known.file : file, stamp };
+  }
+}
+
+/** A file that was written this lately may be written again without its times telling: they go by ticks of the kernel. */
+const UNSETTLED_MS = 100;
+
+/** What changes with the content of a file; null while that is not sure. Taken before it is read. @throws what node:fs throws */
+function stampOf(path: string): string | null {
+  const { dev, ino, size, mtimeMs, ctimeMs } = statSync(path);
+  if (Math.abs(Date.now() - ctimeMs) < UNSETTLED_MS) return null;
+  return `${dev}:${ino}:${size}:${mtimeMs}:${ctimeMs}`;
 }
 
 /** One file that is no text leaves the problems of the others to be told. @throws what node:fs throws */

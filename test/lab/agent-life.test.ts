@@ -46,6 +46,20 @@ function download(pod: string, url: string, ...more: string[]) {
   return { child, runs: () => child.exitCode === null && child.signalCode === null, stop: () => child.kill("SIGKILL") };
 }
 
+/** Waits until the node knows an established connection to each address. */
+async function established(...addresses: string[]): Promise<void> {
+  await world.until(
+    `connections to ${addresses}`,
+    async () => {
+      const lines = (await must(lab, "node1", ["cat", "/proc/net/nf_conntrack"])).split("\n");
+      return addresses.every((address) =>
+        lines.some((line) => line.includes("ESTABLISHED") && line.includes(`dst=${address} `)),
+      );
+    },
+    10_000,
+  );
+}
+
 /** A server in a pod, and somebody who talks to it once a 100 ms on one connection. */
 function conversation(from: string) {
   const { ipv4 } = lab.pod(SERVER).address;
@@ -73,7 +87,8 @@ describe("start, stop, crash", () => {
       [process.execPath, "-e", `require("net").createServer(s=>{s.on("error",()=>0);s.pipe(s)}).listen(7000,"::")`],
       { stdio: "ignore" },
     );
-    await sleep(300);
+    const listening = ["sh", "-c", "ss -Hltn sport = :7000"];
+    await world.until("server", async () => (await must(lab, SERVER, listening)) !== "", 10_000);
     const fromNode = conversation("node1");
     const byAddress = download(APP, `https://${OUTSIDE.partner.ipv4}:8443/slow`);
     const byName = download(APP, "https://api.github.com/slow");
@@ -84,10 +99,11 @@ describe("start, stop, crash", () => {
     dns.stdout?.on("data", (text) => {
       answers += text;
     });
-    await sleep(800);
+    await established(OUTSIDE.partner.ipv4, OUTSIDE.githubApi.ipv4, EVIL.ipv4, lab.pod(SERVER).address.ipv4);
+    await world.until("answer from the resolver", () => answers !== "", 10_000);
     const agent = await world.start({ existingFlows: "Adopt" });
-    await sleep(1200);
-    expect([byAddress.runs(), byName.runs(), denied.runs()]).toEqual([true, false, false]);
+    await world.until("end of what an address does not allow", () => !byName.runs() && !denied.runs(), 2_000);
+    expect(byAddress.runs()).toBe(true);
     expect(agent.log.find((line) => line["event"] === "ready")).toMatchObject({ kept: expect.any(Number) });
     answers = "";
     await sleep(400);
@@ -100,20 +116,23 @@ describe("start, stop, crash", () => {
   });
 
   test("what is allowed survives SIGTERM and kill -9; what is new waits; nothing denied gets out", async () => {
-    const flood = world.script(WILD, "flood.ts", "14", EVIL.ipv4, EVIL.ipv6);
+    const flood = world.script(WILD, "flood.ts", "60", EVIL.ipv4, EVIL.ipv6);
     const over = once(flood, "exit");
     await sleep(700);
     await lab.forgetOutside();
     const inbound = conversation("node1");
     const slow = download(APP, "https://api.github.com/slow");
-    await sleep(700);
+    const decided = (): boolean =>
+      world.records().some(({ action, destination }) => action === "Allow" && destination?.name === "api.github.com");
+    await world.until("decision on the download", decided, 10_000);
     await world.agent?.stop();
-    const waiting = world.get(APP, "https://raw.github.com/");
+    // It waits as long as there is no agent, and the kernel sends a SYN again after 1, 3 and 7 s.
+    const waiting = world.get(APP, "https://raw.github.com/", "-m", "30");
     await sleep(1_000);
     await world.start();
     expect(await waiting).toBe("200");
     await world.agent?.kill();
-    const again = world.get(APP, "https://gist.github.com/");
+    const again = world.get(APP, "https://gist.github.com/", "-m", "30");
     await sleep(1_000);
     await world.start();
     expect(await again).toBe("200");
@@ -125,9 +144,9 @@ describe("start, stop, crash", () => {
     await world.applied(() =>
       world.write("app.yaml", POLICY.replace("*.github.com", "*.example.com").replace("443", "444")),
     );
-    await sleep(700);
-    expect(slow.runs()).toBe(false);
+    await world.until("end of the download", () => !slow.runs(), 1_000);
     await world.applied(() => world.write("app.yaml", POLICY));
+    flood.kill("SIGKILL");
     await over;
     expect(await inbound.end()).toBeGreaterThan(20);
     expect(await world.leaked(EVIL.ipv4, EVIL.ipv6)).toEqual({ packets: 0, payload: 0 });
@@ -136,11 +155,11 @@ describe("start, stop, crash", () => {
   test("the first start closes a flood; existingFlows End ends also what an address allows", async () => {
     await world.agent?.stop();
     await must(lab, "node1", ["nft", "delete", "table", "inet", "sallyport"]);
-    const flood = world.script(WILD, "flood.ts", "8", EVIL.ipv4, EVIL.ipv6);
+    const flood = world.script(WILD, "flood.ts", "60", EVIL.ipv4, EVIL.ipv6);
     const over = once(flood, "exit");
     const byAddress = download(APP, `https://${OUTSIDE.partner.ipv4}:8443/slow`);
-    await sleep(1000);
-    expect((await world.leaked(EVIL.ipv4)).payload).toBeGreaterThan(0);
+    await established(OUTSIDE.partner.ipv4);
+    await world.until("flood", async () => (await world.leaked(EVIL.ipv4)).payload > 0, 10_000);
     await world.start({ existingFlows: "End" });
     await lab.forgetOutside();
     await sleep(1000);
@@ -148,6 +167,8 @@ describe("start, stop, crash", () => {
     // Probes and resets of flows that ended; no byte of a pod.
     expect((await world.leaked(EVIL.ipv4, EVIL.ipv6)).payload).toBe(0);
     await lab.forgetOutside();
+    await sleep(3_000);
+    flood.kill("SIGKILL");
     await over;
     expect(await world.leaked(EVIL.ipv4, EVIL.ipv6)).toEqual({ packets: 0, payload: 0 });
   });

@@ -114,21 +114,24 @@ describe("names that the pod resolved before the agent was there", () => {
     await world.start({ agentResolvers: ["198.51.100.250", "2001:db8:100::250"] });
     const begun = performance.now();
     // A name that nobody has looked up: what an earlier agent had learned would still hold.
-    const denied = world.get(
-      APP,
-      "https://gist.github.com:8443/",
-      ...at("gist.github.com", OUTSIDE.githubGist.ipv4, 8443),
-    );
+    const denied = world
+      .get(APP, "https://gist.github.com:8443/", ...at("gist.github.com", OUTSIDE.githubGist.ipv4, 8443))
+      .then((outcome) => ({ outcome, took: performance.now() - begun }));
+    // As curl measures it: how long its process takes to start is not the question.
+    const timed = ["-k", "-w", "%{http_code} %{time_total}"];
     const others: number[] = [];
     for (let i = 0; i < 5; i++) {
-      const start = performance.now();
-      expect(await world.get(APP, `https://${OUTSIDE.partner.ipv4}:8443/`, "-k")).toBe("200");
-      expect(await world.get(FREE, `http://${EVIL.ipv4}/`)).toBe("200");
-      others.push(performance.now() - start);
+      const answers = [
+        await world.get(APP, `https://${OUTSIDE.partner.ipv4}:8443/`, ...timed),
+        await world.get(FREE, `http://${EVIL.ipv4}/`, ...timed),
+      ].map((answer) => answer.split(" "));
+      expect(answers.map(([code]) => code)).toEqual(["200", "200"]);
+      others.push(...answers.map(([, seconds]) => Number(seconds)));
     }
-    expect(await denied).toMatch(/^curl (7|35|56)/);
-    expect(performance.now() - begun).toBeLessThan(3_000);
-    expect(Math.max(...others)).toBeLessThan(1_000);
+    const { outcome, took } = await denied;
+    expect(outcome).toMatch(/^curl (7|35|56)/);
+    expect(took).toBeLessThan(3_000);
+    expect(Math.max(...others)).toBeLessThan(1);
     expect(world.agent?.child.exitCode).toBeNull();
     await world.agent?.stop();
     await world.start();

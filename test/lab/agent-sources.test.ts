@@ -86,7 +86,7 @@ describe("inputs that change", () => {
     const agent = world.agent;
     agent?.forgetLog();
     agent?.signal("SIGHUP");
-    await agent?.event("reload");
+    expect(await agent?.event("reload")).toMatchObject({ changed: false });
     expect(await partner()).toBe("200");
     await world.applied(() => lab.configYaml(1, { resolvers: [OUTSIDE.openResolver.ipv4] }));
     expect(await dig(APP, "api.github.com", "10.96.0.10")).not.toBe("NOERROR");

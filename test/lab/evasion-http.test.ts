@@ -1,10 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { World } from "../../examples/two-apps/world.ts";
+import { beforeAll, describe, expect, test } from "vitest";
 import { OUTSIDE } from "../../src/lab/addresses.ts";
-import { attack, prepare, Witness } from "../support/attacker/pod.ts";
+import { attack } from "../support/attacker/pod.ts";
 import type { Step } from "../support/attacker/script.ts";
+import { describeTwins, stageWith } from "../support/attacker/stage.ts";
 import { open, pieces, read, send, wait } from "../support/attacker/steps.ts";
-import { type Row, row, runTwins, type Twins } from "../support/attacker/twins.ts";
+import { type Row, row } from "../support/attacker/twins.ts";
 
 const APP1 = "app1-ns/app1";
 const APP2 = "app2-ns/app2";
@@ -273,34 +273,12 @@ const PATHS: readonly (readonly [target: string, honest: boolean])[] = [
   ["/alertsx", false],
 ];
 
-let world: World;
-let witness: Witness;
+const stage = stageWith("eh", [APP1, APP2]);
 
-beforeAll(async () => {
-  world = await World.up({ name: `eh${(process.pid % 46656).toString(36)}`, nodes: 1 });
-  await prepare(world.lab, [APP1, APP2]);
-  witness = await Witness.start(world.lab);
-});
-
-afterAll(async () => {
-  witness?.stop();
-  await world?.down();
-});
-
-describe.each([
-  ["ipv4", 10_000],
-  ["ipv6", 11_000],
-] as const)("requests that hide another name, %s", (family, firstPort) => {
-  let twins: ReadonlyMap<string, Twins>;
-
-  beforeAll(async () => {
-    const address = OUTSIDE.githubApi[family];
-    const run = { world, witness, pod: APP1, family, address, port: 80, allowed: ALLOWED, denied: DENIED, firstPort };
-    twins = await runTwins(ROWS, run);
-  });
-
-  test.each(ROWS)("$trick", ({ trick, refused }) => {
-    const { toDenied, toHonest, honest } = twins.get(trick)!;
+describeTwins("requests that hide another name", {
+  ...{ stage, rows: ROWS },
+  ...{ pod: APP1, server: OUTSIDE.githubApi, port: 80, allowed: ALLOWED, denied: DENIED },
+  expected: ({ trick, refused }, { toDenied, toHonest, honest }) => {
     expect(toDenied, "a server answered for a denied name").not.toContain(`host=${DENIED}`);
     const requests =
       trick.includes("pipelined") || trick.includes("kept") || trick.includes("behind a chunked") ? 2 : 1;
@@ -308,13 +286,14 @@ describe.each([
     const what = `the honest twin: ${toHonest.slice(0, 200)} ${JSON.stringify(honest).slice(0, 150)}`;
     if (refused === undefined) expect(reached, what).toBe(requests);
     else expect(reached, what).toBe(0);
-  });
+  },
 });
 
 describe("paths that hide another path", () => {
   const saw = new Map<string, string>();
 
   beforeAll(async () => {
+    const { world, witness } = stage();
     const { lab } = world;
     await lab.exec(APP2, ["getent", "ahosts", "api.weather.gov"]);
     const address = OUTSIDE.weatherApi.ipv4;

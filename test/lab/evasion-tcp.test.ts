@@ -1,9 +1,7 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { World } from "../../examples/two-apps/world.ts";
 import { OUTSIDE } from "../../src/lab/addresses.ts";
-import { prepare, Witness } from "../support/attacker/pod.ts";
+import { describeTwins, stageWith } from "../support/attacker/stage.ts";
 import { base64, hello, open, pieces, read, send, wait } from "../support/attacker/steps.ts";
-import { type Row, row, runTwins, type Trick, type Twins } from "../support/attacker/twins.ts";
+import { type Row, row, type Trick } from "../support/attacker/twins.ts";
 
 const APP1 = "app1-ns/app1";
 const ALLOWED = "api.github.com";
@@ -191,36 +189,8 @@ const ROWS: Row[] = [
   row("a window of 60 bytes", (name) => [open({ window: 60 }), ...pieces(hello(name), 60), read()]),
 ];
 
-let world: World;
-let witness: Witness;
-
-beforeAll(async () => {
-  world = await World.up({ name: `et${(process.pid % 46656).toString(36)}`, nodes: 1 });
-  await prepare(world.lab, [APP1]);
-  witness = await Witness.start(world.lab);
-});
-
-afterAll(async () => {
-  witness?.stop();
-  await world?.down();
-});
-
-describe.each([
-  ["ipv4", 10_000],
-  ["ipv6", 11_000],
-] as const)("TCP tricks before a hello, %s", (family, firstPort) => {
-  let twins: ReadonlyMap<string, Twins>;
-
-  beforeAll(async () => {
-    const address = OUTSIDE.githubApi[family];
-    const run = { world, witness, pod: APP1, family, address, port: 443, allowed: ALLOWED, denied: DENIED, firstPort };
-    twins = await runTwins(ROWS, run);
-  });
-
-  test.each(ROWS)("$trick", ({ trick, refused, may }) => {
-    const { toDenied, toHonest, honest } = twins.get(trick)!;
-    expect(toDenied.length, "the server answered a denied name").toBeLessThanOrEqual(may ?? 0);
-    const works = toHonest.length > (may ?? 0);
-    expect(works, `the honest twin: ${JSON.stringify(honest).slice(0, 200)}`).toBe(refused === undefined);
-  });
+describeTwins("TCP tricks before a hello", {
+  stage: stageWith("et", [APP1]),
+  rows: ROWS,
+  ...{ pod: APP1, server: OUTSIDE.githubApi, port: 443, allowed: ALLOWED, denied: DENIED },
 });

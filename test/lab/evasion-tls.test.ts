@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { World } from "../../examples/two-apps/world.ts";
+import { expect, test } from "vitest";
 import { OUTSIDE } from "../../src/lab/addresses.ts";
-import { attack, prepare, Witness } from "../support/attacker/pod.ts";
+import { attack } from "../support/attacker/pod.ts";
+import { describeTwins, stageWith } from "../support/attacker/stage.ts";
 import { hello, open, pieces, read, send, wait } from "../support/attacker/steps.ts";
-import { type Row, row, runTwins, type Trick, type Twins } from "../support/attacker/twins.ts";
+import { type Row, row, type Trick } from "../support/attacker/twins.ts";
 import { ascii, concat, type HelloOptions, record, serverNameData } from "../support/hello.ts";
 
 const APP1 = "app1-ns/app1";
@@ -169,44 +169,15 @@ function alpn(): Uint8Array {
   return Uint8Array.from([0, 9, 8, ...ascii("http/1.1")]);
 }
 
-let world: World;
-let witness: Witness;
+const stage = stageWith("el", [APP1]);
 
-beforeAll(async () => {
-  world = await World.up({ name: `el${(process.pid % 46656).toString(36)}`, nodes: 1 });
-  await prepare(world.lab, [APP1]);
-  witness = await Witness.start(world.lab);
-});
-
-afterAll(async () => {
-  witness?.stop();
-  await world?.down();
-});
-
-describe.each([
-  ["ipv4", 10_000],
-  ["ipv6", 11_000],
-] as const)("tricks with hellos, %s", (family, firstPort) => {
-  let twins: ReadonlyMap<string, Twins>;
-
-  beforeAll(async () => {
-    const address = OUTSIDE.githubApi[family];
-    const run = { world, witness, pod: APP1, family, address, port: 443, allowed: ALLOWED, denied: DENIED, firstPort };
-    twins = await runTwins(ROWS, run);
-  });
-
-  test.each(ROWS)("$trick", ({ trick, refused, may }) => {
-    const { toDenied, toHonest, honest } = twins.get(trick)!;
-    expect(toDenied.length, "the server answered a denied name").toBeLessThanOrEqual(may ?? 0);
-    const works = toHonest.length > (may ?? 0);
-    expect(works, `the honest twin: ${toHonest.length} ${JSON.stringify(honest).slice(0, 200)}`).toBe(
-      refused === undefined,
-    );
-  });
+describeTwins("tricks with hellos", {
+  ...{ stage, rows: ROWS },
+  ...{ pod: APP1, server: OUTSIDE.githubApi, port: 443, allowed: ALLOWED, denied: DENIED },
 });
 
 test("an allowed name sent to an address that it never had", async () => {
-  const { lab } = world;
+  const { lab } = stage().world;
   await lab.forgetOutside();
   const scripts = (["ipv4", "ipv6"] as const).flatMap((family) =>
     [443, 80, 8443].map((port, index) => ({

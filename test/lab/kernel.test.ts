@@ -165,11 +165,15 @@ interface Question {
 }
 type Policy = (question: Question) => number;
 
-/** What the agent will be: takes questions of both queues and answers by `policy`. */
+/**
+ * What the agent will be: takes questions of both queues and answers by `policy`. What connections of earlier tests still
+ * send (the kernel retransmits their ends) is cut and is no question of this one.
+ */
 class Listener {
   readonly questions: Question[] = [];
   readonly queues: Queue[];
   policy: Policy;
+  private readonly port = nextPort - 1;
   private timer: NodeJS.Timeout;
 
   constructor(queues: Queue[], policy: Policy) {
@@ -190,11 +194,24 @@ class Listener {
           size: queue.batch.length[index]!,
         };
         expect(word & QUESTION).toBe(QUESTION);
+        if (this.isStray(queue, index)) {
+          queue.verdict(queue.batch.id[index]!, true, withWord(LAYOUT, mark, ANSWER.cut));
+          continue;
+        }
         this.questions.push(question);
         queue.verdict(queue.batch.id[index]!, true, withWord(LAYOUT, mark, this.policy(question)));
       }
       queue.flush();
     }
+  }
+
+  private isStray({ batch }: Queue, index: number): boolean {
+    const at = batch.offset[index]!;
+    const ports = at + (batch.bytes[at]! >> 4 === 4 ? 20 : 40);
+    return [ports, ports + 2].some((from) => {
+      const port = (batch.bytes[from]! << 8) | batch.bytes[from + 1]!;
+      return port >= FIRST_PORT && port < this.port;
+    });
   }
 
   close(): void {
@@ -294,7 +311,8 @@ async function heard(socket: DatagramSocket, patience = 800): Promise<string> {
   return Promise.race([once(socket, "message").then(([data]) => String(data)), sleep(patience).then(() => "silence")]);
 }
 
-let nextPort = 8000;
+const FIRST_PORT = 8000;
+let nextPort = FIRST_PORT;
 
 beforeAll(async () => {
   lowerNetwork();

@@ -118,7 +118,9 @@ describe("what a known load does", () => {
     const before = await metrics();
     for (let i = 0; i < 10; i++) expect(await world.get(APP, PARTNER, "-k")).toBe("200");
     for (let i = 0; i < 5; i++) expect(await world.get(APP, EVIL, "-k")).toMatch(/^curl /);
-    await sleep(400);
+    const decisions = metric(before, "sallyport_decisions_total") + 15;
+    await world.until("15 decisions", async () => metric(await metrics(), "sallyport_decisions_total") >= decisions);
+    await sleep(200);
     const after = await metrics();
     const moved = (name: string, labels: Readonly<Record<string, string>> = {}): number =>
       metric(after, name, labels) - metric(before, name, labels);
@@ -142,7 +144,8 @@ describe("what a known load does", () => {
     const before = await metrics();
     await world.get(APP, "https://api.github.com/", "-k", "-4");
     await world.get(APP, "https://forbidden.example/", "-k", "-4");
-    await sleep(400);
+    const denied = metric(before, "sallyport_dns_denied_total");
+    await world.until("denial", async () => metric(await metrics(), "sallyport_dns_denied_total") > denied);
     const after = await metrics();
     expect(metric(after, "sallyport_dns_questions_total")).toBeGreaterThan(
       metric(before, "sallyport_dns_questions_total"),

@@ -115,7 +115,8 @@ async function probeOnce(url: URL, of: ProbeFigures, mark: { last: number }): Pr
       mark.last = time;
       return;
     }
-    await pause(50);
+    // As clients do: a fixed pause would keep step with what ends them.
+    await pause(100 + Math.random() * 500);
   }
 }
 

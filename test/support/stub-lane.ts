@@ -1,6 +1,6 @@
 /**
  * A packet lane that misbehaves. `run` is `MODE FILE`; a byte is written to the file at each start, so that only the first
- * ones misbehave: `crash` throws, `exit` ends, `hang` never comes back, `late` cannot start twice, `good` is good.
+ * ones misbehave: `crash` throws, `exit` ends, `hang` never comes back, `memory` takes all it gets, `late` cannot start twice, `good` is good.
  */
 import { appendFileSync, closeSync, openSync, statSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
@@ -30,5 +30,6 @@ if (starts === 1) {
     if (mode === "crash" || mode === "late") throw new Error("a fault in the lane");
     if (mode === "exit") process.exit(3);
     if (mode === "hang") for (;;);
+    if (mode === "memory") for (let kept: unknown = null; ; ) kept = { kept, more: Array(16).fill(kept) };
   }, 300);
 }

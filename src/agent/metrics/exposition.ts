@@ -1,12 +1,15 @@
 import { collectDefaultMetrics, Registry, type RegistryContentType } from "prom-client";
 import { AGENT_FAMILIES, type MetricsSource } from "./agent-families.ts";
 import type { Family } from "./family.ts";
+import { KEPT_FAMILIES } from "./kept-families.ts";
 import { LANE_FAMILIES } from "./lane-families.ts";
 
 /** Every metric of the agent itself; those about the process come from prom-client. */
 export const FAMILIES: readonly Family<MetricsSource>[] = [
   ...AGENT_FAMILIES,
-  ...LANE_FAMILIES.map((family): Family<MetricsSource> => ({ ...family, read: ({ numbers }) => family.read(numbers) })),
+  ...[...LANE_FAMILIES, ...KEPT_FAMILIES].map(
+    (family): Family<MetricsSource> => ({ ...family, read: ({ numbers }) => family.read(numbers) }),
+  ),
 ];
 
 /** The event loop is asked this often how late it is; each time wakes an idle agent. */

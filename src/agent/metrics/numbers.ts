@@ -1,9 +1,11 @@
 import { readFileSync } from "node:fs";
+import { type ConntrackStatistics, parseConntrackStatistics } from "../../kernel/conntrack-statistics.ts";
 import { parseQueueStatistics, type QueueStatistics } from "../../kernel/queue-statistics.ts";
 import { type QueueMethod, queuesOf } from "../../kernel/ruleset.ts";
 import type { Generation } from "../../model/verdict.ts";
 import type { Program } from "../../program/program.ts";
 import type { FlowLog } from "../flow-log.ts";
+import type { Journal } from "../journal/journal.ts";
 import type { LaneHandle } from "../lane-handle.ts";
 import { PULSE } from "../lane-messages.ts";
 import type { OpenFlows } from "../open-flows.ts";
@@ -25,6 +27,7 @@ export interface AgentParts {
   readonly resolver: Resolver;
   readonly open: OpenFlows;
   readonly flowLog: FlowLog;
+  readonly journal: Pick<Journal, "counters">;
 }
 
 export const QUEUES = ["strict", "observed"] as const;
@@ -53,6 +56,8 @@ export interface KernelNumbers {
   readonly queues: readonly QueueReading[];
   /** Packets by named counter of the table; they begin anew when the table is installed. */
   readonly rules: ReadonlyMap<string, number>;
+  /** Null: the kernel does not say. */
+  readonly conntrack: ConntrackStatistics | null;
 }
 
 /** Everything there is to tell about an agent at one moment; metrics, readiness and status are made from it. */
@@ -103,7 +108,7 @@ export class Gatherer {
     const queues = readQueues(queuesOf(parts.epoch.inputs.config.queueNumber, parts.generation).strict);
     return {
       ...parts,
-      kernel: { rulesInPlace, queues, rules: this.#rules },
+      kernel: { rulesInPlace, queues, rules: this.#rules, conntrack: readConntrack() },
       workloads: this.#countWorkloads(parts.epoch),
     };
   }
@@ -148,6 +153,20 @@ function readQueues(first: number): QueueReading[] {
     number: first + i,
     statistics: parseQueueStatistics(text, first + i),
   }));
+}
+
+/** Of the namespace that this thread is in. */
+function readConntrack(): ConntrackStatistics | null {
+  try {
+    const [count = "", limit = "", stat = ""] = [
+      "/proc/sys/net/netfilter/nf_conntrack_count",
+      "/proc/sys/net/netfilter/nf_conntrack_max",
+      "/proc/thread-self/net/stat/nf_conntrack",
+    ].map((path) => readFileSync(path, "latin1"));
+    return parseConntrackStatistics(count, limit, stat);
+  } catch {
+    return null;
+  }
 }
 
 /** A number of the lane's pulse. */

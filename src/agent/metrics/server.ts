@@ -16,12 +16,19 @@ export type Route = (accept: string) => Answer | Promise<Answer>;
 const MOST_CONNECTIONS = 32;
 const MOST_HEADER_BYTES = 8 * 1024;
 const MOST_REQUESTS_PER_CONNECTION = 1_000;
-const REQUEST_LIMIT_MS = 3_000;
 const IDLE_LIMIT_MS = 30_000;
 const CLOSE_LIMIT_MS = 300;
-const TRY_AGAIN_MS = 2_000;
 const TROUBLE_EVERY_MS = 60_000;
 const PLAIN = "text/plain; charset=utf-8";
+
+export interface Pace {
+  /** How long a request may take to arrive, and a connection may be silent between two. */
+  readonly requestMs: number;
+  /** How long an address that is taken is left alone. */
+  readonly tryAgainMs: number;
+}
+
+const PACE: Pace = { requestMs: 3_000, tryAgainMs: 2_000 };
 
 /**
  * A small HTTP server for scrapers and probes: GET and HEAD, bounded in connections, bytes and time. It runs in the main
@@ -32,20 +39,22 @@ export class MetricsServer {
   readonly #server: Server;
   readonly #address: ListenAddress;
   readonly #log: Logger;
+  readonly #pace: Pace;
   readonly #troubles = new RateLimit(TROUBLE_EVERY_MS);
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
 
-  constructor(address: ListenAddress, routes: ReadonlyMap<string, Route>, log: Logger) {
+  constructor(address: ListenAddress, routes: ReadonlyMap<string, Route>, log: Logger, pace = PACE) {
     this.#address = address;
     this.#log = log;
+    this.#pace = pace;
     this.#server = createServer(
       {
         maxHeaderSize: MOST_HEADER_BYTES,
-        headersTimeout: REQUEST_LIMIT_MS,
-        requestTimeout: REQUEST_LIMIT_MS,
-        keepAliveTimeout: REQUEST_LIMIT_MS,
-        connectionsCheckingInterval: 1_000,
+        headersTimeout: pace.requestMs,
+        requestTimeout: pace.requestMs,
+        keepAliveTimeout: pace.requestMs,
+        connectionsCheckingInterval: pace.requestMs / 3,
       },
       (request, response) => void answer(routes, request, response),
     );
@@ -85,7 +94,7 @@ export class MetricsServer {
         "metrics and status cannot be asked for here; trying again",
       );
     }
-    if (!this.#closed) this.#timer = setTimeout(() => this.start(), TRY_AGAIN_MS);
+    if (!this.#closed) this.#timer = setTimeout(() => this.start(), this.#pace.tryAgainMs);
   }
 
   /** With the port that the system chose where 0 was asked for. */

@@ -4,6 +4,7 @@ import { frame, HEADER, readJournal } from "../../../src/agent/journal/frame.ts"
 import type { JournalRecord } from "../../../src/agent/journal/record.ts";
 import { ipv4 } from "../../../src/net/address.ts";
 import { parseDnsName } from "../../../src/net/name.ts";
+import { runs } from "../../support/runs.ts";
 import { factsTo } from "../flow/events.ts";
 import { binding, closed, frameOf, journalOf, opened } from "./records.ts";
 
@@ -106,7 +107,7 @@ describe("what an agent would not have written", () => {
           if (record.kind === "opened") expect(record.flow.decision.action).toBe("Allow");
         }
       }),
-      { numRuns: 2_000 },
+      { numRuns: runs(1_000) },
     );
   });
 
@@ -125,7 +126,7 @@ describe("what an agent would not have written", () => {
           expect(texts.every((text) => parseDnsName(text).ok)).toBe(true);
         }
       }),
-      { numRuns: 3_000 },
+      { numRuns: runs(1_000) },
     );
   });
 });

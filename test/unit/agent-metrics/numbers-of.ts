@@ -52,10 +52,12 @@ export function numbersOf(changes: Changes = {}): AgentNumbers {
     resolver: { times: new LatencyHistogram(), failures: 8, refused: 9 },
     open: { size: 10 },
     flowLog: { run: "abcd", counts: { written: 11, lost: 12, pendingBytes: 13 } },
+    journal: { counters: { records: 18, compactions: 19, failures: 20, unwritten: 21, leftOut: 22, size: 23 } },
     kernel: {
       rulesInPlace: changes.rulesInPlace === undefined ? true : changes.rulesInPlace,
       queues: QUEUES.map((queue, i) => ({ queue, number: 5100 + i, statistics })),
       rules: new Map([["spoofed", 14]]),
+      conntrack: { entries: 15, limit: 16, dropped: 17 },
     },
     workloads: { total: 6, isolated: 3, restricted: 2, observed: 1 },
   } as unknown as AgentNumbers;

@@ -90,6 +90,26 @@ test("a target without room: what fits is kept, the rest is counted, and said on
   expect(sink.counts.lost).toBe((said[0] ?? 0) + 1);
 });
 
+test("what is lost is said without another line, also when lines came while the target failed", async () => {
+  const target = new Target();
+  target.room = 0;
+  let release = (): void => undefined;
+  target.stalled = new Promise((resolve) => {
+    release = resolve;
+  });
+  const { sink, troubles } = sinkTo(target);
+  sink.write("first");
+  await wait(80);
+  sink.write("second");
+  release();
+  await wait(80);
+  expect(troubles).toHaveLength(1);
+  target.room = Infinity;
+  await wait(1_200);
+  expect(target.lines).toEqual(["second", "lost 1"]);
+  await sink.close();
+});
+
 test("closing does not wait for a target that takes nothing", async () => {
   const target = new Target();
   target.stalled = new Promise(() => undefined);

@@ -37,7 +37,7 @@ function handle(mode: string) {
     run: `${mode} ${file}`,
     beatDescriptor: -1,
   };
-  return { lane: new LaneHandle(STUB, input, listener, createLogger("silent")), replaced, messages };
+  return { lane: new LaneHandle(STUB, input, listener, createLogger("silent"), 48), replaced, messages };
 }
 
 async function until(what: () => boolean, ms: number): Promise<number> {
@@ -65,6 +65,7 @@ describe("a packet lane", () => {
     ["crash", "a fault in the lane", 2_000],
     ["exit", "exit 3", 2_000],
     ["hang", "no pulse", 4_000],
+    ["memory", "Worker terminated due to reaching memory limit: JS heap out of memory", 15_000],
   ])("that does %s is replaced, and its queues are let go", async (mode, reason, ms) => {
     const { lane, replaced, messages } = handle(mode);
     await lane.start();

@@ -64,7 +64,10 @@ describe("sources", () => {
     writeFileSync(join(policies, "bad.yaml"), "kind: Nonsense\n");
     expect(() => sources()).toThrow(/bad\.yaml:1/);
     rmSync(join(policies, "bad.yaml"));
-    expect(() => sources({ config: null })).toThrow(/no AgentConfig document/);
+    expect(() => sources({ config: null })).toThrow(/no AgentConfig document: give one with `--config FILE`/);
+    const empty = join(policies, "..", "empty.yaml");
+    writeFileSync(empty, "# later\n---\n");
+    expect(() => sources({ config: empty })).toThrow(`\`${empty}\`: no AgentConfig document in it`);
     writeFileSync(workloads, "{");
     expect(() => sources()).toThrow(/no workloads/);
   });

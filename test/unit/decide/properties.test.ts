@@ -7,6 +7,7 @@ import { MOST_NAMES, namesToResolve } from "../../../src/decide/names-to-resolve
 import type { Facts } from "../../../src/model/facts.ts";
 import { compileScene } from "../../support/cases.ts";
 import { opensByName, referenceDecide, ruleOf, type World } from "../../support/reference.ts";
+import { runs } from "../../support/runs.ts";
 import { bindings, firstPacket, NAMES, payloads, SOURCE, world } from "./arbitraries.ts";
 
 const WALKS = ["enforce", "all"] as const;
@@ -40,7 +41,7 @@ describe("the compiled program", () => {
           }
         }
       }),
-      { numRuns: 400 },
+      { numRuns: runs(400) },
     );
   });
 
@@ -63,7 +64,7 @@ describe("the compiled program", () => {
           }
         }
       }),
-      { numRuns: 150 },
+      { numRuns: runs(150) },
     );
   });
 
@@ -73,7 +74,7 @@ describe("the compiled program", () => {
         const { program, cls } = open(of);
         for (const walk of WALKS) expect(decide(program, cls, { ...first, ended: true }, walk)).not.toBeNull();
       }),
-      { numRuns: 300 },
+      { numRuns: runs(300) },
     );
   });
 
@@ -92,7 +93,7 @@ describe("the compiled program", () => {
           expect(last).toMatchObject({ policy: decision.policy, rule: decision.rule });
         }
       }),
-      { numRuns: 150 },
+      { numRuns: runs(150) },
     );
   });
 });
@@ -116,7 +117,7 @@ describe("the gate", () => {
           }
         },
       ),
-      { numRuns: 300 },
+      { numRuns: runs(300) },
     );
   });
 });
@@ -137,7 +138,7 @@ describe("names to resolve", () => {
           if (without === "Deny" && bound === "Allow") expect(wanted).toEqual([end.evidence]);
         }
       }),
-      { numRuns: 200 },
+      { numRuns: runs(200) },
     );
   });
 });

@@ -1,10 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { endRecordOf, lostRecordOf, recordOf } from "../../../src/flow/describe.ts";
+import { EventLines } from "../../../src/flow/event-line.ts";
 import { formatLine, parseLine } from "../../../src/flow/line.ts";
 import { FIELD, type FlowRecord } from "../../../src/flow/record.ts";
 import type { Workload } from "../../../src/model/workload.ts";
-import { allowed, denied, event, tupleTo } from "./events.ts";
+import { allowed, anyEvent, denied, event, tupleTo } from "./events.ts";
 
 const pod: Workload = {
   id: 7,
@@ -159,4 +160,14 @@ test("property: any line is a record or null", () => {
   ];
   for (const line of broken) expect(parseLine(line)).toBeNull();
   expect(parseLine('{"time":"t","event":"end","unknown":1}')).toEqual({ time: "t", event: "end" });
+});
+
+test("a line straight from an event is the line of its record", () => {
+  const lines = new EventLines();
+  fc.assert(
+    fc.property(anyEvent(fc.string({ unit: "binary", maxLength: 40 })), fc.boolean(), (one, owned) => {
+      const owner = owned ? pod : null;
+      expect(lines.line(one, owner, "a1b2c3d4")).toBe(formatLine(recordOf(one, owner, "a1b2c3d4")));
+    }),
+  );
 });

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { ByteReader, ByteWriter } from "../../../src/flow/bytes.ts";
 import { decodeEvent, encodeEvent, MAX_EVENT_BYTES } from "../../../src/flow/event-codec.ts";
 import { createRing, RingReader, RingWriter } from "../../../src/flow/ring.ts";
+import { runs } from "../../support/runs.ts";
 import { anyEvent, event, factsTo } from "./events.ts";
 
 function through(value: ReturnType<typeof event>) {
@@ -54,7 +55,7 @@ describe("encoding", () => {
           path: 0,
         });
       }),
-      { numRuns: 300 },
+      { numRuns: runs(100) },
     );
   });
 
@@ -130,7 +131,7 @@ describe("ring", () => {
         for (const wanted of expected) expect(reader.read()!.flowId).toBe(wanted[0]);
         expect(reader.read()).toBeNull();
       }),
-      { numRuns: 150 },
+      { numRuns: runs(150) },
     );
   });
 

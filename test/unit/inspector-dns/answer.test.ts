@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { parseDnsMessage } from "../../../src/packet/dns.ts";
 import { a, aaaa, cname, dnsMessage, https, type MessageParts, query } from "../../support/dns-message.ts";
 import { ascii } from "../../support/hello.ts";
+import { runs } from "../../support/runs.ts";
 import { APP, OBSERVED, Scene, TWIN } from "./scene.ts";
 
 const NAME = "api.github.com";
@@ -342,7 +343,7 @@ describe("properties", () => {
           if (to !== OBSERVED && (to !== APP || port !== 40000)) expect(verdict.kind).toBe("drop");
         },
       ),
-      { numRuns: 1000 },
+      { numRuns: runs(1000) },
     );
   });
 

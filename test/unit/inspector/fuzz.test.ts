@@ -4,6 +4,7 @@ import { FROM_SERVER, QUESTION, REMEMBERED_SHIFT, TO_RESOLVER } from "../../../s
 import { buildTcp, buildUdp } from "../../../src/packet/build.ts";
 import { address, compileScene, policy } from "../../support/cases.ts";
 import { ascii, clientHello } from "../../support/hello.ts";
+import { runs } from "../../support/runs.ts";
 import { APP, GUARDED, PLAIN, RESOLVER, scene, Transcript, WATCHED, WEB } from "./transcript.ts";
 
 const full = compileScene(scene());
@@ -114,7 +115,7 @@ test("property: whatever happens, nothing throws and each packet gets exactly on
       const wrong = [...t.sent.keys()].filter((id) => t.verdicts.get(id)?.length !== 1);
       expect(wrong).toEqual([]);
     }),
-    { numRuns: 400 },
+    { numRuns: runs(400) },
   );
 });
 
@@ -141,6 +142,6 @@ test("property: when all flows are gone nothing is still counted against a workl
       for (let i = 0; i < 6; i++) expect(t.of(t.talk({ sourcePort: 3000 + i }).syn())).toBe("look");
       expect(t.of(t.talk({ sourcePort: 3006 }).syn())).toBe("reject");
     }),
-    { numRuns: 200 },
+    { numRuns: runs(200) },
   );
 });

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { STATE } from "../../../src/model/verdict.ts";
 import { ascii } from "../../support/hello.ts";
+import { runs } from "../../support/runs.ts";
 import { OTHER, type Talk, Transcript, WEB } from "./transcript.ts";
 
 const get = (path: string, host = "api.example.com", more = "") =>
@@ -312,6 +313,6 @@ test("property: pipelined requests in any segmentation: nothing of a denied one 
         else expect(t.records.every((event) => event.decision.action === "Allow")).toBe(true);
       },
     ),
-    { numRuns: 150 },
+    { numRuns: runs(150) },
   );
 });

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { STATE } from "../../../src/model/verdict.ts";
 import { ascii, clientHello } from "../../support/hello.ts";
+import { runs } from "../../support/runs.ts";
 import { type Talk, Transcript, WEB } from "./transcript.ts";
 
 /**
@@ -71,7 +72,7 @@ test("property: no receiver, whichever copies it keeps, reads a hello that was n
       expect(seen).not.toBeNull();
       expect(seen!.every((byte, i) => byte === bad[i])).toBe(false);
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
 });
 
@@ -93,6 +94,6 @@ test("property: the same for a second request on a kept connection (EVASION 39)"
       expect(seen).not.toBeNull();
       expect(seen!.every((byte, i) => byte === bad[i])).toBe(false);
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
 });

@@ -4,6 +4,7 @@ import { Deadlines, type Timed } from "../../../src/inspector/deadlines.ts";
 import { type FlowEntry, FlowTable, newFlowKey } from "../../../src/inspector/flow-table.ts";
 import { Stream } from "../../../src/inspector/stream.ts";
 import { ascii } from "../../support/hello.ts";
+import { runs } from "../../support/runs.ts";
 
 const text = (stream: Stream) => String.fromCharCode(...stream.buffer.subarray(0, stream.unread));
 const offer = (stream: Stream, at: number, bytes: string) => stream.offer(at, ascii(bytes), 0, bytes.length);
@@ -92,7 +93,7 @@ describe("Stream", () => {
         for (const [at, size] of pieces) if (size > 0) stream.offer(at, zeros, 0, size);
         expect(stream.memory).toBeLessThanOrEqual(4096 * 4);
       }),
-      { numRuns: 50 },
+      { numRuns: runs(50) },
     );
   });
 });

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { readTcpOptions, TCP_FLAG } from "../../../src/packet/tcp.ts";
 import { TLS_ALERT_ACCESS_DENIED } from "../../../src/packet/tls.ts";
 import { clientHello, concat, record } from "../../support/hello.ts";
+import { runs } from "../../support/runs.ts";
 import { OTHER, type Talk, Transcript, WEB } from "./transcript.ts";
 
 const hello = clientHello({ names: ["api.github.com"] });
@@ -342,7 +343,7 @@ describe("whatever the segmentation", () => {
         t.wait(60_000);
         expect([...t.sent.keys()].every((id) => t.verdicts.get(id)?.length === 1)).toBe(true);
       }),
-      { numRuns: 150 },
+      { numRuns: runs(150) },
     );
   });
 
@@ -355,7 +356,7 @@ describe("whatever the segmentation", () => {
         expect([...t.sent.keys()].every((id) => t.verdicts.get(id)?.length === 1)).toBe(true);
         expect(t.records[0]!.decision.action).toBe("Deny");
       }),
-      { numRuns: 150 },
+      { numRuns: runs(150) },
     );
   });
 });

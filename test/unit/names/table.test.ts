@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { NameTable, NOTHING_BOUND } from "../../../src/names/table.ts";
 import { type Address, ipv4 } from "../../../src/net/address.ts";
+import { runs } from "../../support/runs.ts";
 
 const HOUR = 3_600_000;
 const POD = 1;
@@ -188,6 +189,6 @@ test("property: agrees with a plain list, and never exceeds its bounds", () => {
         expect(names.bindings).toBeLessThanOrEqual(2 * limit);
       }
     }),
-    { numRuns: 300 },
+    { numRuns: runs(300) },
   );
 });

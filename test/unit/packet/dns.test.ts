@@ -7,6 +7,7 @@ import { DnsStreamReader } from "../../../src/packet/dns-stream.ts";
 import { stripEncryptedClientHello } from "../../../src/packet/dns-strip.ts";
 import { a, aaaa, cname, dnsMessage, https, opt, query, wireName } from "../../support/dns-message.ts";
 import { ascii, concat, u16 } from "../../support/hello.ts";
+import { runs } from "../../support/runs.ts";
 import { everyPrefix, guarded } from "./guarded.ts";
 
 const read = (buf: Uint8Array, start = 0, end = buf.length): DnsMessage | MalformedDns =>
@@ -195,14 +196,14 @@ describe("answers", () => {
         damaged[at] = value;
         guarded(damaged, read);
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 90 }), (noise) => {
         guarded(noise, read);
         if (noise.length > 12) guarded(concat([0, 1, 0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 1], noise.subarray(12)), read);
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 });
@@ -287,7 +288,7 @@ describe("encrypted hello keys", () => {
         const after = parameters(stripped(list)).filter(([key]) => others.includes(key));
         expect(after.map(([key]) => key)).toEqual([...others].sort((x, y) => x - y));
       }),
-      { numRuns: 300 },
+      { numRuns: runs(300) },
     );
   });
 });

@@ -4,6 +4,7 @@ import { normalisePath } from "../../../src/net/url-path.ts";
 import { type BodyProblem, BodyReader } from "../../../src/packet/http/body.ts";
 import { type RequestHeadResult, readRequestHead } from "../../../src/packet/http/head.ts";
 import { ascii, concat } from "../../support/hello.ts";
+import { runs } from "../../support/runs.ts";
 import { everyPrefix, guarded } from "./guarded.ts";
 
 const read = (buf: Uint8Array, start = 0, end = buf.length): RequestHeadResult => readRequestHead(buf, start, end);
@@ -242,11 +243,11 @@ describe("heads in pieces", () => {
     );
     fc.assert(
       fc.property(fc.array(pieces, { maxLength: 14 }), (parts) => void head(parts.join(""))),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => void guarded(bytes, read)),
-      { numRuns: 1000 },
+      { numRuns: runs(1000) },
     );
     const good = ascii(`POST /a/./b%41 HTTP/1.1\r\n${HOST}Content-Length: 5\r\nConnection: close\r\n\r\n`);
     fc.assert(
@@ -255,7 +256,7 @@ describe("heads in pieces", () => {
         damaged[at] = value;
         guarded(damaged, read);
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 });
@@ -314,7 +315,7 @@ describe("paths", () => {
         const once = path(`/${parts.join("")}`);
         if (once.path !== null) expect(path(once.path)).toEqual(once);
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 });
@@ -390,7 +391,7 @@ describe("bodies", () => {
         const split = walk(text, new BodyReader(0, true), [cut]);
         expect([split.data, split.end]).toEqual([whole.data, whole.end]);
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 });

@@ -17,6 +17,7 @@ import {
 } from "../../../src/packet/tcp.ts";
 import { newUdpDatagram, parseUdp, udpChecksumOk } from "../../../src/packet/udp.ts";
 import { ascii, concat } from "../../support/hello.ts";
+import { runs } from "../../support/runs.ts";
 import { everyPrefix, guarded } from "./guarded.ts";
 
 const POD4 = ipv4(0x0a000002);
@@ -155,7 +156,7 @@ describe("IP headers", () => {
           return [parse(buf, start, end), segment, options, parseUdp(packet, udpView), udpView];
         });
       }),
-      { numRuns: 3000 },
+      { numRuns: runs(3000) },
     );
   });
 

@@ -13,6 +13,7 @@ import {
   serverNameData,
   u16,
 } from "../../support/hello.ts";
+import { runs } from "../../support/runs.ts";
 import { CURL_HELLO, OPENSSL_HELLO, RETRIED_HELLO, RETRY_REQUEST, SECOND_HELLO, SERVER_HELLO } from "./captured.ts";
 import { everyPrefix, guarded } from "./guarded.ts";
 
@@ -168,7 +169,7 @@ describe("records", () => {
         const { result } = feed(concat(bytes, new Uint8Array(pieces)), pieces);
         expect(result).toMatchObject({ kind: "hello", serverName: NAME });
       }),
-      { numRuns: 60 },
+      { numRuns: runs(60) },
     );
   });
 
@@ -230,7 +231,7 @@ describe("records", () => {
       fc.property(fc.uint8Array({ maxLength: 100 }), fc.boolean(), (bytes, dressed) => {
         guarded(dressed ? record(22, concat([1, 0, 0, bytes.length], bytes)) : bytes, read);
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
     const good = clientHello({ names: [NAME], alpn: ["h2"], ech: 20, preSharedKey: "last", recordSize: 90 });
     const at = fc.integer({ min: 0, max: good.length - 1 });
@@ -241,7 +242,7 @@ describe("records", () => {
         guarded(bytes, read);
         guarded(bytes.subarray(0, length), read);
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 });

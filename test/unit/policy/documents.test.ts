@@ -5,6 +5,7 @@ import { parseAddress } from "../../../src/net/address.ts";
 import { formatCidr } from "../../../src/net/cidr.ts";
 import { loadDocuments } from "../../../src/policy/documents.ts";
 import { formatProblem } from "../../../src/policy/problem.ts";
+import { runs } from "../../support/runs.ts";
 import { clusterPolicy, problemsOf, withDestination } from "./documents-of.ts";
 
 const examples = new URL("../../../examples/two-apps/policies/", import.meta.url);
@@ -323,7 +324,7 @@ describe("hostile documents", () => {
           }
         },
       ),
-      { numRuns: 1000 },
+      { numRuns: runs(300) },
     );
   });
 
@@ -351,7 +352,7 @@ describe("hostile documents", () => {
           loaded.policies.length + loaded.problems.filter(({ severity }) => severity === "error").length,
         ).toBeGreaterThan(0);
       }),
-      { numRuns: 100 },
+      { numRuns: runs(40) },
     );
   });
 });

@@ -5,6 +5,7 @@ import { cidrContains, cidrOf } from "../../../src/net/cidr.ts";
 import { buildCidrTable, type CidrSet, findPrefix, holdsAddress, PREFIX } from "../../../src/program/cidr-table.ts";
 import { PostingsBuilder } from "../../../src/program/postings.ts";
 import { address, cidr } from "../../support/cases.ts";
+import { runs } from "../../support/runs.ts";
 
 function open(sets: readonly CidrSet[]) {
   const builder = new PostingsBuilder();
@@ -88,7 +89,7 @@ describe("the table of ranges", () => {
           expect(lookup(wanted)).toEqual(plain);
         }
       }),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   });
 });

@@ -4,6 +4,7 @@ import { type DomainPattern, patternMatches } from "../../../src/net/pattern.ts"
 import { buildNameTable, findNameLists, MOST_LISTS } from "../../../src/program/name-table.ts";
 import { PostingsBuilder } from "../../../src/program/postings.ts";
 import { domain } from "../../support/cases.ts";
+import { runs } from "../../support/runs.ts";
 
 function open(sets: readonly (readonly DomainPattern[])[]) {
   const builder = new PostingsBuilder();
@@ -62,7 +63,7 @@ describe("the name table", () => {
           expect(lookup(wanted)).toEqual(plain);
         }
       }),
-      { numRuns: 300 },
+      { numRuns: runs(300) },
     );
   });
 

@@ -1,0 +1,29 @@
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { soak, soakText, whatGrows } from "../soak/soak.ts";
+
+const compiler = spawnSync("gcc", ["--version"]).status === 0;
+
+test.skipIf(!compiler)(
+  "a minute of connections, names, pods and policies leaves nothing behind",
+  {
+    timeout: 240_000,
+  },
+  async () => {
+    const figures = await soak({
+      seconds: 60,
+      connections: 1_000_000,
+      sampleEveryMs: 3_000,
+      command: [join(import.meta.dirname, "../../bin/sallyport")],
+      name: `skl${process.pid % 10_000}`,
+    });
+    const text = soakText(figures);
+    expect(figures.connections, text).toBeGreaterThan(5_000);
+    expect(figures.failed / figures.connections, text).toBeLessThan(0.01);
+    expect(figures.passers.ok, text).toBeGreaterThan(figures.passers.all / 2);
+    expect(figures.restarts, text).toBe(0);
+    // In a minute the heap is still finding its size.
+    expect(whatGrows(figures, 160), text).toEqual([]);
+  },
+);
