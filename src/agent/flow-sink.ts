@@ -8,6 +8,8 @@ const CLOSE_LIMIT_MS = 500;
 const NEWLINE = 1;
 /** A full disk costs no more than this of what it still had room for. */
 const PIECE_BYTES = 16 * 1024;
+/** While all goes well: each piece costs a turn of a busy event loop, and in small ones the log falls behind. */
+const LARGEST_PIECE_BYTES = 1024 * 1024;
 
 export interface FlowSinkOptions {
   readonly target: FlowTarget;
@@ -131,9 +133,10 @@ export class FlowSink {
   /** Returns how many lines the target has taken; it takes no more after the first failure. */
   async #writePieces(lines: readonly string[]): Promise<number> {
     let written = 0;
+    let most = PIECE_BYTES;
     while (written < lines.length) {
       const piece: Buffer[] = [];
-      for (let bytes = 0; written + piece.length < lines.length && bytes < PIECE_BYTES; ) {
+      for (let bytes = 0; written + piece.length < lines.length && bytes < most; ) {
         const line = Buffer.from(`${lines[written + piece.length]}\n`);
         piece.push(line);
         bytes += line.length;
@@ -141,6 +144,10 @@ export class FlowSink {
       try {
         await this.#options.target.write(piece);
       } catch (error) {
+        if (most > PIECE_BYTES && !this.#closed) {
+          most = PIECE_BYTES;
+          continue;
+        }
         this.#retryAt = performance.now() + RETRY_AFTER_MS;
         const lost = this.#lostTotal + lines.length - written;
         this.#options.onTrouble(error instanceof Error ? error.message : String(error), lost);
@@ -148,6 +155,7 @@ export class FlowSink {
         return written;
       }
       written += piece.length;
+      most = Math.min(most * 2, LARGEST_PIECE_BYTES);
     }
     return written;
   }

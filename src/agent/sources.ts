@@ -5,7 +5,8 @@ import type { Workload } from "../model/workload.ts";
 import { type Address, parseAddress } from "../net/address.ts";
 import { type DocumentFile, DocumentReader, hasErrors } from "../policy/documents.ts";
 import { formatProblem } from "../policy/problem.ts";
-import { WorkloadFileSource } from "../workloads/file-source.ts";
+import { readPlainDocuments } from "../policy/source.ts";
+import { type WorkloadFileListener, WorkloadFileSource } from "../workloads/file-source.ts";
 import { DocumentFiles } from "../workloads/files.ts";
 import { IdentityTable } from "../workloads/identity.ts";
 import type { Logger } from "./log.ts";
@@ -128,7 +129,7 @@ export class Sources {
   }
 
   #followWorkloads(): WorkloadFileSource {
-    return new WorkloadFileSource(this.#options.workloads, this.#identities, {
+    const listener: WorkloadFileListener = {
       onSnapshot: (snapshot) => {
         for (const problem of snapshot.problems) this.#log.warn({ event: "workload-left-out", problem });
         this.#workloads = snapshot.workloads;
@@ -138,7 +139,8 @@ export class Sources {
       onProblem: (problem) => {
         this.#log.error({ event: "workloads-refused", problem }, "the workloads cannot be read: those known stay");
       },
-    });
+    };
+    return new WorkloadFileSource(this.#options.workloads, this.#identities, listener, readPlainDocuments);
   }
 
   #soon(): void {

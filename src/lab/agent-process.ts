@@ -91,11 +91,11 @@ export class AgentProcess {
   }
 
   /** The next line (or one already there) with this event. */
-  event(name: string, timeoutMs = 5_000): Promise<AgentLogLine> {
+  event(name: string, timeoutMs = 10_000): Promise<AgentLogLine> {
     return this.line((line) => line["event"] === name, `event \`${name}\``, timeoutMs);
   }
 
-  line(matches: (line: AgentLogLine) => boolean, what: string, timeoutMs = 5_000): Promise<AgentLogLine> {
+  line(matches: (line: AgentLogLine) => boolean, what: string, timeoutMs = 10_000): Promise<AgentLogLine> {
     const there = this.log.find(matches);
     if (there !== undefined) return Promise.resolve(there);
     return new Promise((resolve, reject) => {

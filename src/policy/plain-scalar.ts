@@ -3,8 +3,8 @@ export const NOT_PLAIN: unique symbol = Symbol("not plain");
 
 /** A value without quotes, and a comment behind it. `:` only where a character follows, so that it is no key. */
 const BARE =
-  /^([A-Za-z0-9/_](?:[A-Za-z0-9/_.+\-@=,%*$~()]|:(?=[A-Za-z0-9:/_.-])| (?=[A-Za-z0-9/_.+\-@=%*$~()]))*) *(?: #.*)?$/;
-const QUOTED = /^(?:"([^"\\]*)"|'([^']*)') *(?: #.*)?$/;
+  /^((?:[A-Za-z0-9/_$]|-[A-Za-z-])(?:[A-Za-z0-9/_.+\-@=,%*$~()'"!&?;<>|{}[\]^\\]|:(?=[A-Za-z0-9:/_.-])| (?=[A-Za-z0-9/_.+\-@=,%*$~()'"!&?;<>|{}[\]^\\]))*) *(?: #.*)?$/;
+const QUOTED = /^(?:"([^"\\]*)"|("(?:[^"\\]|\\["\\nt])*")|'((?:[^']|'')*)') *(?: #.*)?$/;
 /** Whatever the YAML 1.2 core schema might take for a number. */
 const NUMERIC = /^(?:0[xo][0-9a-fA-F]*|[0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]*)?)$/;
 const INTEGER = /^(?:0|[1-9][0-9]{0,14})$/;
@@ -16,7 +16,10 @@ export function scalar(text: string): string | number | boolean | typeof NOT_PLA
   const bare = BARE.exec(text)?.[1];
   if (bare !== undefined) return bareValue(bare);
   const quoted = QUOTED.exec(text);
-  return quoted === null ? NOT_PLAIN : (quoted[1] ?? quoted[2]!);
+  if (quoted === null) return NOT_PLAIN;
+  // These escapes are JSON's, too.
+  if (quoted[2] !== undefined) return JSON.parse(quoted[2]) as string;
+  return quoted[1] ?? quoted[3]!.replaceAll("''", "'");
 }
 
 /** What a text without quotes means. */

@@ -40,6 +40,12 @@ export function readSource(text: string, known: Known): SourceTexts {
   };
 }
 
+/** The documents of a file that is plain as a whole, in order; null: anything else. Never throws. */
+export function readPlainDocuments(text: string): unknown[] | null {
+  const documents = readPlainFile(text, () => null);
+  return documents?.flatMap(({ content }) => (content.known ? [] : [content.value])) ?? null;
+}
+
 function readPlainFile(text: string, known: Known): SourceText[] | null {
   if (/^\s*[[{]/.test(text)) {
     const value = readJson(text);

@@ -2,7 +2,7 @@ import { type FSWatcher, watch } from "node:fs";
 import { dirname } from "node:path";
 import { readTextFile, whyUnreadable } from "./files.ts";
 import type { IdentityTable } from "./identity.ts";
-import { readWorkloads, type WorkloadSnapshot, type WorkloadsResult } from "./objects.ts";
+import { type QuickReader, readWorkloads, type WorkloadSnapshot, type WorkloadsResult } from "./objects.ts";
 
 const MAX_BYTES = 256 * 1024 * 1024;
 const SETTLE_MS = 20;
@@ -12,9 +12,9 @@ const LONGEST_SETTLE_MS = 500;
 const POLL_MS = 2000;
 
 /** Reads a file of Pods and Namespaces once. Never throws. */
-export function readWorkloadFile(path: string, identities: IdentityTable): WorkloadsResult {
+export function readWorkloadFile(path: string, identities: IdentityTable, quick?: QuickReader): WorkloadsResult {
   const text = readText(path);
-  return typeof text === "object" ? { ok: false, problem: text.problem } : parse(path, text, identities);
+  return typeof text === "object" ? { ok: false, problem: text.problem } : parse(path, text, identities, quick);
 }
 
 export interface WorkloadFileListener {
@@ -29,6 +29,7 @@ export class WorkloadFileSource {
   readonly #path: string;
   readonly #identities: IdentityTable;
   readonly #listener: WorkloadFileListener;
+  readonly #quick: QuickReader | undefined;
   readonly #poll: NodeJS.Timeout;
   #watcher: FSWatcher | null = null;
   #settle: NodeJS.Timeout | null = null;
@@ -37,8 +38,9 @@ export class WorkloadFileSource {
   #problem: string | null = null;
 
   /** The first reading is told before the constructor returns. */
-  constructor(path: string, identities: IdentityTable, listener: WorkloadFileListener) {
+  constructor(path: string, identities: IdentityTable, listener: WorkloadFileListener, quick?: QuickReader) {
     this.#path = path;
+    this.#quick = quick;
     this.#identities = identities;
     this.#listener = listener;
     this.#watch();
@@ -88,7 +90,7 @@ export class WorkloadFileSource {
       this.#fail(text.problem);
     } else if (text !== this.#text) {
       this.#text = text;
-      const result = parse(this.#path, text, this.#identities);
+      const result = parse(this.#path, text, this.#identities, this.#quick);
       if (result.ok) {
         this.#problem = null;
         this.#listener.onSnapshot(result.snapshot);
@@ -111,7 +113,7 @@ function readText(path: string): string | { readonly problem: string } {
   }
 }
 
-function parse(path: string, text: string, identities: IdentityTable): WorkloadsResult {
-  const result = readWorkloads(text, identities);
+function parse(path: string, text: string, identities: IdentityTable, quick?: QuickReader): WorkloadsResult {
+  const result = readWorkloads(text, identities, quick);
   return result.ok ? result : { ok: false, problem: `\`${path}\`: ${result.problem}` };
 }

@@ -1,5 +1,6 @@
 import { type Dirent, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 
 export interface SourceFile {
   readonly path: string;
@@ -22,50 +23,55 @@ export function readDocumentFiles(paths: readonly string[]): SourceFile[] {
   return new DocumentFiles().read(paths);
 }
 
+interface KnownFile {
+  readonly file: SourceFile;
+  readonly stamp: string;
+  /** It was read when its stamp had been the same for a while. */
+  readonly settled: boolean;
+  /** When the stamp was seen first, in milliseconds of this process. */
+  readonly since: number;
+}
+
+/** Two writes in one tick of a file system's clock leave the same times: only a later reading is sure to have seen both. */
+const UNSETTLED_MS = 100;
+
 /** Reads the same files again and again; one that has not changed is not opened. */
 export class DocumentFiles {
-  #known = new Map<string, { readonly file: SourceFile; readonly stamp: string | null }>();
+  #known = new Map<string, KnownFile>();
 
   /** As `readDocumentFiles`. A file with the content it had when it was read last is the same object. */
   read(paths: readonly string[]): SourceFile[] {
-    const found = new Set<string>();
     const problems: string[] = [];
-    const now = new Map<string, { readonly file: SourceFile; readonly stamp: string | null }>();
+    const found = new Map<string, KnownFile>();
     for (const path of paths) {
       try {
         const files = statSync(path).isDirectory() ? listFolder(path, 0) : [path];
         if (files.length === 0) problems.push(`\`${path}\` holds no *.yaml, *.yml or *.json: name another folder`);
         for (const file of files) {
-          if (!found.has(file)) now.set(file, this.#readFile(file));
-          found.add(file);
+          if (!found.has(file)) found.set(file, readAgain(file, this.#known.get(file)));
         }
       } catch (error) {
         problems.push(whyUnreadable(path, error));
       }
     }
     if (problems.length > 0) throw new Error(problems.join("\n"));
-    this.#known = now;
-    return [...now.values()].map(({ file }) => file);
-  }
-
-  #readFile(path: string): { readonly file: SourceFile; readonly stamp: string | null } {
-    const stamp = stampOf(path);
-    const known = this.#known.get(path);
-    if (known !== undefined && stamp !== null && known.stamp === stamp) return known;
-    const file = readDocumentFile(path);
-    const same = known !== undefined && known.file.text === file.text && !known.file.problem && !file.problem;
-    return { file: same ? known.file : file, stamp };
+    this.#known = found;
+    return [...found.values()].map(({ file }) => file);
   }
 }
 
-/** A file that was written this lately may be written again without its times telling: they go by ticks of the kernel. */
-const UNSETTLED_MS = 100;
-
-/** What changes with the content of a file; null while that is not sure. Taken before it is read. @throws what node:fs throws */
-function stampOf(path: string): string | null {
+/** @throws what node:fs throws */
+function readAgain(path: string, known: KnownFile | undefined): KnownFile {
+  // Before the file is read: what is written in between has another stamp the next time.
   const { dev, ino, size, mtimeMs, ctimeMs } = statSync(path);
-  if (Math.abs(Date.now() - ctimeMs) < UNSETTLED_MS) return null;
-  return `${dev}:${ino}:${size}:${mtimeMs}:${ctimeMs}`;
+  const stamp = `${dev}:${ino}:${size}:${mtimeMs}:${ctimeMs}`;
+  const unchanged = known?.stamp === stamp;
+  if (unchanged && known.settled) return known;
+  const now = performance.now();
+  const since = unchanged ? known.since : now;
+  const read = readDocumentFile(path);
+  const file = known !== undefined && isDeepStrictEqual(known.file, read) ? known.file : read;
+  return { file, stamp, since, settled: now - since >= UNSETTLED_MS };
 }
 
 /** One file that is no text leaves the problems of the others to be told. @throws what node:fs throws */

@@ -19,18 +19,24 @@ export type WorkloadsResult =
   | { readonly ok: true; readonly snapshot: WorkloadSnapshot }
   | { readonly ok: false; readonly problem: string };
 
+/** The documents of a YAML text as the YAML reader would give them, or null: that reader has to be asked. */
+export type QuickReader = (text: string) => readonly unknown[] | null;
+
+const none: QuickReader = () => null;
+
 const COMMAND = "`kubectl get pods,namespaces -A -o yaml`";
 
 /**
  * Reads core/v1 Pod and Namespace objects as kubectl prints them: a List in YAML or JSON, or several documents. Never throws.
+ * `quick`: a reader that is asked first.
  *
  * Left out: pods that have ended or have no address yet (their traffic, if any, is that of an unknown workload), pods of the
  * host network, and, reported, what cannot be read or whose namespace is not there: to guess its labels might take a
  * policy off it. An address that two pods claim belongs to the one that is not being deleted; if that does not settle it, to
  * neither, and its traffic is held and denied as an unknown workload's.
  */
-export function readWorkloads(text: string, identities: IdentityTable): WorkloadsResult {
-  const objects = readObjects(text);
+export function readWorkloads(text: string, identities: IdentityTable, quick: QuickReader = none): WorkloadsResult {
+  const objects = readObjects(text, quick);
   if (typeof objects === "string") return { ok: false, problem: objects };
   const problems: string[] = [];
   const pods: Pod[] = [];
@@ -116,8 +122,8 @@ function settleAddresses(pods: readonly Pod[], problems: string[]): Map<string, 
 }
 
 /** @returns the objects, lists taken apart, or one line on why the text cannot be read */
-function readObjects(text: string): Fields[] | string {
-  const documents = parseText(text);
+function readObjects(text: string, quick: QuickReader): Fields[] | string {
+  const documents = parseText(text, quick);
   if (typeof documents === "string") return documents;
   const objects: Fields[] = [];
   for (const document of documents) {
@@ -135,13 +141,15 @@ function withKind(item: Fields, list: string): Fields {
   return item.kind === undefined && list !== "List" ? { apiVersion: "v1", ...item, kind: list.slice(0, -4) } : item;
 }
 
-function parseText(text: string): unknown[] | string {
+function parseText(text: string, quick: QuickReader): readonly unknown[] | string {
   try {
     // JSON of thousands of pods is read a hundred times faster as what it is.
     if (/^\s*\{/.test(text)) return [JSON.parse(text)];
   } catch {
     // YAML's flow style, or JSON documents one after the other.
   }
+  const read = quick(text);
+  if (read !== null) return read;
   try {
     const documents: unknown[] = [];
     for (const document of parseAllDocuments(text, { prettyErrors: true, logLevel: "silent" })) {

@@ -33,8 +33,8 @@ const GITHUB = policy("github", "*.github.com");
 /** Allows what nobody in this test asks for. */
 const WEATHER = policy("weather", "api.weather.gov");
 const GITHUB_NO_MORE = policy("github", "dns.google");
-/** A client that asks again every three seconds. */
-const PATIENTLY = ["-m", "3", "--retry", "8", "--retry-delay", "1", "--retry-all-errors"];
+/** A client that waits over a restart on a busy machine (its SYN is sent again after 1, 3 and 7 s), and asks again. */
+const PATIENTLY = ["-m", "9", "--retry", "2", "--retry-delay", "1", "--retry-all-errors"];
 /** A resolver that never answers: what is not remembered cannot be found out. */
 const NO_RESOLVER = { agentResolvers: ["198.51.100.250"] };
 
@@ -182,7 +182,7 @@ describe("again and again", () => {
     await world.start();
     const slow = await download(APP);
     await lab.forgetOutside();
-    const flood = world.script(WILD, "flood.ts", "24", EVIL.ipv4, EVIL.ipv6);
+    const flood = world.script(WILD, "flood.ts", "100", EVIL.ipv4, EVIL.ipv6);
     const over = once(flood, "exit");
     let [asked, got] = [0, 0];
     let busy = true;
@@ -196,7 +196,7 @@ describe("again and again", () => {
     for (let kill = 0; kill < 10; kill++) {
       const next = sleep(2_000);
       await crash();
-      expect(await world.get(APP, "https://raw.github.com/", "-k", "-m", "3")).toBe("200");
+      expect(await world.get(APP, "https://raw.github.com/", "-k", "-m", "10")).toBe("200");
       await next;
     }
     busy = false;

@@ -72,7 +72,7 @@ export class AgentLab {
   async until<T>(
     what: string,
     take: () => Promise<T | null | undefined | false> | T | null | undefined | false,
-    ms = 4_000,
+    ms = 8_000,
   ): Promise<T> {
     const deadline = performance.now() + ms;
     for (;;) {

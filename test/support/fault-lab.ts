@@ -84,7 +84,7 @@ export class FaultLab {
     return readMetrics(this.socket);
   }
 
-  ready(ms = 6_000): Promise<true> {
+  ready(ms = 10_000): Promise<true> {
     return this.world.until("readiness", () => this.isReady(), ms);
   }
 

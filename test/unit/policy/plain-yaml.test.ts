@@ -21,7 +21,7 @@ function sameIfPlain(text: string): boolean {
 }
 
 const atoms =
-  "a b name a.b/c-d 1 0 -1 01 1. .5 1e3 0x1f 0o7 12345678901234567 true True null ~ yes No on .inf .nan 10.0.0.0/8 10.0.0.1 fd00::1 fd00:: ::1 2001:db8::/32 2026-01-01 12:30:00 1_000 *.x.example a:b a: :a a#b #a # - -- --- ... ? ! & * | > |- % @ ` , , [ ] { } [] {} [a] {a: 1} [a, b] ' \" 'a' \"a\" \"*.x\" \"a\\n\" '' \"\" 'it''s' é \u00a0 \u2028 \t \\ $ ( ) = + << __proto__ constructor toString a,b &a *a !x a? ?a a! a& .a /a _a ~a".split(
+  'a b name a.b/c-d 1 0 -1 01 1. .5 1e3 0x1f 0o7 12345678901234567 true True null ~ yes No on .inf .nan 10.0.0.0/8 10.0.0.1 fd00::1 fd00:: ::1 2001:db8::/32 2026-01-01 12:30:00 1_000 *.x.example a:b a: :a a#b #a # - -- --- ... ? ! & * | > |- % @ ` , , [ ] { } [] {} [a] {a: 1} [a, b] \' " \'a\' "a" "*.x" "a\\n" \'\' "" \'it\'\'s\' é \u00a0 \u2028 \t \\ $ ( ) = + << __proto__ constructor toString a,b &a *a !x a? ?a --a -a -1a -.5 a]b a\'b a"b a|b [a "\\t\\"" "\\/" $a (a ^a a! a& .a /a _a ~a'.split(
     " ",
   );
 
@@ -121,6 +121,7 @@ describe("the fast reader", () => {
 
   test.each([
     "a: 1\nb:\n  - c: d\n    e: [f, 'g']\n  - h\nk: { l: 1, m: [] } # n\n",
+    'a: --flag=x\nb:\n  - -c\n  - $(A) it\'s "b" [c] {d}\nc: \'it\'\'s\'\nd: "a\\n\\"b\\""\n',
     "# a\na:\n- b\n- c: 1\n\n  # x\n  d: 2\ne:\n",
     'apiVersion: v1\nports: [{ protocol: TCP, port: 443 }]\nname: "*.github.com"\n',
     "a: 2001:db8::/32\nb: [2001:db8::/32, 10.0.0.0/8]\n",
@@ -145,7 +146,6 @@ describe("the fast reader", () => {
     "a:\tb",
     "a: b\r\n",
     "\ufeffa: b",
-    "a: 'it''s'",
     'a: "\\x41"',
     " a: b",
     "? a\n: b",
@@ -153,6 +153,18 @@ describe("the fast reader", () => {
     "a",
   ])("anything else is left to the YAML reader: %j", (text) => {
     expect(readPlain(text, { values: 1000 })).toBe(NOT_PLAIN);
+  });
+
+  test("lines of megabytes are read or left, never thrown", () => {
+    for (const text of [
+      "a".repeat(4_000_000),
+      `[${"a, ".repeat(900_000)}a]`,
+      `'${"''".repeat(2_000_000)}'`,
+      `"${"\\n".repeat(2_000_000)}"`,
+    ]) {
+      const { documents } = readSource(`a: ${text}\n`, () => null);
+      expect(documents).toHaveLength(1);
+    }
   });
 
   test("a value more than the file may hold", () => {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { readWorkloadFile, WorkloadFileSource } from "../../../src/workloads/file-source.ts";
-import { readDocumentFiles } from "../../../src/workloads/files.ts";
+import { DocumentFiles, readDocumentFiles } from "../../../src/workloads/files.ts";
 import { IdentityTable } from "../../../src/workloads/identity.ts";
 
 let folder: string;
@@ -53,6 +53,28 @@ describe("documents", () => {
       `\`${folder}/empty\` holds no *.yaml, *.yml or *.json: name another folder`,
       expect.stringMatching(/lies more than 16 folders deep: check for a link in a circle$/),
     ]);
+  });
+
+  test("read again are the same objects, but for those with another content", async () => {
+    const paths = [write("a.yaml", "one"), write("b.yaml", "two"), write("c.yaml", Uint8Array.of(0xff))];
+    const files = new DocumentFiles();
+    const first = files.read(paths);
+    const again = files.read(paths);
+    for (const [index, file] of again.entries()) expect(file).toBe(first[index]);
+    // Of the same size, in the same tick.
+    write("b.yaml", "owt");
+    expect(files.read(paths)[1]).toEqual({ path: paths[1], text: "owt" });
+    write("b.yaml", "tow");
+    expect(files.read(paths)[1]!.text).toBe("tow");
+    await new Promise((resolve) => setTimeout(resolve, 120));
+    const settled = files.read(paths);
+    expect(files.read(paths)).toEqual(settled);
+    write("a.yaml", "eno");
+    renameSync(write("new", "wot"), paths[1]!);
+    expect(files.read(paths).map(({ text }) => text)).toEqual(["eno", "wot", ""]);
+    rmSync(paths[0]!);
+    expect(() => files.read(paths)).toThrow(/is not there/);
+    expect(files.read(paths.slice(1))[0]!.text).toBe("wot");
   });
 
   test("a file that is no text says where, and the others are read", () => {

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { stringify } from "yaml";
 import { formatAddress } from "../../../src/net/address.ts";
+import { readPlainDocuments } from "../../../src/policy/source.ts";
 import { IdentityTable } from "../../../src/workloads/identity.ts";
 import { readWorkloads, type WorkloadSnapshot } from "../../../src/workloads/objects.ts";
 
@@ -248,4 +249,18 @@ test("the addresses of nodes are told, whatever their pods are", () => {
     list(pod("a", "192.0.2.1", on(["198.51.100.7", "2001:db8::7"])), pod("b", "192.0.2.2", on(["198.51.100.7"])), NS),
   );
   expect(nodeAddresses.map(formatAddress)).toEqual(["198.51.100.7", "2001:db8::7"]);
+});
+
+test("a quick reader that gives up changes nothing, and one that reads neither", () => {
+  const given = [
+    pod("a", "10.0.0.1"),
+    pod("b", null),
+    pod("c", "10.0.0.1"),
+    { apiVersion: "v1", kind: "Namespace", metadata: { name: "ns", labels: { a: "1" } } },
+  ];
+  const text = stringify({ apiVersion: "v1", kind: "List", items: given });
+  const read = (quick?: (text: string) => readonly unknown[] | null) => readWorkloads(text, new IdentityTable(), quick);
+  expect(readPlainDocuments(text)).not.toBeNull();
+  expect(read(readPlainDocuments)).toEqual(read());
+  expect(read(() => null)).toEqual(read());
 });
