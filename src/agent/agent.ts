@@ -11,7 +11,7 @@ import type { FlowLog } from "./flow-log.ts";
 import { Injector } from "./injector.ts";
 import type { Journal } from "./journal/journal.ts";
 import { LaneHandle, type LaneListener } from "./lane-handle.ts";
-import type { FromLane } from "./lane-messages.ts";
+import { type FromLane, PULSE } from "./lane-messages.ts";
 import type { Logger } from "./log.ts";
 import { AgentCounts } from "./metrics/agent-counts.ts";
 import { LaneNumbers } from "./metrics/lane-pulse.ts";
@@ -20,6 +20,8 @@ import { OpenFlows } from "./open-flows.ts";
 import { Resolver } from "./resolver.ts";
 import { RulesetKeeper } from "./ruleset-keeper.ts";
 import { compileEpoch, type Epoch, type Inputs } from "./state.ts";
+import type { Place } from "./succession/place.ts";
+import { TakeOver } from "./succession/take-over.ts";
 
 /** Where the bundled or source workers lie. */
 export interface WorkerFiles {
@@ -54,6 +56,10 @@ export class Agent implements LaneListener {
   #timer: NodeJS.Timeout | null = null;
   #turn: Promise<void> = Promise.resolve();
   #next: Inputs | null = null;
+  readonly #place: Place;
+  readonly #takeOver: TakeOver;
+  /** Another agent's ruleset is in place, or is about to be. */
+  #retiring = false;
   readonly #counts: AgentCounts;
   readonly #laneNumbers: LaneNumbers;
 
@@ -65,7 +71,9 @@ export class Agent implements LaneListener {
     journal: Journal,
     log: Logger,
     beatDescriptor: number,
+    place: Place,
   ) {
+    this.#place = place;
     this.#log = log;
     this.#flowLog = flowLog;
     this.#journal = journal;
@@ -77,16 +85,32 @@ export class Agent implements LaneListener {
     this.#injector = new Injector(this.#marks);
     const ender = new FlowEnder(this.#conntrack, this.#injector, this.#marks);
     this.#open = new OpenFlows({ conntrack: this.#conntrack, ender, marks: this.#marks, flowLog, journal, log });
-    this.#keeper = new RulesetKeeper(method, log);
+    this.#keeper = new RulesetKeeper(method, place.generation, place.predecessor !== null, log);
     this.#resolver = new Resolver(config.agentResolvers);
     const { data } = this.#epoch.program;
     const adopting = config.existingFlows === "Adopt";
     this.#lane = new LaneHandle(
       files.lane,
-      { program: data, config, adopting, run: flowLog.run, beatDescriptor },
+      {
+        program: data,
+        config,
+        generation: place.generation,
+        former: place.predecessor !== null,
+        adopting,
+        run: flowLog.run,
+        beatDescriptor,
+      },
       this,
       log,
     );
+    this.#takeOver = new TakeOver(place, {
+      keeper: this.#keeper,
+      journal,
+      lane: this.#lane,
+      open: this.#open,
+      program: () => this.#epoch.program,
+      log,
+    });
     this.#laneNumbers = new LaneNumbers(() => this.#lane.pulse);
     this.#endings = new EndingsReader(
       files.endings,
@@ -100,6 +124,7 @@ export class Agent implements LaneListener {
     return {
       epoch: this.#epoch,
       method: this.#method,
+      generation: this.#place.generation,
       counts: this.#counts,
       lane: this.#lane,
       laneNumbers: this.#laneNumbers,
@@ -128,11 +153,14 @@ export class Agent implements LaneListener {
     try {
       await both(this.#endings.start(), this.#lane.start());
       const before = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows, recall);
+      await this.#takeOver.begin();
       await this.#keeper.install(config, program, workloads);
+      this.#takeOver.recall(memory);
       const settled = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows, recall);
       this.#open.adopt(settled, before.ended);
       const remembered = settled.kept.filter((one) => one.memory !== null).length;
       this.#journal.start(() => this.#open.all());
+      this.#takeOver.installed();
       this.#lane.send({ kind: "adopted" });
       // At once, too: agents that are killed again and again would never come to it.
       this.#sayInUse();
@@ -148,6 +176,7 @@ export class Agent implements LaneListener {
         remembered,
         gone: memory.size - countRecalled(before, settled),
         ended: settled.ended.length,
+        generation: this.#place.generation,
         inbound: before.inbound + settled.inbound,
       });
     } catch (error) {
@@ -176,19 +205,49 @@ export class Agent implements LaneListener {
   async stop(): Promise<void> {
     this.#counts.phase = "stopping";
     await this.#turn.catch(() => undefined);
-    if (this.#epoch.inputs.config.failMode === "Open") await this.#keeper.remove();
+    if (this.#epoch.inputs.config.failMode === "Open" && !this.#retiring) await this.#keeper.remove();
     else await this.#keeper.release();
     await this.#close();
   }
 
   async #close(): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
+    this.#takeOver.close();
     await this.#lane.stop();
     await this.#endings.stop();
     await this.#journal.close();
     await this.#flowLog.close();
     this.#injector.close();
     this.#conntrack.close();
+  }
+
+  /** Flows and packets that the lane has not let go of. */
+  get following(): number {
+    this.#lane.readRecords();
+    return this.#lane.pulse[PULSE.flows]! + this.#lane.pulse[PULSE.waiting]!;
+  }
+
+  /** Another agent is about to put its ruleset in the place of this one's. The lane goes on, and follows every change. */
+  async retire(): Promise<void> {
+    this.#retiring = true;
+    await this.#turn.catch(() => undefined);
+    await this.#keeper.pause();
+    this.#lane.readRecords();
+    await this.#journal.flush();
+  }
+
+  /** It has, and knows what is open. */
+  handOver(): void {
+    this.#counts.phase = "stopping";
+    this.#lane.readRecords();
+    this.#open.handOver();
+  }
+
+  /** It has not, and is gone. */
+  async resume(): Promise<void> {
+    this.#retiring = false;
+    await this.#keeper.resume();
+    this.#open.redecide(this.#epoch.program);
   }
 
   onEvent(event: FlowEvent): void {
@@ -247,7 +306,9 @@ export class Agent implements LaneListener {
     if (needsNewLane(config, before)) await this.#keeper.install(config, program, workloads);
     await this.#adopt(epoch);
     if (needsNewLane(config, before)) await this.#lane.renew("its settings have changed");
-    const ended = this.#open.redecide(program);
+    this.#takeOver.catchUp();
+    // Once another agent enforces, it is that one's to end what is open.
+    const ended = this.#retiring ? 0 : this.#open.redecide(program);
     await this.#keeper.update(config, program, workloads);
     const milliseconds = Math.round(performance.now() - started);
     this.#log.info({

@@ -5,6 +5,7 @@ import { createRing, RingReader } from "../flow/ring.ts";
 import { close, MSG_DONTWAIT, MSG_NOSIGNAL, send } from "../kernel/libc.ts";
 import { EventFd } from "../kernel/poller.ts";
 import type { AgentConfig } from "../model/config.ts";
+import type { Generation } from "../model/verdict.ts";
 import type { Binding } from "../names/table.ts";
 import type { ProgramData } from "../program/layout.ts";
 import { type FromLane, type LaneStart, PULSE, PULSE_SLOTS, type ToLane } from "./lane-messages.ts";
@@ -39,6 +40,9 @@ export interface LaneListener {
 export interface LaneInput {
   readonly program: ProgramData;
   readonly config: AgentConfig;
+  readonly generation: Generation;
+  /** The agent before this one listens too. */
+  readonly former: boolean;
   readonly adopting: boolean;
   /** Names this run of the agent in flow ids. */
   readonly run: string;
@@ -108,6 +112,7 @@ export class LaneHandle {
 
   send(message: ToLane): void {
     if (message.kind === "adopted") this.#input = { ...this.#input, adopting: false };
+    if (message.kind === "alone") this.#input = { ...this.#input, former: false };
     this.#worker?.postMessage(message);
     this.#wake.signal();
   }

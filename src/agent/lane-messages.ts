@@ -1,6 +1,7 @@
 import type { FlowTuple } from "../flow/event.ts";
 import type { Resolved, ResolveRequest } from "../inspector/contract.ts";
 import type { AgentConfig } from "../model/config.ts";
+import type { Generation } from "../model/verdict.ts";
 import type { Binding } from "../names/table.ts";
 import type { ProgramData } from "../program/layout.ts";
 
@@ -8,6 +9,9 @@ import type { ProgramData } from "../program/layout.ts";
 export interface LaneStart {
   readonly program: ProgramData;
   readonly config: AgentConfig;
+  readonly generation: Generation;
+  /** The agent before this one listens too. */
+  readonly former: boolean;
   /** What the workloads had resolved before this lane. */
   readonly bindings: readonly Binding[];
   /** Flow records leave through this ring (flow/ring.ts). */
@@ -31,6 +35,10 @@ export type ToLane =
   | { readonly kind: "resolved"; readonly requestId: number; readonly answers: readonly Resolved[] }
   | { readonly kind: "ended"; readonly flows: readonly FlowTuple[] }
   | { readonly kind: "inUse"; readonly bindings: readonly { workloadId: number; address: FlowTuple["server"] }[] }
+  /** What the agent before this one learned last. */
+  | { readonly kind: "bindings"; readonly bindings: readonly Binding[] }
+  /** The agent before this one listens no more. */
+  | { readonly kind: "alone" }
   | { readonly kind: "adopted" }
   | { readonly kind: "stop" };
 

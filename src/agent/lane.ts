@@ -2,13 +2,15 @@ import type { MessagePort } from "node:worker_threads";
 import { receiveMessageOnPort } from "node:worker_threads";
 import type { FlowEvent, FlowTuple } from "../flow/event.ts";
 import { RingWriter } from "../flow/ring.ts";
-import { type Commands, DROP, type QueuedPacket, type ResolveRequest } from "../inspector/contract.ts";
+import { type Commands, DROP, type QueuedPacket, type ResolveRequest, UNASKED } from "../inspector/contract.ts";
 import { DnsGuard } from "../inspector/dns/guard.ts";
 import { Inspector } from "../inspector/inspector.ts";
 import { MSG_DONTWAIT, MSG_NOSIGNAL, send } from "../kernel/libc.ts";
 import { type MarkLayout, markLayout, withWord, wordOf } from "../kernel/marks.ts";
 import { EventFd, Poller } from "../kernel/poller.ts";
 import { openQueue, type Queue } from "../kernel/queue.ts";
+import { otherGeneration, queuesOf } from "../kernel/ruleset.ts";
+import { ANSWER, BY_GENERATION_1 } from "../model/verdict.ts";
 import { type Binding, NameTable } from "../names/table.ts";
 import { openProgram } from "../program/program.ts";
 import { Injector } from "./injector.ts";
@@ -47,6 +49,10 @@ export class Lane implements Commands {
   /** Which queue a waiting packet came from, and its mark: ids count up per queue, so the queue is part of the key. */
   readonly #origins = new Map<number, { queue: Queue; id: number; mark: number }>();
   readonly #beatDescriptor: number;
+  /** Says in the conntrack mark of a followed flow that its packets are for this agent. */
+  readonly #generationBit: number;
+  /** First queue of the agent before this one; -1: it is gone. */
+  #former: number;
   #learned: Binding[] = [];
   #nextBeat = 0;
   #nextTicket = 1;
@@ -70,9 +76,7 @@ export class Lane implements Commands {
       seed: start.seed,
       onLearned: (binding) => this.#learned.push(binding),
     });
-    for (const binding of start.bindings) this.#names.restore(binding, now());
-    // These are known where they came from.
-    this.#learned = [];
+    this.#restore(start.bindings);
     const dns = new DnsGuard({
       names: this.#names,
       dnsDenial: config.dnsDenial,
@@ -91,8 +95,11 @@ export class Lane implements Commands {
       run: start.run,
     });
     const failOpen = config.failMode === "Open";
-    this.#strict = openQueue({ number: config.queueNumber, maxLength: 8192, failOpen });
-    this.#observed = openQueue({ number: config.queueNumber + 1, maxLength: 8192, failOpen: true });
+    const queues = queuesOf(config.queueNumber, start.generation);
+    this.#former = start.former ? queuesOf(config.queueNumber, otherGeneration(start.generation)).strict : -1;
+    this.#generationBit = start.generation === 1 ? BY_GENERATION_1 : 0;
+    this.#strict = openQueue({ number: queues.strict, maxLength: 8192, failOpen });
+    this.#observed = openQueue({ number: queues.observed, maxLength: 8192, failOpen: true });
     this.#published = {
       inspector: this.#inspector,
       names: this.#names,
@@ -136,7 +143,13 @@ export class Lane implements Commands {
       return;
     }
     this.#origins.delete(ticket);
-    origin.queue.verdict(origin.id, answer !== DROP, withWord(this.#marks, origin.mark, answer), replacement);
+    if (answer === UNASKED && this.#former >= 0) {
+      origin.queue.requeue(origin.id, this.#former + (origin.queue === this.#observed ? 1 : 0));
+      return;
+    }
+    const follows = answer === ANSWER.look || answer === ANSWER.confirm || answer === ANSWER.http;
+    const word = follows ? answer | this.#generationBit : Math.max(answer, DROP);
+    origin.queue.verdict(origin.id, answer > DROP, withWord(this.#marks, origin.mark, word), replacement);
   }
 
   inject(packet: Uint8Array, towards: "client" | "server"): void {
@@ -210,12 +223,25 @@ export class Lane implements Commands {
       case "inUse":
         for (const { workloadId, address } of message.bindings) this.#names.touch(workloadId, address, now());
         return;
+      case "bindings":
+        this.#restore(message.bindings);
+        return;
+      case "alone":
+        this.#former = -1;
+        return;
       case "adopted":
         this.#inspector.adopting = false;
         return;
       case "stop":
         this.#stopped = true;
     }
+  }
+
+  /** Not told of again: these are known where they came from. */
+  #restore(bindings: readonly Binding[]): void {
+    const before = this.#learned.length;
+    for (const binding of bindings) this.#names.restore(binding, now());
+    this.#learned.length = before;
   }
 
   /** Also to the supervisor, a byte at most every BEAT_MS. It must never wait for one that does not read. */

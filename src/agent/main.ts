@@ -17,7 +17,9 @@ import { Observatory } from "./metrics/observatory.ts";
 import { Problems } from "./metrics/problems.ts";
 import type { AgentOptions } from "./options.ts";
 import { Sources } from "./sources.ts";
-import { BEAT_DESCRIPTOR } from "./supervisor.ts";
+import { type Place, takePlace } from "./succession/place.ts";
+import { Succession, tell } from "./succession/succession.ts";
+import { BEAT_DESCRIPTOR, TOLD } from "./supervisor.ts";
 
 export type { AgentOptions };
 
@@ -28,6 +30,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   if (options.supervisor !== null && !dieWithParent(options.supervisor)) {
     throw new Error("the supervisor of this agent has ended");
   }
+  let place: Place | null = null;
   // Programs that run beside this thread while it reads the documents.
   const probing = probeQueueMethod();
   probing.catch(() => undefined);
@@ -37,9 +40,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   try {
     const method = await probing;
     checkPrivileges();
+    const folder = options.state ?? defaultStateFolder();
+    place = await takePlace(folder, log, () => tell(options, TOLD.waiting));
+    const { generation } = place;
     const flowLog = new FlowLog(openSink(options, log));
     const journal = new Journal({
-      file: new JournalFile(options.state ?? defaultStateFolder()),
+      file: new JournalFile(folder, generation),
       run: flowLog.run,
       keyOf: (id) => sources.keyOf(id),
       log,
@@ -57,20 +63,25 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       journal,
       log,
       options.supervisor === null ? -1 : BEAT_DESCRIPTOR,
+      place,
     );
     const { listen, version } = options;
     if (listen.length > 0) observatory = new Observatory(() => agent.parts, { listen, version, problems, log });
     await agent.start();
     applier = new Applier({ apply: (inputs) => agent.apply(inputs), wanted: () => sources.inputs, log });
     sources.follow();
-    const signal = await stopped;
-    log.info({ event: "stopping", signal });
+    const succession = new Succession(agent, options, log, () => void observatory?.close());
+    await succession.open(place);
+    const why = await succession.until(stopped);
+    log.info({ event: "stopping", signal: why });
     sources.close();
     applier.close();
     await observatory?.close();
     await agent.stop();
+    succession.close();
     log.info({ event: "stopped" });
   } finally {
+    place?.lock?.release();
     sources.close();
     await observatory?.close();
   }

@@ -12,7 +12,7 @@ import { endingOf, type FlowEnding } from "./flow-ending.ts";
 import type { FlowLog } from "./flow-log.ts";
 import type { Journal } from "./journal/journal.ts";
 import { type Logger, RateLimit } from "./log.ts";
-import { redecide } from "./state.ts";
+import { REMEMBERED, redecide } from "./state.ts";
 
 const LIMITS = { total: 1_000_000, perWorkload: 65_536 };
 /** The ending of an entry may come behind the decision on the next flow with the same ports, by no more than this. */
@@ -35,6 +35,7 @@ export class OpenFlows {
   readonly #full = new RateLimit(10_000);
   /** Some flows found no room: they are decided on what conntrack tells of them. */
   #surplus = false;
+  #handedOver = false;
 
   constructor(options: OpenFlowsOptions) {
     this.#options = options;
@@ -97,6 +98,34 @@ export class OpenFlows {
     }
   }
 
+  /**
+   * Takes a flow that the agent before this one decided last. What this one decided itself of a flow with the same ports is
+   * newer. One that conntrack does not know any more has ended: its end is for the other to tell.
+   */
+  inherit(flow: LiveFlow): void {
+    const known = this.#live.get(flow.tuple);
+    if (known !== null && known.run === undefined && known.decision !== REMEMBERED) return;
+    if (this.#options.ender.find(flow.tuple) === null) return;
+    if (known !== null) this.#live.closed(flow.tuple);
+    const opened = this.#live.resumed(flow);
+    if (opened === "kept") this.#options.journal.opened(flow);
+    else if (opened === "full") this.#surplus = true;
+  }
+
+  /** The agent before this one has cut or seen the end of a flow that it had decided. */
+  inheritEnd(tuple: FlowTuple): void {
+    const known = this.#live.get(tuple);
+    if (known === null || known.run === undefined) return;
+    this.#live.closed(tuple);
+    this.#options.journal.closed(tuple);
+  }
+
+  /** Another agent follows all that is open by now. What is decided here from now on is told here, but for what that one ends. */
+  handOver(): void {
+    this.#handedOver = true;
+    for (const { tuple } of [...this.#live.all()]) this.#live.closed(tuple);
+  }
+
   /** Decides everything anew and ends what is no longer allowed. Returns how many that were. */
   redecide(program: Program): number {
     const { ender, flowLog, journal, conntrack, marks } = this.#options;
@@ -130,6 +159,7 @@ export class OpenFlows {
       if (flow === null || this.#isOfPredecessor(flow, ending)) continue;
       this.#live.closed(ending.flow);
       this.#options.journal.closed(ending.flow);
+      if (this.#handedOver && state === STATE.rejected) continue;
       const closedBy = state === STATE.rejected ? "policy" : ending.lastSeen;
       this.#options.flowLog.ended(flow, ending, Date.now(), closedBy);
     }

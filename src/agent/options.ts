@@ -16,6 +16,8 @@ export interface AgentOptions {
   readonly flowsKeep: number;
   /** Folder of what a restart remembers; null: `/run/sallyport/<network namespace>`. */
   readonly state: string | null;
+  /** Milliseconds that an agent which was replaced goes on with the flows it follows. */
+  readonly linger: number;
   readonly logLevel: string;
   /** Where metrics, health and status are answered; none: nowhere. */
   readonly listen: readonly ListenAddress[];

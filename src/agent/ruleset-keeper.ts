@@ -2,6 +2,7 @@ import { Ruleset } from "../kernel/nftables.ts";
 import type { QueueMethod, RulesetSpec } from "../kernel/ruleset.ts";
 import type { RulesetSets } from "../kernel/ruleset-sets.ts";
 import type { AgentConfig } from "../model/config.ts";
+import type { Generation } from "../model/verdict.ts";
 import type { Workload } from "../model/workload.ts";
 import type { Program } from "../program/program.ts";
 import { type Logger, RateLimit } from "./log.ts";
@@ -17,7 +18,12 @@ const TROUBLE_EVERY_MS = 10_000;
 export class RulesetKeeper {
   readonly #ruleset = new Ruleset();
   readonly #method: QueueMethod;
+  readonly #generation: Generation;
   readonly #log: Logger;
+  /** The agent before this one still listens. */
+  #other: boolean;
+  #spec: RulesetSpec | null = null;
+  #paused = false;
   #timer: NodeJS.Timeout | null = null;
   #turn: Promise<void> = Promise.resolve();
   #wanted: RulesetSets | null = null;
@@ -26,25 +32,58 @@ export class RulesetKeeper {
   readonly #troubles = new RateLimit(TROUBLE_EVERY_MS);
   restored = 0;
 
-  constructor(method: QueueMethod, log: Logger) {
+  /** `other`: the agent of the other generation listens too, until `alone`. */
+  constructor(method: QueueMethod, generation: Generation, other: boolean, log: Logger) {
     this.#method = method;
+    this.#generation = generation;
+    this.#other = other;
     this.#log = log;
   }
 
   /** Installs everything and begins to watch over it. */
   async install(config: AgentConfig, program: Program, workloads: readonly Workload[]): Promise<void> {
-    const spec = this.#spec(config, program, workloads);
+    const spec = this.#specOf(config, program, workloads);
     await this.#inTurn(async () => {
+      this.#spec = spec;
       this.#wanted = spec.sets;
-      await this.#ruleset.install(spec);
+      if (this.#paused) return;
+      // What waits in the queues of the agent before must not be lost.
+      if (this.#other) await this.#ruleset.refill(spec);
+      else await this.#ruleset.install(spec);
       this.#done = spec.sets;
     });
-    this.#timer ??= setInterval(() => void this.#verify(), VERIFY_EVERY_MS);
+    this.#watch();
+  }
+
+  /** The agent of the other generation has gone, or is about to: nothing is asked of it any more. */
+  async alone(): Promise<void> {
+    await this.#inTurn(async () => {
+      this.#other = false;
+      if (this.#spec === null || this.#paused) return;
+      this.#spec = { ...this.#spec, other: false, sets: this.#wanted ?? this.#spec.sets };
+      await this.#ruleset.refill(this.#spec);
+      this.#done = this.#spec.sets;
+    });
+  }
+
+  /** Lets another agent put its ruleset in the place of this one: from here on nothing is changed. */
+  async pause(): Promise<void> {
+    await this.#inTurn(async () => {
+      this.#paused = true;
+    });
+  }
+
+  /** Watches again, and puts this ruleset back where another one is. */
+  async resume(): Promise<void> {
+    await this.#inTurn(async () => {
+      this.#paused = false;
+    });
+    await this.#verify();
   }
 
   /** Brings the sets up to date. */
   async update(config: AgentConfig, program: Program, workloads: readonly Workload[]): Promise<void> {
-    const { sets } = this.#spec(config, program, workloads);
+    const { sets } = this.#specOf(config, program, workloads);
     await this.#inTurn(() => this.#update(sets));
   }
 
@@ -79,6 +118,7 @@ export class RulesetKeeper {
 
   async #update(sets: RulesetSets): Promise<void> {
     this.#wanted = sets;
+    if (this.#paused) return;
     await this.#ruleset.updateSets(sets);
     this.#done = sets;
   }
@@ -93,10 +133,11 @@ export class RulesetKeeper {
   }
 
   async #verify(): Promise<void> {
-    if (this.#verifying) return;
+    if (this.#verifying || this.#paused) return;
     this.#verifying = true;
     try {
       await this.#inTurn(async () => {
+        if (this.#paused) return;
         const changed = await this.#ruleset.restore();
         await this.#catchUp();
         if (!changed) return;
@@ -118,13 +159,17 @@ export class RulesetKeeper {
     }
   }
 
+  #watch(): void {
+    this.#timer ??= setInterval(() => void this.#verify(), VERIFY_EVERY_MS);
+  }
+
   #inTurn(work: () => Promise<void>): Promise<void> {
     const next = this.#turn.catch(() => undefined).then(work);
     this.#turn = next;
     return next;
   }
 
-  #spec(config: AgentConfig, program: Program, workloads: readonly Workload[]): RulesetSpec {
+  #specOf(config: AgentConfig, program: Program, workloads: readonly Workload[]): RulesetSpec {
     const sets: RulesetSets = {
       podRanges: config.podCIDRs,
       workloads: workloads.flatMap((workload) => workload.addresses),
@@ -139,8 +184,9 @@ export class RulesetKeeper {
     return {
       markMask: config.markMask,
       method: this.#method,
-      strictQueue: config.queueNumber,
-      observedQueue: config.queueNumber + 1,
+      queueNumber: config.queueNumber,
+      generation: this.#generation,
+      other: this.#other,
       failMode: config.failMode,
       sets,
     };

@@ -10,12 +10,24 @@ const CHECK_EVERY_MS = 100;
 const HANG_AFTER_CHECKS = 6;
 /** From its start to its first beat; until then nothing is enforced by it, and what a former one left stays closed. */
 const START_LIMIT_CHECKS = 200;
+const STOP_LIMIT_MS = 5_000;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 5_000;
 /** An agent that lived this long had started well: the next one need not wait. Nor where a working one was killed, for each moment without is one in which no pod can connect. */
 const LIVED_WELL_MS = 10_000;
 /** Descriptor on which the agent beats. */
 export const BEAT_DESCRIPTOR = 3;
+/** Bytes on it that are no beats. */
+export const TOLD = {
+  /** Another agent starts, or still follows its last flows: this one waits, and does not hang. */
+  waiting: 0xf0,
+  /** Another agent has taken over: when this one ends it is not started anew. */
+  retiring: 0xf1,
+  /** The other agent is gone, and this one enforces again. */
+  resumed: 0xf2,
+  /** It is about to end: its silence is no hang. */
+  ending: 0xf3,
+} as const;
 
 /**
  * Runs the agent as a child and keeps it running: a process cannot notice by itself that it was stopped or hangs as a
@@ -29,6 +41,9 @@ export class Supervisor {
   #silentChecks = 0;
   #beats = 0;
   #stopping = false;
+  #retiring = false;
+  /** SIGTERM came while it was retiring: it ends by itself. */
+  #stopAsked = false;
   #restarts = 0;
 
   /** `command`: program and arguments of the child. */
@@ -44,7 +59,7 @@ export class Supervisor {
     for (;;) {
       const started = performance.now();
       const { status, beats } = await this.#runChild();
-      if (this.#stopping) return status ?? 0;
+      if (this.#stopping || this.#retiring) return status ?? 0;
       // It never got to work at the first try: what is wrong is for the user to mend.
       if (beats === 0 && this.#restarts === 0 && status !== null) return status;
       this.#restarts++;
@@ -67,9 +82,9 @@ export class Supervisor {
     this.#beats = 0;
     this.#silentChecks = 0;
     const pipe = child.stdio[BEAT_DESCRIPTOR] as Readable;
-    pipe.on("data", () => {
-      this.#beats++;
+    pipe.on("data", (bytes: Buffer) => {
       this.#silentChecks = 0;
+      for (const byte of bytes) this.#hear(byte);
     });
     pipe.on("error", () => undefined);
     const watch = setInterval(() => this.#check(child), CHECK_EVERY_MS);
@@ -87,6 +102,17 @@ export class Supervisor {
     });
   }
 
+  #hear(byte: number): void {
+    if (byte === TOLD.retiring) this.#retiring = true;
+    else if (byte === TOLD.resumed) {
+      this.#retiring = false;
+      if (this.#stopAsked) this.#stop();
+    } else if (byte === TOLD.ending) {
+      this.#stopping = true;
+      setTimeout(() => this.#child?.kill("SIGKILL"), STOP_LIMIT_MS).unref();
+    } else if (byte !== TOLD.waiting) this.#beats++;
+  }
+
   #check(child: ChildProcess): void {
     const limit = this.#beats === 0 ? START_LIMIT_CHECKS : HANG_AFTER_CHECKS;
     if (this.#stopping || ++this.#silentChecks <= limit) return;
@@ -99,13 +125,20 @@ export class Supervisor {
   #forwardSignals(): void {
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       process.on(signal, () => {
-        this.#stopping = true;
-        if (this.#child === null) process.exit(0);
-        this.#child.kill("SIGTERM");
-        // One that was stopped or hangs cannot hear it.
-        setTimeout(() => this.#child?.kill("SIGKILL"), 5_000).unref();
+        // A node's old agent is told to end as soon as the new one is ready, but still has flows to follow.
+        const waits = this.#retiring && !this.#stopAsked;
+        this.#stopAsked = true;
+        if (!waits) this.#stop();
       });
     }
     process.on("SIGHUP", () => this.#child?.kill("SIGHUP"));
+  }
+
+  #stop(): void {
+    this.#stopping = true;
+    if (this.#child === null) process.exit(0);
+    this.#child.kill("SIGTERM");
+    // One that was stopped or hangs cannot hear it.
+    setTimeout(() => this.#child?.kill("SIGKILL"), STOP_LIMIT_MS).unref();
   }
 }

@@ -11,6 +11,8 @@ interface Options {
   readonly flowsMaxSize: number;
   readonly flowsKeep: number;
   readonly state?: string;
+  /** Milliseconds. */
+  readonly linger: number;
   readonly logLevel: string;
   readonly listen?: readonly string[];
   readonly check?: boolean;
@@ -50,6 +52,7 @@ export async function agentCommand(options: Options): Promise<void> {
     flowsMaxSize: options.flowsMaxSize,
     flowsKeep: options.flowsKeep,
     state,
+    linger: options.linger,
     logLevel: options.logLevel,
     listen,
     version: packageVersion(),

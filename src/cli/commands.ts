@@ -101,6 +101,12 @@ function addAgent(program: Command): void {
     )
     .option("--flows-keep <count>", "rotated flow logs that are kept", parseCount, 4)
     .option("--state <dir>", "folder of what a restart remembers (default: /run/sallyport/<network namespace>)")
+    .option(
+      "--linger <seconds>",
+      "how long it goes on with its last flows when another agent takes over",
+      parseSeconds,
+      30_000,
+    )
     .addOption(
       new Option("--log-level <level>", "what is logged on stderr")
         .choices(["debug", "info", "warn", "error"])
@@ -224,6 +230,13 @@ function help(examples: readonly string[], statuses: readonly string[], notes: r
 }
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 };
+
+/** Returns milliseconds. */
+function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (!/^\d+(\.\d+)?$/.test(text) || seconds > 3_600) throw new InvalidArgumentError("write seconds, at most 3600");
+  return seconds * 1_000;
+}
 
 function parseSize(text: string): number {
   const match = /^(\d{1,12})([KMG]?)$/i.exec(text);

@@ -21,7 +21,7 @@ export interface QueuedPacket {
 
 /** What the inspector tells the loop to do. Tests pass a sink that writes a transcript. */
 export interface Commands {
-  /** `answer` is one of ANSWER, or DROP. `replacement` is a whole IP packet that goes out instead. */
+  /** `answer` is one of ANSWER, or DROP, or UNASKED. `replacement` is a whole IP packet that goes out instead. */
   verdict(packetId: number, answer: number, replacement: Uint8Array | null): void;
   /**
    * Sends a whole IP packet from the node, in the addresses that the forward hook sees (FlowTuple); the loop puts in the
@@ -36,6 +36,8 @@ export interface Commands {
 }
 
 export const DROP = 0;
+/** Instead of an answer: drop it, an answer to a question that is not known here; another agent may have let that pass. */
+export const UNASKED = -1;
 
 export interface ResolveRequest {
   readonly id: number;

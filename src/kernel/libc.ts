@@ -126,6 +126,10 @@ export function setIntOption(fd: number, level: number, name: number, value: num
   return setsockopt(fd, level, name, bytes, 4) === 0;
 }
 
+/** Whole-file lock, let go by the kernel when the last descriptor of this opening is closed, also by a crash. */
+export const flock = process_.func("int flock(int fd, int operation)") as (fd: number, operation: number) => number;
+export const LOCK_EX_NB = 2 | 4;
+
 const prctl = process_.func("int prctl(int option, uint64_t a, uint64_t b, uint64_t c, uint64_t d)") as (
   option: number,
   a: number,

@@ -1,4 +1,4 @@
-import { QUESTION, STATE, type State } from "../model/verdict.ts";
+import { type Generation, QUESTION, STATE, type State } from "../model/verdict.ts";
 
 /**
  * Where the words of model/verdict.ts lie in a 32-bit packet or conntrack mark: under a mask of six contiguous bits.
@@ -12,6 +12,8 @@ export interface MarkLayout {
 
 /** Bits of the conntrack word that hold the state. */
 export const STATE_BITS = 0x07;
+/** Bit of the conntrack word: the generation of the agent that follows the flow. Read only with looking, confirming, HTTP. */
+export const GENERATION_BIT = 0x08;
 /**
  * Bit of the conntrack word that says "this question comes from an observed workload" on the few instructions between
  * our chain and the xtables rules, which cannot look into nft sets. Kernels with nft `queue` do without it.
@@ -38,6 +40,12 @@ export function inPlace(layout: MarkLayout, word: number): number {
 /** The six bits of a mark, shifted down. */
 export function wordOf(layout: MarkLayout, mark: number): number {
   return (mark & layout.mask) >>> layout.shift;
+}
+
+/** The states in which a flow is followed by an agent, as conntrack words of one generation. */
+export function followedWords(generation: Generation): readonly number[] {
+  const bit = generation === 1 ? GENERATION_BIT : 0;
+  return [STATE.looking | bit, STATE.http | bit, STATE.confirming | bit];
 }
 
 /** A mark whose six bits say `word`, and whose other bits are those of `mark`. */

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { NetlinkSocket } from "./netlink.ts";
 import { AttributeReader, MessageWriter, NLM_F_REQUEST, netfilterType, readU32 } from "./netlink-message.ts";
 import { mustRun, type RunProgram, runProgram } from "./program.ts";
-import { type QueueMethod, type RulesetSpec, renderRemoval, renderRuleset, TABLE } from "./ruleset.ts";
+import { type QueueMethod, type RulesetSpec, renderRefill, renderRemoval, renderRuleset, TABLE } from "./ruleset.ts";
 import { type RulesetSets, renderSetUpdate } from "./ruleset-sets.ts";
 import { installQueueRules, queueRulesFingerprint, removeQueueRules } from "./xtables.ts";
 
@@ -21,9 +21,12 @@ export async function probeQueueMethod(run: RunProgram = runProgram): Promise<Qu
   );
 }
 
+/**
+ * No base chain: even `nft -c` would add its hook and take it away again, and with a hook that goes the kernel drops every packet
+ * that waits in a queue, also in those of an agent that enforces meanwhile.
+ */
 const PROBE = `table inet sallyport_probe {
   chain probe {
-    type filter hook forward priority 0
     queue num 0
   }
 }
@@ -51,6 +54,18 @@ export class Ruleset {
     if (spec.method === "xtables") await installQueueRules(this.run, spec);
     await mustRun(this.run, ["nft", "-f", "-"], text);
     if (spec.method === "native") await removeQueueRules(this.run);
+    this.installed = spec;
+    await this.remember();
+  }
+
+  /**
+   * As `install` over a table that is there, but no packet that waits in a queue is lost. Replaces all of it where what is
+   * there has another shape.
+   */
+  async refill(spec: RulesetSpec): Promise<void> {
+    if (spec.method === "xtables") await installQueueRules(this.run, spec);
+    const result = await this.run(["nft", "-f", "-"], renderRefill(spec));
+    if (result.status !== 0) return this.install(spec);
     this.installed = spec;
     await this.remember();
   }

@@ -8,6 +8,7 @@ const ATTRIBUTE_MARK = 3;
 const ATTRIBUTE_PAYLOAD = 10;
 const NF_DROP = 0;
 const NF_ACCEPT = 1;
+const NF_QUEUE = 3;
 
 /** nlmsghdr, nfgenmsg, verdict header, mark */
 const LONGEST_ENVELOPE = 16 + 4 + 12 + 8 + 4;
@@ -39,7 +40,15 @@ export class VerdictBuffer {
   /** A replacement longer than an IP packet can be is a verdict of drop: never the packet as it was. */
   add(id: number, accept: boolean, mark: number | null, replacement: Uint8Array | null): void {
     const tooLong = replacement !== null && replacement.length > 0xffff;
-    const content = tooLong ? null : replacement;
+    this.write(id, accept && !tooLong ? NF_ACCEPT : NF_DROP, mark, tooLong ? null : replacement);
+  }
+
+  /** Puts the packet as it is into another queue; the kernel drops it where nobody listens. */
+  requeue(id: number, queue: number): void {
+    this.write(id, ((queue << 16) | NF_QUEUE) >>> 0, null, null);
+  }
+
+  private write(id: number, verdict: number, mark: number | null, content: Uint8Array | null): void {
     const need = LONGEST_ENVELOPE + align4(content?.length ?? 0);
     if (this.length + need > CAPACITY) this.flush();
     const view = this.view;
@@ -52,7 +61,7 @@ export class VerdictBuffer {
     view.setUint32(start + 16, this.queue, false);
     view.setUint16(start + 20, 12, true);
     view.setUint16(start + 22, ATTRIBUTE_VERDICT, true);
-    view.setUint32(start + 24, accept && !tooLong ? NF_ACCEPT : NF_DROP, false);
+    view.setUint32(start + 24, verdict, false);
     view.setUint32(start + 28, id, false);
     let at = start + 32;
     if (mark !== null) {

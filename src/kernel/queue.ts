@@ -72,6 +72,11 @@ export class Queue {
     this.verdicts.add(id, accept, mark, replacement ?? null);
   }
 
+  /** Leaves one packet to the listener of another queue. */
+  requeue(id: number, queue: number): void {
+    this.verdicts.requeue(id, queue);
+  }
+
   flush(): void {
     this.verdicts.flush();
   }

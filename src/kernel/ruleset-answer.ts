@@ -1,5 +1,5 @@
-import { ANSWER, FROM_SERVER, QUESTION, STATE } from "../model/verdict.ts";
-import { ASKED, OBSERVED_BIT } from "./marks.ts";
+import { ANSWER, BY_GENERATION_1, FROM_SERVER, QUESTION, STATE } from "../model/verdict.ts";
+import { ASKED, GENERATION_BIT, OBSERVED_BIT } from "./marks.ts";
 import type { Vocabulary } from "./ruleset.ts";
 
 /**
@@ -19,8 +19,11 @@ ${answeredQuery(w)}
 ${pass(w)}
 ${carry(w, "answer_look", STATE.looking)}
 ${carry(w, "answer_confirm", STATE.confirming)}
-${carry(w, "answer_allow", STATE.allowed)}
 ${carry(w, "answer_http", STATE.http)}
+${carry(w, "answer_look_1", STATE.looking | GENERATION_BIT)}
+${carry(w, "answer_confirm_1", STATE.confirming | GENERATION_BIT)}
+${carry(w, "answer_http_1", STATE.http | GENERATION_BIT)}
+${carry(w, "answer_allow", STATE.allowed)}
 ${carry(w, "answer_inbound", STATE.inbound)}
 chain answer_reject {
 ${w.remember(STATE.rejected)}
@@ -36,9 +39,14 @@ ${refusals()}
 ${unanswered(w)}`;
 }
 
+/** Both generations' words, whoever's ruleset this is: while one takes over from the other, both answer. */
 function dispatch(w: Vocabulary): string {
   const names = ["pass", "look", "confirm", "allow", "http", "reject", "cut", "inbound"] as const;
-  return names.map((name) => `${w.word(ANSWER[name])} : goto answer_${name}`).join(", ");
+  const following = ["look", "confirm", "http"] as const;
+  return [
+    ...names.map((name) => `${w.word(ANSWER[name])} : goto answer_${name}`),
+    ...following.map((name) => `${w.word(ANSWER[name] | BY_GENERATION_1)} : goto answer_${name}_1`),
+  ].join(", ");
 }
 
 /**
@@ -51,11 +59,15 @@ function answeredQuery(w: Vocabulary): string {
   return `
 chain answer_query {
 meta mark and ${word(QUESTION)} != 0 goto unanswered
-${ours} vmap { ${word(ANSWER.pass)} : goto asked, ${word(ANSWER.look)} : goto query_look, ${word(ANSWER.allow)} : goto query_allow, ${word(ANSWER.reject)} : goto query_reject, ${word(ANSWER.cut)} : goto answer_cut }
+${ours} vmap { ${word(ANSWER.pass)} : goto asked, ${word(ANSWER.look)} : goto query_look, ${word(ANSWER.look | BY_GENERATION_1)} : goto query_look_1, ${word(ANSWER.allow)} : goto query_allow, ${word(ANSWER.reject)} : goto query_reject, ${word(ANSWER.cut)} : goto answer_cut }
 counter name unknown_answer drop
 }
 chain query_look {
 ${w.remember(STATE.looking)}
+goto asked
+}
+chain query_look_1 {
+${w.remember(STATE.looking | GENERATION_BIT)}
 goto asked
 }
 chain query_allow {

@@ -1,6 +1,6 @@
 import { FROM_SERVER, QUESTION, REMEMBERED_SHIFT, STATE, TO_RESOLVER, TRANSLATED } from "../model/verdict.ts";
-import { OBSERVED_BIT } from "./marks.ts";
-import type { Vocabulary } from "./ruleset.ts";
+import { followedWords, GENERATION_BIT, OBSERVED_BIT, STATE_BITS } from "./marks.ts";
+import { otherGeneration, queuesOf, type Vocabulary } from "./ruleset.ts";
 
 const LOOKING = STATE.looking << REMEMBERED_SHIFT;
 const ALLOWED = STATE.allowed << REMEMBERED_SHIFT;
@@ -280,14 +280,25 @@ ct original ip6 daddr @resolvers6 ${w.gain(TO_RESOLVER)}
 ${w.spec.method === "native" ? nativeQueues(w) : markedQueues(w)}`;
 }
 
+/**
+ * While two agents listen, the one that follows a TCP flow goes on with it; all else is for the current one. DNS over UDP too: one
+ * port of a pod often carries all its questions, for as long as it lives.
+ */
 function nativeQueues(w: Vocabulary): string {
-  const strict = w.spec.failMode === "Open" ? " bypass" : "";
+  const { queueNumber, generation, other, failMode } = w.spec;
+  const bypass = failMode === "Open" ? " bypass" : "";
+  const queues = queuesOf(queueNumber, generation);
+  const former = otherGeneration(generation);
+  const followed = `meta l4proto tcp ct mark and ${w.word(STATE_BITS | GENERATION_BIT)} { ${followedWords(former).map(w.word).join(", ")} }`;
+  const others = queuesOf(queueNumber, former);
   return `
 chain ask_observed {
-queue num ${w.spec.observedQueue} bypass
+${other ? `${followed} queue num ${others.observed} bypass` : ""}
+queue num ${queues.observed} bypass
 }
 chain ask_strict {
-queue num ${w.spec.strictQueue}${strict}
+${other ? `${followed} queue num ${others.strict}${bypass}` : ""}
+queue num ${queues.strict}${bypass}
 }`;
 }
 

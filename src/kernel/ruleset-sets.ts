@@ -33,6 +33,11 @@ export function renderSets(sets: RulesetSets): string {
   return nftSets(sets).map(renderSet).join("\n");
 }
 
+/** The names of all sets. */
+export function setNames(sets: RulesetSets): string[] {
+  return nftSets(sets).map(({ name }) => name);
+}
+
 /**
  * The difference of two states of the sets as one nft transaction; "" where they are the same. Ranges are replaced as a
  * whole, for nft merges them and could not find a single one again.

@@ -1,8 +1,8 @@
-import { ANSWER, STATE } from "../model/verdict.ts";
+import { ANSWER, type Generation, STATE } from "../model/verdict.ts";
 import { ASKED, inPlace, type MarkLayout, markLayout, STATE_BITS } from "./marks.ts";
 import { answerChains } from "./ruleset-answer.ts";
 import { judgeChains } from "./ruleset-judge.ts";
-import { type RulesetSets, renderSets } from "./ruleset-sets.ts";
+import { type RulesetSets, renderSets, setNames } from "./ruleset-sets.ts";
 
 export const TABLE = "inet sallyport";
 
@@ -13,12 +13,31 @@ export interface RulesetSpec {
   /** Six contiguous bits of packet mark and conntrack mark. */
   readonly markMask: number;
   readonly method: QueueMethod;
-  /** NFQUEUE number for isolated and not yet known workloads. */
-  readonly strictQueue: number;
-  /** NFQUEUE number for observed workloads: without a listener their packets pass. */
-  readonly observedQueue: number;
+  /** First of the NFQUEUE numbers: see `queuesOf`. */
+  readonly queueNumber: number;
+  /** Of the agent whose ruleset this is. */
+  readonly generation: Generation;
+  /** The agent of the other generation listens too, for the flows that it follows (docs/adr/0008-hand-over.md). */
+  readonly other: boolean;
   readonly failMode: "Closed" | "Open";
   readonly sets: RulesetSets;
+}
+
+export interface QueuePair {
+  /** For isolated and not yet known workloads. */
+  readonly strict: number;
+  /** For observed workloads: without a listener their packets pass. */
+  readonly observed: number;
+}
+
+/** The NFQUEUE numbers of a generation: two after those of the one before. */
+export function queuesOf(queueNumber: number, generation: Generation): QueuePair {
+  const strict = queueNumber + 2 * generation;
+  return { strict, observed: strict + 1 };
+}
+
+export function otherGeneration(generation: Generation): Generation {
+  return generation === 0 ? 1 : 0;
 }
 
 /** The words of the ruleset, as nft text. */
@@ -88,6 +107,17 @@ export function renderRuleset(spec: RulesetSpec): string {
   const words = vocabulary(spec);
   const body = [renderSets(spec.sets), counters(), hookChains(words), judgeChains(words), answerChains(words)];
   return `add table ${TABLE}\ndelete table ${TABLE}\ntable ${TABLE} {\n${layOut(body.join("\n"))}}\n`;
+}
+
+/**
+ * The same table as input of `nft -f -`, put over one that is there: rules and sets are emptied and filled in one transaction, but
+ * no hook goes. The kernel drops every packet that waits in any queue of the namespace when a hook goes, and a client
+ * would send its SYN again after a second. nft refuses where what is there has another shape.
+ */
+export function renderRefill(spec: RulesetSpec): string {
+  const whole = renderRuleset(spec);
+  const sets = setNames(spec.sets).map((name) => `flush set ${TABLE} ${name}\n`);
+  return `flush table ${TABLE}\n${sets.join("")}${whole.slice(whole.indexOf(`table ${TABLE} {`))}`;
 }
 
 /** In one transaction with nothing else: what the table held is open from here on. */

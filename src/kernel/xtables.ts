@@ -1,7 +1,7 @@
 import { QUESTION, TRANSLATED } from "../model/verdict.ts";
-import { inPlace, markLayout, OBSERVED_BIT } from "./marks.ts";
+import { followedWords, GENERATION_BIT, inPlace, markLayout, OBSERVED_BIT, STATE_BITS } from "./marks.ts";
 import { mustRun, type RunProgram } from "./program.ts";
-import type { RulesetSpec } from "./ruleset.ts";
+import { otherGeneration, queuesOf, type RulesetSpec } from "./ruleset.ts";
 
 /** Our chain in the mangle table of xtables (over nf_tables), priority -150: between question and answer. */
 export const QUEUE_CHAIN = "SALLYPORT-QUEUE";
@@ -16,6 +16,8 @@ const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
  *     question of an observed workload, by the bit in the conntrack mark   → observed queue, passes without listener
  *     the same on an untracked packet, by a bit that it cannot have        → observed queue, passes without listener
  *     any other question                                                   → strict queue
+ *
+ * While the agent of the other generation listens too, questions about TCP flows that it follows come first, to its queues.
  */
 export function renderQueueChain(spec: RulesetSpec): string {
   const layout = markLayout(spec.markMask);
@@ -23,15 +25,33 @@ export function renderQueueChain(spec: RulesetSpec): string {
   const untracked = hex(inPlace(layout, QUESTION | TRANSLATED));
   const observed = hex(inPlace(layout, OBSERVED_BIT));
   const strictBypass = spec.failMode === "Open" ? " --queue-bypass" : "";
+  const queues = queuesOf(spec.queueNumber, spec.generation);
+  const otherRules = spec.other ? otherQueues(spec, strictBypass) : [];
   return [
     "*mangle",
     `:${QUEUE_CHAIN} - [0:0]`,
-    `-A ${QUEUE_CHAIN} -m connmark --mark ${observed}/${observed} -j NFQUEUE --queue-num ${spec.observedQueue} --queue-bypass`,
-    `-A ${QUEUE_CHAIN} -m conntrack --ctstate UNTRACKED -m mark --mark ${untracked}/${untracked} -j NFQUEUE --queue-num ${spec.observedQueue} --queue-bypass`,
-    `-A ${QUEUE_CHAIN} -m mark --mark ${question}/${question} -j NFQUEUE --queue-num ${spec.strictQueue}${strictBypass}`,
+    ...otherRules,
+    `-A ${QUEUE_CHAIN} -m connmark --mark ${observed}/${observed} -j NFQUEUE --queue-num ${queues.observed} --queue-bypass`,
+    `-A ${QUEUE_CHAIN} -m conntrack --ctstate UNTRACKED -m mark --mark ${untracked}/${untracked} -j NFQUEUE --queue-num ${queues.observed} --queue-bypass`,
+    `-A ${QUEUE_CHAIN} -m mark --mark ${question}/${question} -j NFQUEUE --queue-num ${queues.strict}${strictBypass}`,
     "COMMIT",
     "",
   ].join("\n");
+}
+
+/** The observed bit joins the state bits in one masked comparison, so each followed state takes two rules. */
+function otherQueues(spec: RulesetSpec, strictBypass: string): string[] {
+  const layout = markLayout(spec.markMask);
+  const former = otherGeneration(spec.generation);
+  const queues = queuesOf(spec.queueNumber, former);
+  const mask = STATE_BITS | GENERATION_BIT;
+  const rule = (word: number, bits: number, target: string): string =>
+    `-A ${QUEUE_CHAIN} -p tcp -m connmark --mark ${hex(inPlace(layout, word))}/${hex(inPlace(layout, bits))} -j NFQUEUE --queue-num ${target}`;
+  const words = followedWords(former);
+  return [
+    ...words.map((word) => rule(word | OBSERVED_BIT, mask | OBSERVED_BIT, `${queues.observed} --queue-bypass`)),
+    ...words.map((word) => rule(word, mask, `${queues.strict}${strictBypass}`)),
+  ];
 }
 
 function jump(spec: RulesetSpec): string[] {

@@ -16,6 +16,8 @@ export interface AgentProcessOptions {
   readonly state?: string;
   /** Flow log; default a file in the lab's folder. */
   readonly flows?: string;
+  /** File of its log; default one in the lab's folder, for one agent of the node at a time. */
+  readonly log?: string;
   /** Further words of its command line. */
   readonly more?: readonly string[];
   readonly readyTimeoutMs?: number;
@@ -81,7 +83,7 @@ export class AgentProcess {
       ...(options.more ?? []),
     ];
     const [program = "", ...rest] = inNetworkOnly(lab.node(options.node).netns, argv);
-    const logPath = `${lab.directory}/agent-node${options.node}.log`;
+    const logPath = options.log ?? `${lab.directory}/agent-node${options.node}.log`;
     const out = openSync(logPath, "w");
     const child = spawn(program, rest, { stdio: ["ignore", "ignore", out], detached: true, cwd: "/" });
     closeSync(out);
@@ -124,6 +126,11 @@ export class AgentProcess {
     const status = await this.#exit;
     clearTimeout(timer);
     return status;
+  }
+
+  /** Its exit status, when it ends by itself. */
+  exited(): Promise<number | null> {
+    return this.#exit;
   }
 
   /** SIGKILL: a crash. */

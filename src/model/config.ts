@@ -21,7 +21,7 @@ export interface AgentConfig {
   readonly dnsDenial: "NXDomain" | "Refused";
   /** Bits of packet mark and conntrack mark that are Sallyport's: contiguous, 6 bits. */
   readonly markMask: number;
-  /** First of the two NFQUEUE numbers used: queueNumber (isolated or unknown), +1 (observed). */
+  /** First of the four NFQUEUE numbers used: +0 isolated or unknown, +1 observed; +2, +3 the same for an agent that takes over. */
   readonly queueNumber: number;
   readonly limits: Limits;
 }

@@ -42,6 +42,14 @@ export const ANSWER = {
   confirm: 10,
 } as const;
 
+/**
+ * Added to `look`, `confirm` and `http` by the agent of generation 1: the flow's packets are questions for that agent
+ * and no other (docs/adr/0008-hand-over.md). Generation 0 adds nothing.
+ */
+export const BY_GENERATION_1 = 0x10;
+/** Two agents may listen side by side while one takes over from the other. */
+export type Generation = 0 | 1;
+
 /** What conntrack remembers (masked bits of the conntrack mark). */
 export const STATE = { none: 0, looking: 1, allowed: 2, http: 3, rejected: 4, inbound: 5, confirming: 6 } as const;
 export type State = (typeof STATE)[keyof typeof STATE];

@@ -70,7 +70,7 @@ export const AgentConfigSpec = z.object({
   existingFlows: z.enum(["Adopt", "End"]).default("Adopt"),
   dnsDenial: z.enum(["NXDomain", "Refused"]).default("NXDomain"),
   markMask: MarkMask,
-  queueNumber: z.int().min(0).max(65_534).default(5100),
+  queueNumber: z.int().min(0).max(65_532).default(5100),
   limits: Limits.prefault({}),
 });
 

@@ -328,8 +328,9 @@ beforeAll(async () => {
   spec = {
     markMask: 0x3f,
     method: await probeQueueMethod(runInNode),
-    strictQueue: QUEUE,
-    observedQueue: QUEUE + 1,
+    queueNumber: QUEUE,
+    generation: 0,
+    other: false,
     failMode: "Closed",
     sets,
   };

@@ -1,7 +1,9 @@
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { JOURNAL, JOURNAL_NEXT, makeStateFolder } from "./folder.ts";
+import { otherGeneration } from "../../kernel/ruleset.ts";
+import type { Generation } from "../../model/verdict.ts";
+import { journalName, makeStateFolder, removeJournal } from "./folder.ts";
 import { HEADER } from "./frame.ts";
 
 /** Another agent has put its own journal in the place of ours: this one is about to be replaced. */
@@ -12,44 +14,44 @@ const { O_APPEND, O_CREAT, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY } = constants
 /** The journal on disk: read once, appended to, and replaced as a whole. Failures are thrown; after one the file must be replaced. */
 export class JournalFile {
   readonly folder: string;
+  readonly #generation: Generation;
   readonly #path: string;
   readonly #nextPath: string;
   #file: FileHandle | null = null;
   #inode = 0;
   #size = 0;
 
-  constructor(folder: string) {
+  constructor(folder: string, generation: Generation = 0) {
     this.folder = folder;
-    this.#path = join(folder, JOURNAL);
-    this.#nextPath = join(folder, JOURNAL_NEXT);
+    this.#generation = generation;
+    this.#path = join(folder, journalName(generation));
+    this.#nextPath = `${this.#path}.next`;
+  }
+
+  /** That of the other generation, which may be in use by another agent. */
+  get otherPath(): string {
+    return join(this.folder, journalName(otherGeneration(this.#generation)));
+  }
+
+  /** The agent of the other generation has ended, and all that it left is in this journal. */
+  removeOther(): void {
+    removeJournal(this.folder, otherGeneration(this.#generation));
   }
 
   get size(): number {
     return this.#size;
   }
 
-  /** What an earlier agent left, at most `most` bytes of it; null: nothing. @throws Error where it cannot be read or trusted */
-  read(most: number): Buffer | null {
+  /**
+   * What earlier agents left, at most `most` bytes of each journal, the one last written last; empty: nothing. @throws Error
+   * where it cannot be read or trusted
+   */
+  read(most: number): readonly Buffer[] {
     makeStateFolder(this.folder);
-    let file: number;
-    try {
-      file = openSync(this.#path, O_RDONLY | O_NOFOLLOW);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
-      throw error;
-    }
-    try {
-      const bytes = Buffer.allocUnsafe(Math.min(fstatSync(file).size, most));
-      let length = 0;
-      while (length < bytes.length) {
-        const count = readSync(file, bytes, length, bytes.length - length, length);
-        if (count === 0) break;
-        length += count;
-      }
-      return bytes.subarray(0, length);
-    } finally {
-      closeSync(file);
-    }
+    return [this.#path, this.otherPath]
+      .flatMap((path) => readWhole(path, most) ?? [])
+      .sort((a, b) => a.written - b.written)
+      .map(({ bytes }) => bytes);
   }
 
   /** Not synced: it has to outlive the process, not the machine, whose connections end with it. */
@@ -105,4 +107,32 @@ async function writeAll(file: FileHandle, batch: readonly Buffer[]): Promise<num
     at += bytesWritten;
   }
   return bytes.length;
+}
+
+function readWhole(path: string, most: number): { readonly bytes: Buffer; readonly written: number } | null {
+  let file: number;
+  try {
+    file = openSync(path, O_RDONLY | O_NOFOLLOW);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+  try {
+    const { size, mtimeMs } = fstatSync(file);
+    const bytes = Buffer.allocUnsafe(Math.min(size, most));
+    return { bytes: bytes.subarray(0, readAt(file, bytes, 0)), written: mtimeMs };
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Fills `bytes` from `position` on, as far as the file goes. Returns how many there were. */
+export function readAt(file: number, bytes: Buffer, position: number): number {
+  let length = 0;
+  while (length < bytes.length) {
+    const count = readSync(file, bytes, length, bytes.length - length, position + length);
+    if (count === 0) break;
+    length += count;
+  }
+  return length;
 }

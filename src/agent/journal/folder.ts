@@ -1,8 +1,15 @@
 import { lstatSync, mkdirSync, rmdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
+import type { Generation } from "../../model/verdict.ts";
 
-export const JOURNAL = "journal";
-export const JOURNAL_NEXT = "journal.next";
+const GENERATIONS: readonly Generation[] = [0, 1];
+
+/** What lies in the folder, by the generation of the agent that put it there. */
+export const journalName = (generation: Generation): string => (generation === 0 ? "journal" : "journal.1");
+export const rollName = (generation: Generation): string => `agent-${generation}.json`;
+export const socketName = (generation: Generation): string => `agent-${generation}.sock`;
+/** Held by the agent that is starting. */
+export const LOCK = "lock";
 
 /** Named by the network namespace, so that two agents on one machine do not meet. Gone with the machine's next start. */
 export function defaultStateFolder(): string {
@@ -24,10 +31,25 @@ export function makeStateFolder(folder: string): void {
   }
 }
 
-/** Takes away what an agent left, and the folder if nothing else is in it. Never throws. */
+/** Takes away the journal of one generation. */
+export function removeJournal(folder: string, generation: Generation): void {
+  const name = journalName(generation);
+  for (const path of [name, `${name}.next`]) rmSync(join(folder, path), { force: true });
+}
+
+/** Takes away what says that an agent of this generation runs. */
+export function removeRoll(folder: string, generation: Generation): void {
+  for (const path of [rollName(generation), socketName(generation)]) rmSync(join(folder, path), { force: true });
+}
+
+/** Takes away what agents left, and the folder if nothing else is in it. Never throws. */
 export function removeState(folder: string): void {
-  for (const name of [JOURNAL, JOURNAL_NEXT]) rmSync(join(folder, name), { force: true });
+  for (const generation of GENERATIONS) {
+    removeJournal(folder, generation);
+    removeRoll(folder, generation);
+  }
   try {
+    rmSync(join(folder, LOCK), { force: true });
     rmdirSync(folder);
   } catch {
     // Not there, or holds what is not ours.

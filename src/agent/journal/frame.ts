@@ -41,9 +41,19 @@ export function readJournal(bytes: Buffer, each: (record: JournalRecord) => void
     return { ...nothing, version: null };
   const version = bytes[magic]!;
   if (version !== HEADER[magic]) return { ...nothing, version };
+  const { records, refused, end } = readFrames(bytes, HEADER.length, each);
+  return { records, refused, torn: bytes.length - end, version };
+}
+
+/** The records of the frames from `start` up to the first that is not whole, which begins at `end`. Never throws. */
+export function readFrames(
+  bytes: Buffer,
+  start: number,
+  each: (record: JournalRecord) => void,
+): { readonly records: number; readonly refused: number; readonly end: number } {
   const scratch = new Uint8Array(MAX_RECORD_BYTES);
   const reader = new ByteReader(scratch);
-  let [records, refused, at] = [0, 0, HEADER.length];
+  let [records, refused, at] = [0, 0, start];
   while (at + FRAME_HEAD <= bytes.length) {
     const length = bytes.readUInt32BE(at);
     const end = at + FRAME_HEAD + length;
@@ -60,5 +70,5 @@ export function readJournal(bytes: Buffer, each: (record: JournalRecord) => void
     }
     at = end;
   }
-  return { records, refused, torn: bytes.length - at, version };
+  return { records, refused, end: at };
 }

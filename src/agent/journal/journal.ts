@@ -10,6 +10,7 @@ import { frame, readJournal } from "./frame.ts";
 import { Recollection } from "./recollection.ts";
 import { RecordEncoder } from "./record.ts";
 import { newestThatFit } from "./share.ts";
+import { JournalTail } from "./tail.ts";
 import { JournalWriter, type WriterCounts, type WriterLimits } from "./writer.ts";
 
 const MIB = 1024 * 1024;
@@ -84,18 +85,18 @@ export class Journal {
     const { log } = this.#options;
     const { folder } = this.#file;
     try {
-      const bytes = this.#file.read(this.#limits.file);
-      if (bytes === null) return recollection;
-      const { records, refused, torn, version } = readJournal(bytes, (record) => recollection.take(record));
-      const bindings = this.#names.bindings;
-      const counts = { records, bindings, flows: recollection.size, refused, torn };
-      if (version === null || records === 0) {
-        if (bytes.length > 0 && version !== 1)
-          log.warn(
-            { event: "journal-ignored", folder, version },
-            "the journal there is not of this version: nothing is remembered",
-          );
-      } else log.info({ event: "journal-read", ...counts });
+      for (const bytes of this.#file.read(this.#limits.file)) {
+        const { records, refused, torn, version } = readJournal(bytes, (record) => recollection.take(record));
+        const bindings = this.#names.bindings;
+        const counts = { records, bindings, flows: recollection.size, refused, torn };
+        if (version === null || records === 0) {
+          if (bytes.length > 0 && version !== 1)
+            log.warn(
+              { event: "journal-ignored", folder, version },
+              "the journal there is not of this version: nothing is remembered",
+            );
+        } else log.info({ event: "journal-read", ...counts });
+      }
     } catch (error) {
       log.error(
         { event: "journal-unread", folder, error: String(error) },
@@ -109,6 +110,26 @@ export class Journal {
   start(flows: () => Iterable<LiveFlow>): void {
     this.#flows = flows;
     this.#writer.start();
+  }
+
+  /** Resolves when everything so far is on its way to the disk. */
+  flush(): Promise<void> {
+    return this.#writer.flush();
+  }
+
+  /** The agent before this one has ended and what it noted is known here: its journal goes once this one holds it all. */
+  alone(): void {
+    this.#writer.whenWritten(() => this.#file.removeOther());
+  }
+
+  /** A reader of what the agent of the other generation notes from now on, and what it has noted. */
+  otherTail(): JournalTail {
+    return new JournalTail(this.#file.otherPath);
+  }
+
+  /** The workloads of today by what names them in a journal. */
+  idsByKey(): ReadonlyMap<string | null, number> {
+    return new Map([...this.#workloads].map((id) => [this.#options.keyOf(id), id]));
   }
 
   opened(flow: LiveFlow): void {

@@ -52,6 +52,7 @@ export class JournalWriter {
   #behind = true;
   /** Records were dropped since the compaction under way began. */
   #overflowed = false;
+  #whenWritten: (() => void) | null = null;
   #pause = FIRST_PAUSE_MS;
   #retryAt = 0;
   #counts = { records: 0, compactions: 0, failures: 0, unwritten: 0 };
@@ -81,6 +82,18 @@ export class JournalWriter {
     this.#queuedBytes += bytes.length;
   }
 
+  /** Resolves when everything so far is on its way to the disk, or was refused by it. */
+  async flush(): Promise<void> {
+    await this.#working;
+    this.#work(true);
+    await this.#working;
+  }
+
+  /** Calls `then` once all that is live is in the file. */
+  whenWritten(then: () => void): void {
+    this.#whenWritten = then;
+  }
+
   /** Writes what is queued; a disk that takes nothing is waited for only so long. */
   async close(): Promise<void> {
     if (this.#timer === null) return;
@@ -94,10 +107,10 @@ export class JournalWriter {
     await Promise.race([rest.catch(() => undefined), new Promise((done) => setTimeout(done, CLOSE_LIMIT_MS).unref())]);
   }
 
-  #work(): void {
-    if (this.#working !== null || performance.now() < this.#retryAt) return;
+  #work(now = false): void {
+    if (this.#working !== null || (!now && performance.now() < this.#retryAt)) return;
     const full = this.#options.file.size > this.#compactAt;
-    if (!this.#behind && !full && this.#queue.length === 0) return;
+    if (!this.#behind && !full && this.#queue.length === 0 && this.#whenWritten === null) return;
     this.#working = this.#turn().finally(() => {
       this.#working = null;
     });
@@ -108,10 +121,17 @@ export class JournalWriter {
     try {
       if (this.#behind || this.#options.file.size + this.#queuedBytes > this.#compactAt) await this.#compact();
       await this.#append();
+      if (!this.#behind) this.#tellWritten();
       this.#pause = FIRST_PAUSE_MS;
     } catch (error) {
       this.#failed(error);
     }
+  }
+
+  #tellWritten(): void {
+    const told = this.#whenWritten;
+    this.#whenWritten = null;
+    told?.();
   }
 
   /** Takes what is queued and appends it, also to `kept`: records that come during a compaction belong behind it. */

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { type ConntrackStatistics, parseConntrackStatistics } from "../../kernel/conntrack-statistics.ts";
 import { parseQueueStatistics, type QueueStatistics } from "../../kernel/queue-statistics.ts";
-import type { QueueMethod } from "../../kernel/ruleset.ts";
+import { type QueueMethod, queuesOf } from "../../kernel/ruleset.ts";
+import type { Generation } from "../../model/verdict.ts";
 import type { Program } from "../../program/program.ts";
 import type { FlowLog } from "../flow-log.ts";
 import type { Journal } from "../journal/journal.ts";
@@ -18,6 +19,7 @@ import type { LaneNumbers } from "./lane-pulse.ts";
 export interface AgentParts {
   readonly epoch: Epoch;
   readonly method: QueueMethod;
+  readonly generation: Generation;
   readonly counts: AgentCounts;
   readonly lane: LaneHandle;
   readonly laneNumbers: LaneNumbers;
@@ -103,7 +105,7 @@ export class Gatherer {
       this.#rulesUntil = performance.now() + RULE_COUNTERS_FOR_MS;
     }
     const parts = this.#parts();
-    const queues = readQueues(parts.epoch.inputs.config.queueNumber);
+    const queues = readQueues(queuesOf(parts.epoch.inputs.config.queueNumber, parts.generation).strict);
     return {
       ...parts,
       kernel: { rulesInPlace, queues, rules: this.#rules, conntrack: readConntrack() },

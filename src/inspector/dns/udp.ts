@@ -4,7 +4,7 @@ import { buildUdp, replaceUdpPayload } from "../../packet/build.ts";
 import { destinationAddress, type Packet, sourceAddress } from "../../packet/ip.ts";
 import { newUdpDatagram, parseUdp } from "../../packet/udp.ts";
 import type { Program } from "../../program/program.ts";
-import { type Commands, DROP, type InspectorCounters, type QueuedPacket } from "../contract.ts";
+import { type Commands, DROP, type InspectorCounters, type QueuedPacket, UNASKED } from "../contract.ts";
 import { type DnsContext, type DnsGuard, isGated, type QuestionVerdict } from "./guard.ts";
 
 export interface DnsUdpOptions {
@@ -84,7 +84,7 @@ export class DnsUdp {
     if (verdict.kind === "drop") {
       if (verdict.why === "Unasked") counters.dnsUnasked++;
       else counters.malformed++;
-      commands.verdict(id, DROP, null);
+      commands.verdict(id, verdict.why === "Unasked" ? UNASKED : DROP, null);
       return;
     }
     if (verdict.patched === null) {

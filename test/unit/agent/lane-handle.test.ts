@@ -31,6 +31,8 @@ function handle(mode: string) {
   const input = {
     program: {} as ProgramData,
     config: {} as AgentConfig,
+    generation: 0 as const,
+    former: false,
     adopting: false,
     run: `${mode} ${file}`,
     beatDescriptor: -1,

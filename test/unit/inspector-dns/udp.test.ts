@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { FlowEvent } from "../../../src/flow/event.ts";
-import { DROP } from "../../../src/inspector/contract.ts";
+import { DROP, UNASKED } from "../../../src/inspector/contract.ts";
 import { DnsUdp } from "../../../src/inspector/dns/udp.ts";
 import { ANSWER } from "../../../src/model/verdict.ts";
 import { type Address, formatAddress } from "../../../src/net/address.ts";
@@ -15,6 +15,7 @@ import { APP, flowOf, OBSERVED, program, RESOLVER, Scene } from "./scene.ts";
 const NAME = "api.github.com";
 const WORD = new Map<number, string>([
   [DROP, "drop"],
+  [UNASKED, "drop unasked"],
   ...Object.entries(ANSWER).map(([word, value]): [number, string] => [value, word]),
 ]);
 
@@ -160,7 +161,7 @@ describe("transcripts", () => {
     tape.answers(
       dnsMessage({ response: true, questions: [{ name: NAME, type: 1 }], answers: [a(NAME, "192.0.2.66")] }),
     );
-    expect(tape.lines).toEqual(["1 drop"]);
+    expect(tape.lines).toEqual(["1 drop unasked"]);
     expect(tape.counters.dnsUnasked).toBe(1);
     expect(tape.scene.bound("192.0.2.66").names).toEqual([]);
   });

@@ -1,5 +1,5 @@
 import type { FlowEvent, FlowTuple } from "../../../src/flow/event.ts";
-import { type Commands, DROP, type ResolveRequest } from "../../../src/inspector/contract.ts";
+import { type Commands, DROP, type ResolveRequest, UNASKED } from "../../../src/inspector/contract.ts";
 import { DnsGuard } from "../../../src/inspector/dns/guard.ts";
 import { Inspector } from "../../../src/inspector/inspector.ts";
 import type { AgentConfig } from "../../../src/model/config.ts";
@@ -118,7 +118,7 @@ export class Transcript {
   #commands(): Commands {
     return {
       verdict: (id, answer, replacement) => {
-        const word = answer === DROP ? "drop" : WORDS[answer]!;
+        const word = answer === DROP || answer === UNASKED ? "drop" : WORDS[answer]!;
         const list = this.verdicts.get(id) ?? [];
         list.push(word);
         this.verdicts.set(id, list);

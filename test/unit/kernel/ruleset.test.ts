@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { canonicalTable } from "../../../src/kernel/nftables.ts";
-import { type RulesetSpec, renderRuleset, TABLE } from "../../../src/kernel/ruleset.ts";
+import { type RulesetSpec, renderRefill, renderRuleset, TABLE } from "../../../src/kernel/ruleset.ts";
 import { type RulesetSets, renderSetUpdate } from "../../../src/kernel/ruleset-sets.ts";
 import { renderQueueChain } from "../../../src/kernel/xtables.ts";
 import { parseAddress } from "../../../src/net/address.ts";
@@ -30,8 +30,9 @@ const sets: RulesetSets = {
 const spec: RulesetSpec = {
   markMask: 0x3f,
   method: "xtables",
-  strictQueue: 5100,
-  observedQueue: 5101,
+  queueNumber: 5100,
+  generation: 0,
+  other: false,
   failMode: "Closed",
   sets,
 };
@@ -51,12 +52,31 @@ describe("the nft text", () => {
     ["xtables", spec],
     ["native", { ...spec, method: "native" }],
     ["native-open-shifted", { ...spec, method: "native", failMode: "Open", markMask: 0x3f000000, sets: NO_SETS }],
+    ["native-taking-over", { ...spec, method: "native", generation: 1, other: true, sets: NO_SETS }],
   ] as [string, RulesetSpec][])("%s", async (name, value) => {
     await expect(renderRuleset(value)).toMatchFileSnapshot(`golden/${name}.nft`);
   });
 
   test("the queueing rules of xtables", async () => {
     await expect(renderQueueChain(spec)).toMatchFileSnapshot("golden/xtables.rules");
+    const takingOver = { ...spec, generation: 1, other: true } as const;
+    await expect(renderQueueChain(takingOver)).toMatchFileSnapshot("golden/xtables-taking-over.rules");
+  });
+
+  test("a refill takes no hook away", () => {
+    const text = renderRefill(spec);
+    expect(text).not.toMatch(/delete/);
+    const sets = [...text.matchAll(/^flush set inet sallyport (\w+)$/gm)].map((match) => match[1]);
+    expect(sets).toEqual([...text.matchAll(/^\s+set (\w+) \{$/gm)].map((match) => match[1]));
+    expect(text.split("table inet sallyport {")[1]).toBe(renderRuleset(spec).split("table inet sallyport {")[1]);
+  });
+
+  test("every ruleset takes the answers of both generations", () => {
+    for (const generation of [0, 1] as const) {
+      const text = renderRuleset({ ...spec, generation });
+      expect(text).toMatch(/0x12 : goto answer_look_1, 0x1a : goto answer_confirm_1, 0x14 : goto answer_http_1/);
+      expect(text).toMatch(/0x2 : goto answer_look, 0xa : goto answer_confirm/);
+    }
   });
 
   test("replaces the table in one transaction", () => {
