@@ -53,8 +53,8 @@ export interface KillLoopOptions {
 
 export interface KillLoopFigures {
   readonly kills: { readonly agent: number; readonly supervisor: number; readonly beforeReady: number };
-  /** From the kill to `ready`. */
-  readonly restartMs: { readonly p50: number; readonly p99: number; readonly max: number };
+  /** From the kill to `ready`, of the restarts that came so far before the next kill. */
+  readonly restartMs: { readonly count: number; readonly p50: number; readonly p99: number; readonly max: number };
   readonly traffic: TrafficFigures;
   readonly brokenFlows: number;
   readonly leaked: { readonly packets: number; readonly payload: number };
@@ -119,6 +119,7 @@ class KillLoop {
     return {
       kills: this.#kills,
       restartMs: {
+        count: this.#restarts.length,
         p50: quantile(this.#restarts, 0.5),
         p99: quantile(this.#restarts, 0.99),
         max: Math.max(...this.#restarts),
@@ -209,7 +210,7 @@ export function killLoopText(figures: KillLoopFigures): string {
     `new connections   ${of.url}: ${of.ok} of ${of.asked} clients, ${of.okAtOnce} at the first try, ${of.attempts} attempts; p50 ${quantile(of.times, 0.5)} ms, p99 ${quantile(of.times, 0.99)} ms; longest gap ${of.longestGapMs} ms`;
   return [
     `kills             ${kills.agent} of the agent, ${kills.supervisor} of its supervisor; ${kills.beforeReady} before it was ready again`,
-    `restart           p50 ${Math.round(restartMs.p50)} ms, p99 ${Math.round(restartMs.p99)} ms, longest ${Math.round(restartMs.max)} ms`,
+    `restart           p50 ${Math.round(restartMs.p50)} ms, p99 ${Math.round(restartMs.p99)} ms, longest ${Math.round(restartMs.max)} ms, of the ${restartMs.count} that were ready before the next kill`,
     ...traffic.downloads.map(
       (of) =>
         `download          ${of.url}: ${of.bytes} bytes, ${of.begun} begun, ${of.complete} complete, ${of.broken} broken, longest silence ${of.longestSilenceMs} ms`,
