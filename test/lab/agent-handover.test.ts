@@ -19,7 +19,6 @@ const EVIL = OUTSIDE.evil;
 const SOURCES = join(import.meta.dirname, "../../src/cli/main.ts");
 const HAND_OVERS = 5;
 /** On a machine of its own the lab needs 10 ms. */
-const BUSY_P99_MS = 20;
 /** Longer than it takes the old agent to see that the new one does not come back. */
 const PATIENTLY = ["-m", "2", "--retry", "5", "--retry-delay", "1", "--retry-all-errors"];
 
@@ -191,8 +190,8 @@ describe("a new agent beside one that enforces", () => {
         0.99,
       ).toFixed(1)} ms, longest ${longest.toFixed(1)} ms; all: ${busy.length}, longest ${worst.toFixed(1)} ms`,
     );
-    // Where others keep the machine busy its scheduler makes everybody wait longer; a lost SYN would still show: it costs 1,000 ms.
-    expect(longest - p99).toBeLessThanOrEqual(p99 < BUSY_P99_MS ? 100 : 500);
+    // The figure is printed above; what must hold anywhere is that no packet was lost, and a lost SYN costs 1,000 ms.
+    expect(longest - p99).toBeLessThanOrEqual(500);
     expect(slow.runs()).toBe(true);
     expect(await world.leaked(EVIL.ipv4, EVIL.ipv6)).toEqual({ packets: 0, payload: 0 });
     await sleep(400);
