@@ -18,7 +18,6 @@ const RESOLVER = "10.96.0.10";
 const EVIL = OUTSIDE.evil;
 const SOURCES = join(import.meta.dirname, "../../src/cli/main.ts");
 const HAND_OVERS = 5;
-/** On a machine of its own the lab needs 10 ms. */
 /** Longer than it takes the old agent to see that the new one does not come back. */
 const PATIENTLY = ["-m", "2", "--retry", "5", "--retry-delay", "1", "--retry-all-errors"];
 
