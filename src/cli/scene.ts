@@ -2,8 +2,9 @@ import type { AgentConfig } from "../model/config.ts";
 import type { Policy } from "../model/policy.ts";
 import { AgentConfigSpec } from "../policy/config-schema.ts";
 import { toConfig } from "../policy/convert.ts";
-import { type DocumentFile, hasErrors, type LoadedDocuments, loadDocuments } from "../policy/documents.ts";
+import { type DocumentFile, DocumentReader, hasErrors, type LoadedDocuments } from "../policy/documents.ts";
 import { formatProblem } from "../policy/problem.ts";
+import { readPlainDocuments } from "../policy/source.ts";
 import { compileProgram } from "../program/compile.ts";
 import { openProgram, type Program } from "../program/program.ts";
 import { readWorkloadFile } from "../workloads/file-source.ts";
@@ -34,7 +35,7 @@ export function loadScene(source: SceneSource): Scene {
   const { policies, groups, configs } = loadOrThrow(source.policies);
   const config = source.config === null ? configs[0] : loadOrThrow([source.config]).configs[0];
   if (source.config !== null && config === undefined) throw new UsageError(`no AgentConfig in \`${source.config}\``);
-  const read = readWorkloadFile(source.workloads, new IdentityTable());
+  const read = readWorkloadFile(source.workloads, new IdentityTable(), readPlainDocuments);
   if (!read.ok) throw new UsageError(`workloads: ${read.problem}`);
   const { workloads } = read.snapshot;
   const whole = config ?? configOfNoCluster();
@@ -43,7 +44,8 @@ export function loadScene(source: SceneSource): Scene {
 }
 
 function loadOrThrow(paths: readonly string[]): LoadedDocuments {
-  const loaded = loadDocuments(readDocuments(paths));
+  // Warnings are for `validate`: they are not shown here, and looking for them takes longer than all the rest.
+  const loaded = new DocumentReader(false).load(readDocuments(paths));
   if (!hasErrors(loaded.problems)) return loaded;
   const errors = loaded.problems.filter(({ severity }) => severity === "error").map(formatProblem);
   throw new UsageError(`the documents have errors:\n${errors.join("\n")}`);

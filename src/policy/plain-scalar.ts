@@ -12,7 +12,7 @@ const WORD = /^(?:null|true|false|yes|no|on|off|y|n)$/i;
 const LONGEST_KEY = 320;
 
 /** The value of a scalar that fills the rest of a line; `NOT_PLAIN` where there could be a doubt about it. */
-export function scalar(text: string): string | number | boolean | typeof NOT_PLAIN {
+export function scalar(text: string): string | number | boolean | null | typeof NOT_PLAIN {
   const bare = BARE.exec(text)?.[1];
   if (bare !== undefined) return bareValue(bare);
   const quoted = QUOTED.exec(text);
@@ -23,13 +23,14 @@ export function scalar(text: string): string | number | boolean | typeof NOT_PLA
 }
 
 /** What a text without quotes means. */
-export function bareValue(bare: string): string | number | boolean | typeof NOT_PLAIN {
+export function bareValue(bare: string): string | number | boolean | null | typeof NOT_PLAIN {
   const first = bare.charCodeAt(0);
   if (first >= 0x30 && first <= 0x39) {
     if (INTEGER.test(bare)) return Number(bare);
     return NUMERIC.test(bare) ? NOT_PLAIN : bare;
   }
   if (bare === "true" || bare === "false") return bare === "true";
+  if (bare === "null") return null;
   return bare.length <= 5 && WORD.test(bare) ? NOT_PLAIN : bare;
 }
 
