@@ -244,7 +244,6 @@ export class Lane implements Commands {
     this.#learned.length = before;
   }
 
-  /** Also to the supervisor, a byte at most every BEAT_MS. It must never wait for one that does not read. */
   /** Once a loop, when the verdicts are out: a copy for another thread takes time. */
   #tellLearned(): void {
     if (this.#learned.length === 0) return;
@@ -252,6 +251,7 @@ export class Lane implements Commands {
     this.#learned = [];
   }
 
+  /** Also to the supervisor, a byte at most every BEAT_MS. It must never wait for one that does not read. */
   #beat(): void {
     const time = performance.now();
     if (this.#beatDescriptor >= 0 && time >= this.#nextBeat) {

@@ -40,10 +40,7 @@ export interface ConntrackEntry {
   readonly timeout: number;
 }
 
-export const STATUS_SEEN_REPLY = 1 << 1;
 export const STATUS_ASSURED = 1 << 2;
-export const STATUS_CONFIRMED = 1 << 3;
-export const STATUS_SNAT = 1 << 4;
 export const STATUS_DNAT = 1 << 5;
 
 const CTA = {

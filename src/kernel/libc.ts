@@ -111,7 +111,6 @@ export const EINTR = 4;
 export const ENOENT = 2;
 export const EAGAIN = 11;
 export const ENOBUFS = 105;
-export const ESRCH = 3;
 
 export const MSG_DONTWAIT = 0x40;
 export const MSG_NOSIGNAL = 0x4000;

@@ -1,4 +1,4 @@
-import { type Generation, QUESTION, STATE, type State } from "../model/verdict.ts";
+import { type Generation, STATE, type State } from "../model/verdict.ts";
 
 /**
  * Where the words of model/verdict.ts lie in a 32-bit packet or conntrack mark: under a mask of six contiguous bits.
@@ -57,8 +57,4 @@ export function withWord(layout: MarkLayout, mark: number, word: number): number
 export function stateOf(layout: MarkLayout, mark: number): State {
   const state = wordOf(layout, mark) & STATE_BITS;
   return (state <= STATE.confirming ? state : 0) as State;
-}
-
-export function isQuestion(layout: MarkLayout, mark: number): boolean {
-  return (wordOf(layout, mark) & QUESTION) !== 0;
 }

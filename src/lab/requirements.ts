@@ -21,9 +21,6 @@ const PROGRAMS: readonly (readonly [program: string, debianPackage: string])[] =
   ["nc", "netcat-openbsd"],
 ];
 
-/** Debian packages the lab needs. */
-export const DEBIAN_PACKAGES: readonly string[] = [...new Set(PROGRAMS.map(([, name]) => name))];
-
 /** Says in one line what is missing, or null: privilege, programs, kernel features (tried, not guessed). */
 export async function missingRequirement(): Promise<string | null> {
   if (process.getuid?.() !== 0) return "the lab makes network namespaces: run it as root";

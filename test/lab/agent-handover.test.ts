@@ -8,7 +8,7 @@ import { OUTSIDE } from "../../src/lab/addresses.ts";
 import { AgentProcess } from "../../src/lab/agent-process.ts";
 import type { Lab } from "../../src/lab/lab.ts";
 import { inNetworkOnly } from "../../src/lab/process.ts";
-import { AgentLab, sleep } from "../support/agent-lab.ts";
+import { AgentLab, appPolicy, sleep } from "../support/agent-lab.ts";
 import type { Attempt } from "../support/steady-load.ts";
 
 const APP = "app-ns/app";
@@ -21,17 +21,8 @@ const HAND_OVERS = 5;
 /** Longer than it takes the old agent to see that the new one does not come back. */
 const PATIENTLY = ["-m", "2", "--retry", "5", "--retry-delay", "1", "--retry-all-errors"];
 
-const policy = (github: string) => `
-apiVersion: sallyport.dev/v1alpha1
-kind: ClusterEgressPolicy
-metadata: { name: app }
-spec:
-  tier: Admin
-  priority: 1
-  defaultDeny: true
-  subject: { namespaceSelector: { matchLabels: { kubernetes.io/metadata.name: app-ns } } }
-  rules:
-    - name: github
+const policy = (github: string) =>
+  appPolicy(`    - name: github
       action: Allow
       to: [{ domains: ["${github}"], ports: [{ protocol: TCP, port: 443 }] }]
     - name: pages
@@ -40,7 +31,7 @@ spec:
     - name: partner
       action: Allow
       to: [{ cidrs: [203.0.113.10/32], ports: [{ protocol: TCP, port: 22 }] }]
-`;
+`);
 
 let world: AgentLab;
 let lab: Lab;

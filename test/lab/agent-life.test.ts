@@ -2,30 +2,20 @@ import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { OUTSIDE } from "../../src/lab/addresses.ts";
 import type { Lab } from "../../src/lab/lab.ts";
-import { AgentLab, sleep } from "../support/agent-lab.ts";
+import { AgentLab, appPolicy, sleep } from "../support/agent-lab.ts";
 
 const APP = "app-ns/app";
 const WILD = "app-ns/wild";
 const SERVER = "app-ns/server";
 const EVIL = OUTSIDE.evil;
 
-const POLICY = `
-apiVersion: sallyport.dev/v1alpha1
-kind: ClusterEgressPolicy
-metadata: { name: app }
-spec:
-  tier: Admin
-  priority: 1
-  defaultDeny: true
-  subject: { namespaceSelector: { matchLabels: { kubernetes.io/metadata.name: app-ns } } }
-  rules:
-    - name: github
+const POLICY = appPolicy(`    - name: github
       action: Allow
       to: [{ domains: ["*.github.com"], ports: [{ protocol: TCP, port: 443 }] }]
     - name: partner
       action: Allow
       to: [{ cidrs: [203.0.113.10/32, "2001:db8:113::10/128"], ports: [{ protocol: TCP, port: 22 }, { protocol: TCP, port: 8443 }] }]
-`;
+`);
 
 let world: AgentLab;
 let lab: Lab;

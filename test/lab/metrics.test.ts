@@ -6,7 +6,7 @@ import koffi from "koffi";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { StatusReport } from "../../src/agent/metrics/status-report.ts";
 import { OUTSIDE } from "../../src/lab/addresses.ts";
-import { AgentLab, sleep } from "../support/agent-lab.ts";
+import { AgentLab, appPolicy, sleep } from "../support/agent-lab.ts";
 import { type MetricFamily, metric, parseOpenMetrics } from "../support/open-metrics.ts";
 
 const APP = "app-ns/app";
@@ -14,23 +14,13 @@ const POLICY_NAME = "ClusterEgressPolicy/app";
 const PARTNER = `https://${OUTSIDE.partner.ipv4}:8443/`;
 const EVIL = `https://${OUTSIDE.evil.ipv4}/`;
 const OPEN_METRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
-const POLICY = `
-apiVersion: sallyport.dev/v1alpha1
-kind: ClusterEgressPolicy
-metadata: { name: app }
-spec:
-  tier: Admin
-  priority: 1
-  defaultDeny: true
-  subject: { namespaceSelector: { matchLabels: { kubernetes.io/metadata.name: app-ns } } }
-  rules:
-    - name: github
+const POLICY = appPolicy(`    - name: github
       action: Allow
       to: [{ domains: ["*.github.com"], ports: [{ protocol: TCP, port: 443 }] }]
     - name: partner
       action: Allow
       to: [{ cidrs: [203.0.113.10/32], ports: [{ protocol: TCP, port: 8443 }] }]
-`;
+`);
 
 let world: AgentLab;
 let socket: string;

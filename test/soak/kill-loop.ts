@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { OUTSIDE } from "../../src/lab/addresses.ts";
 import { AgentProcess } from "../../src/lab/agent-process.ts";
 import { createLab, type Lab } from "../../src/lab/lab.ts";
+import { appPolicy } from "../support/agent-lab.ts";
 import { type ProbeFigures, quantile, type TrafficFigures, type TrafficPlan } from "./figures.ts";
 
 const SUPPORT = join(import.meta.dirname, "../support");
@@ -13,23 +14,13 @@ const EVIL = OUTSIDE.evil;
 const PARTNER = OUTSIDE.partner.ipv4;
 const READY_LIMIT_MS = 20_000;
 
-const POLICY = `
-apiVersion: sallyport.dev/v1alpha1
-kind: ClusterEgressPolicy
-metadata: { name: app }
-spec:
-  tier: Admin
-  priority: 1
-  defaultDeny: true
-  subject: { namespaceSelector: { matchLabels: { kubernetes.io/metadata.name: app-ns } } }
-  rules:
-    - name: github
+const POLICY = appPolicy(`    - name: github
       action: Allow
       to: [{ domains: ["*.github.com"], ports: [{ protocol: TCP, port: 443 }] }]
     - name: partner
       action: Allow
       to: [{ cidrs: [${PARTNER}/32], ports: [{ protocol: TCP, port: 8443 }] }]
-`;
+`);
 
 const TRAFFIC: TrafficPlan = {
   downloads: [

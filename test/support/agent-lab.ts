@@ -10,6 +10,21 @@ import type { PodSpec } from "../../src/lab/layout.ts";
 const SOURCES = join(import.meta.dirname, "../../src/cli/main.ts");
 const SCRIPTS = import.meta.dirname;
 
+/** What most of these tests enforce: `rules` (YAML, four spaces deep) for the pods of `app-ns`, and nothing else. */
+export function appPolicy(rules: string): string {
+  return `
+apiVersion: sallyport.dev/v1alpha1
+kind: ClusterEgressPolicy
+metadata: { name: app }
+spec:
+  tier: Admin
+  priority: 1
+  defaultDeny: true
+  subject: { namespaceSelector: { matchLabels: { kubernetes.io/metadata.name: app-ns } } }
+  rules:
+${rules}`;
+}
+
 /** A lab of one node whose agent is started, stopped and killed by the test. The agent runs from the sources. */
 export class AgentLab {
   readonly lab: Lab;

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { OUTSIDE } from "../../src/lab/addresses.ts";
 import { AgentProcess } from "../../src/lab/agent-process.ts";
 import type { ConfigOverrides } from "../../src/lab/documents.ts";
-import { AgentLab } from "./agent-lab.ts";
+import { AgentLab, appPolicy } from "./agent-lab.ts";
 import { ask, type Reading, readMetrics } from "./agent-metrics.ts";
 
 const SOURCES = join(import.meta.dirname, "../../src/cli/main.ts");
@@ -12,23 +12,13 @@ export const EVIL = OUTSIDE.evil;
 export const PARTNER = OUTSIDE.partner.ipv4;
 
 /** By name, and by address; what nothing allows is denied. */
-export const POLICY = `
-apiVersion: sallyport.dev/v1alpha1
-kind: ClusterEgressPolicy
-metadata: { name: app }
-spec:
-  tier: Admin
-  priority: 1
-  defaultDeny: true
-  subject: { namespaceSelector: { matchLabels: { kubernetes.io/metadata.name: app-ns } } }
-  rules:
-    - name: github
+export const POLICY = appPolicy(`    - name: github
       action: Allow
       to: [{ domains: ["*.github.com"], ports: [{ protocol: TCP, port: 443 }] }]
     - name: partner
       action: Allow
       to: [{ cidrs: [${PARTNER}/32], ports: [{ protocol: TCP, port: 8443 }, { protocol: UDP, port: 9000, endPort: 9099 }] }]
-`;
+`);
 
 export interface FaultStart {
   readonly config?: ConfigOverrides;
