@@ -3,13 +3,11 @@
  * agent, once waved through by bench/load/queue.c behind the agent's own ruleset. Compared by processor time, so that a
  * neighbour on the machine does not count.
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { inNetworkOnly } from "../src/lab/process.ts";
-import { ANSWER } from "../src/model/verdict.ts";
 import { LOADS, type Load, runLoad } from "./loads.ts";
-import { agentPid, pause, type Stage, threadTimes, tool, until } from "./stage.ts";
+import { QUEUE, QueueLoop } from "./queue-loop.ts";
+import { agentPid, pause, type Stage, threadTimes, until } from "./stage.ts";
 import { type Summary, summarize } from "./statistics.ts";
 
 /** Packets a second of processor time. */
@@ -19,7 +17,6 @@ export interface LaneCost {
   readonly c: Summary;
 }
 
-const QUEUE = 5100;
 const KINDS = ["http", "udp"];
 
 export async function measureLaneCost(stage: Stage, rounds: number, seconds: number): Promise<LaneCost[]> {
@@ -85,40 +82,14 @@ async function packetsOf(pid: number): Promise<number> {
 }
 
 async function bareRate(stage: Stage, load: Load, seconds: number): Promise<number> {
-  const { netns } = stage.gate.node(1);
-  const argv = [tool("queue"), String(QUEUE), String(ANSWER.http), String(ANSWER.allow)];
-  const [program = "", ...rest] = inNetworkOnly(netns, argv);
-  const child = spawn(program, rest, { stdio: ["ignore", "pipe", "inherit"] });
-  const lines = readLines(child);
+  const loop = await QueueLoop.start(stage.gate, "http", "allow");
   try {
-    await lines.next();
     await runLoad(stage, load, "sallyport", 0.5);
-    const before = await tell(child, lines);
+    const before = await loop.used();
     await runLoad(stage, load, "sallyport", seconds);
-    const after = await tell(child, lines);
+    const after = await loop.used();
     return ((after.packets - before.packets) * 1e9) / (after.nanoseconds - before.nanoseconds);
   } finally {
-    const ended = new Promise((resolve) => child.once("exit", resolve));
-    child.kill("SIGTERM");
-    await ended;
-  }
-}
-
-async function tell(
-  child: ChildProcess,
-  lines: AsyncGenerator<string>,
-): Promise<{ packets: number; nanoseconds: number }> {
-  child.kill("SIGUSR1");
-  const { value } = await lines.next();
-  const [packets = 0, nanoseconds = 0] = String(value).split(" ").map(Number);
-  return { packets, nanoseconds };
-}
-
-async function* readLines(child: ChildProcess): AsyncGenerator<string> {
-  let rest = "";
-  for await (const chunk of child.stdout ?? []) {
-    const lines = (rest + String(chunk)).split("\n");
-    rest = lines.pop() ?? "";
-    yield* lines;
+    await loop.stop();
   }
 }

@@ -1,11 +1,13 @@
 /** The loads: what is sent, how much of it at a time, and what of the answer is the measure. */
 import { POOL } from "../src/lab/addresses.ts";
 import type { Lab } from "../src/lab/lab.ts";
-import { RIVAL_PORTS, SQUID_TARGET } from "./rivals.ts";
+import type { LoopAnswer } from "./queue-loop.ts";
+import { redirectTo } from "./rivals.ts";
 import { PARTNER, PORTS, RESPONDER, type Stage, tool } from "./stage.ts";
 import type { WireName } from "./wire.ts";
 
-export const CONTENDERS = ["none", "sallyport", "nginx", "haproxy", "squid"] as const;
+/** `queue`: behind the gate's own ruleset a loop in C accepts every packet that is asked about. */
+export const CONTENDERS = ["none", "sallyport", "queue", "nginx", "haproxy", "squid"] as const;
 export type Contender = (typeof CONTENDERS)[number];
 
 /** What `load` prints. */
@@ -33,7 +35,10 @@ export interface Load {
   readonly denied?: WireName;
   readonly reply: WireName | null;
   readonly targets: readonly string[];
-  readonly rivals: "tls" | "bulk" | "http" | null;
+  /** A proxy can do it. */
+  readonly rivals: boolean;
+  /** What the C loop answers, where each packet's answer can be the same one. */
+  readonly queue?: LoopAnswer;
   readonly value: (result: LoadResult) => number;
 }
 
@@ -44,69 +49,61 @@ export const LOADS: readonly Load[] = [
   {
     ...{ id: "tls", title: "new TLS connections, 64 at a time, 1 KB reply", unit: "1/s", better: "more" },
     ...{ kind: "tcp", concurrency: 64, seconds: 2, rounds: 5, request: "hello", denied: "helloDenied" },
-    ...{ reply: "tlsReply", targets: pool(443), rivals: "tls", value: perSecond },
+    ...{ reply: "tlsReply", targets: pool(443), rivals: true, value: perSecond },
   },
   {
     ...{ id: "tls-one", title: "one new TLS connection at a time, p50", unit: "µs", better: "less" },
     ...{ kind: "tcp", concurrency: 1, seconds: 2, most: 4000, rounds: 5, request: "hello" },
-    ...{ reply: "tlsReply", targets: pool(443), rivals: "tls", value: (result) => result.p50 },
+    ...{ reply: "tlsReply", targets: pool(443), rivals: true, value: (result) => result.p50 },
   },
   {
     ...{ id: "tls-large", title: "new TLS connections, hello of two segments (ML-KEM)", unit: "1/s", better: "more" },
     ...{ kind: "tcp", concurrency: 64, seconds: 2, rounds: 3, request: "helloLarge" },
-    ...{ reply: "tlsReply", targets: pool(443), rivals: "tls", value: perSecond },
+    ...{ reply: "tlsReply", targets: pool(443), rivals: true, value: perSecond },
   },
   {
     ...{ id: "bulk", title: "bulk download over an allowed flow", unit: "Gbit/s", better: "more" },
     ...{ kind: "bulk", concurrency: 1, seconds: 3.5, rounds: 5, request: "hello" },
-    ...{ reply: null, targets: pool(8443).slice(0, 1), rivals: "bulk", value: (result) => result.gigabits },
+    ...{ reply: null, targets: pool(8443).slice(0, 1), rivals: true, value: (result) => result.gigabits },
   },
   {
     ...{ id: "http", title: "HTTP keep-alive requests, 64 connections, path rule", unit: "1/s", better: "more" },
     ...{ kind: "http", concurrency: 64, seconds: 2, rounds: 5, request: "get", denied: "getDenied" },
-    ...{ reply: null, targets: pool(80), rivals: "http", value: perSecond },
+    ...{ reply: null, targets: pool(80), rivals: true, queue: "http", value: perSecond },
   },
   {
     ...{ id: "dns", title: "DNS questions, 64 at a time", unit: "1/s", better: "more" },
     ...{ kind: "dns", concurrency: 64, seconds: 2, rounds: 5, request: "question" },
-    ...{ reply: null, targets: [`${RESPONDER}:53`], rivals: null, value: perSecond },
+    ...{ reply: null, targets: [`${RESPONDER}:53`], rivals: false, queue: "pass", value: perSecond },
   },
   {
     ...{ id: "dns-one", title: "one DNS question at a time, p50", unit: "µs", better: "less" },
     ...{ kind: "dns", concurrency: 1, seconds: 1, rounds: 5, request: "question" },
-    ...{ reply: null, targets: [`${RESPONDER}:53`], rivals: null, value: (result) => result.p50 },
+    ...{ reply: null, targets: [`${RESPONDER}:53`], rivals: false, queue: "pass", value: (result) => result.p50 },
   },
   {
     ...{ id: "udp", title: "new UDP flows decided by address, 64 at a time", unit: "1/s", better: "more" },
     ...{ kind: "udp", concurrency: 64, seconds: 1.5, most: 60_000, rounds: 5, request: "ping" },
-    ...{ reply: null, targets: PORTS.datagrams.map((port) => `${PARTNER}:${port}`), rivals: null, value: perSecond },
+    ...{
+      reply: null,
+      targets: PORTS.datagrams.map((port) => `${PARTNER}:${port}`),
+      rivals: false,
+      queue: "allow",
+      value: perSecond,
+    },
   },
   {
     ...{ id: "tcp", title: "new TCP flows decided by address, 64 at a time", unit: "1/s", better: "more" },
     ...{ kind: "tcp", concurrency: 64, seconds: 1.5, most: 40_000, rounds: 5, request: "ping" },
-    ...{ reply: "plainReply", targets: [`${PARTNER}:${PORTS.banner}`], rivals: null, value: perSecond },
+    ...{ reply: "plainReply", targets: [`${PARTNER}:${PORTS.banner}`], rivals: false, value: perSecond },
   },
 ];
 
-/** Where a contender's client connects to, with which request; null: it does not take part. */
-export function routeOf(
-  stage: Stage,
-  load: Load,
-  contender: Contender,
-): { readonly lab: Lab; readonly request: WireName; readonly targets: readonly string[] } | null {
-  if (contender === "none") return { lab: stage.free, request: load.request, targets: load.targets };
-  if (contender === "sallyport") return { lab: stage.gate, request: load.request, targets: load.targets };
-  const { rivals } = load;
-  if (rivals === null) return null;
-  const node = stage.free.node(1).address.ipv4;
-  const lab = stage.free;
-  if (contender !== "squid") {
-    return { lab, request: load.request, targets: [`${node}:${RIVAL_PORTS[contender][rivals]}`] };
-  }
-  if (rivals !== "http")
-    return { lab, request: load.request, targets: [`${SQUID_TARGET}:${rivals === "tls" ? 443 : 8443}`] };
-  const request = load.request === "getDenied" ? "getProxyDenied" : "getProxy";
-  return { lab, request, targets: [`${node}:${RIVAL_PORTS.squid.http}`] };
+/** Where a contender's client is; null: it does not take part. */
+export function labOf(stage: Stage, load: Load, contender: Contender): Lab | null {
+  if (contender === "sallyport") return stage.gate;
+  if (contender === "queue") return load.queue === undefined ? null : stage.limit;
+  return contender === "none" || load.rivals ? stage.free : null;
 }
 
 /** Runs a load once. Null where the contender does not take part. */
@@ -116,13 +113,16 @@ export async function runLoad(
   contender: Contender,
   seconds: number = load.seconds,
 ): Promise<LoadResult | null> {
-  const route = routeOf(stage, load, contender);
-  if (route === null) return null;
+  const lab = labOf(stage, load, contender);
+  if (lab === null) return null;
+  if (contender === "queue") await stage.waveThrough(load.queue ?? "allow");
+  else if (lab === stage.free)
+    await redirectTo(lab, contender === "none" || contender === "sallyport" ? null : contender);
   const argv = [
     tool("load"),
     ...[load.kind, String(seconds), String(load.most ?? 1_000_000), String(load.concurrency)],
-    ...[stage.wire[route.request].path, String(load.reply === null ? 0 : stage.wire[load.reply].length)],
-    ...route.targets,
+    ...[stage.wire[load.request].path, String(load.reply === null ? 0 : stage.wire[load.reply].length)],
+    ...load.targets,
   ];
-  return JSON.parse(await stage.inClient(route.lab, argv, seconds * 1000 + 10_000)) as LoadResult;
+  return JSON.parse(await stage.inClient(lab, argv, seconds * 1000 + 10_000)) as LoadResult;
 }

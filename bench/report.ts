@@ -37,6 +37,7 @@ interface Row {
 const TITLES: Readonly<Record<Contender, string>> = {
   none: "no firewall",
   sallyport: "Sallyport",
+  queue: "C loop",
   nginx: "nginx",
   haproxy: "HAProxy",
   squid: "Squid",
@@ -66,8 +67,10 @@ function loadTable(loads: readonly LoadMeasure[]): string {
     `${measure.title}, ${measure.unit}`,
     ...CONTENDERS.map((contender) => cell(measure, contender)),
     ratio(measure, "sallyport", "none")?.toFixed(2) ?? "",
+    ratio(measure, "queue", "none")?.toFixed(2) ?? "",
   ]);
-  return table(["", ...CONTENDERS.map((contender) => TITLES[contender]), "Sallyport ÷ no firewall"], rows);
+  const ratios = ["Sallyport ÷ no firewall", "C loop ÷ no firewall"];
+  return table(["", ...CONTENDERS.map((contender) => TITLES[contender]), ...ratios], rows);
 }
 
 function cell({ results }: LoadMeasure, contender: Contender): string {

@@ -1,8 +1,8 @@
 /**
- * The proxies that Sallyport is measured against, each set up as its own documentation advises for speed: as many
- * workers as cores, keep-alive to the upstream, no log, no DNS at run time. Clients connect to the proxy itself, which
- * spares it the redirection of a transparent one; only Squid's peek-and-splice must be reached by REDIRECT, for it learns
- * from there where the client wanted to go.
+ * The proxies that Sallyport is measured against, put to the same task: a transparent gate on the node. The pod's client is
+ * the same for all and knows of none: the node redirects its connections to the proxy whose turn it is. Each proxy is set up as its own
+ * documentation advises for speed (as many workers as cores, keep-alive to the upstream, no DNS at run time) and
+ * writes its access log, for a gate without a record of what passed is none.
  */
 import { readFileSync } from "node:fs";
 import { copyFile, mkdir, writeFile } from "node:fs/promises";
@@ -18,11 +18,11 @@ import { SITE } from "./wire.ts";
 export const RIVAL_PORTS = {
   nginx: { tls: 7443, bulk: 7444, http: 7080 },
   haproxy: { tls: 6443, bulk: 6444, http: 6080 },
-  squid: { tls: 3130, http: 3128 },
+  squid: { tls: 3130, bulk: 3130, http: 3129 },
 } as const;
+export type Rival = keyof typeof RIVAL_PORTS;
 
-/** What is sent here is Squid's. */
-export const SQUID_TARGET = OUTSIDE.cdn.ipv4;
+const TABLE = "rival";
 const cores = availableParallelism();
 const upstreams = (port: number) => POOL.map(({ ipv4 }) => `${ipv4}:${port}`);
 
@@ -44,10 +44,12 @@ worker_rlimit_nofile 65536;
 pid ${directory}/rival-nginx.pid;
 error_log stderr crit;
 events { worker_connections 16384; }
-stream {${preread("tls", tls, 443)}${preread("bulk", bulk, 8443)}
+stream {
+  log_format gate '$time_iso8601 $remote_addr $ssl_preread_server_name $upstream_addr $status $bytes_sent $bytes_received $session_time';
+  access_log ${directory}/log/rival-nginx-stream.access gate buffer=64k flush=1s;${preread("tls", tls, 443)}${preread("bulk", bulk, 8443)}
 }
 http {
-  access_log off;
+  access_log ${directory}/log/rival-nginx-http.access combined buffer=64k flush=1s;
   keepalive_requests 1000000000;
   upstream web { ${servers(80)} keepalive 256; keepalive_requests 1000000000; }
   server {
@@ -68,6 +70,7 @@ function haproxyConfig(): string {
   const sni = (name: string, listen: number, port: number) => `
 frontend ${name}_in
   mode tcp
+  option tcplog
   bind :${listen} backlog 4096
   tcp-request inspect-delay 5s
   tcp-request content accept if { req.ssl_sni -m end .github.com }
@@ -80,7 +83,9 @@ ${servers(port)}`;
   return `global
   nbthread ${cores}
   maxconn 4000
+  log stdout format raw local0
 defaults
+  log global
   timeout connect 5s
   timeout client 60s
   timeout server 60s
@@ -88,6 +93,7 @@ defaults
 ${sni("tls", tls, 443)}${sni("bulk", bulk, 8443)}
 frontend web_in
   mode http
+  option httplog
   bind :${http} backlog 4096
   http-request deny unless { path_beg /v1/ }
   default_backend web
@@ -105,7 +111,8 @@ function squidConfig(lab: Lab): string {
 pid_filename ${directory}/squid/squid.pid
 cache_effective_user proxy
 cache_log ${directory}/squid/cache.log
-access_log none
+access_log stdio:${directory}/squid/access.log
+buffered_logs on
 cache_store_log none
 netdb_filename none
 coredump_dir none
@@ -119,7 +126,8 @@ forwarded_for delete
 hosts_file ${directory}/rival-squid.hosts
 dns_nameservers ${OUTSIDE.dnsGoogle.ipv4}
 max_filedescriptors 65536
-http_port ${http}
+http_port 3128
+http_port ${http} intercept
 https_port ${tls} intercept ssl-bump tls-cert=${directory}/squid/cert.pem tls-key=${directory}/squid/key.pem generate-host-certificates=off
 acl step1 at_step SslBump1
 acl allowed_name ssl::server_name .github.com
@@ -154,22 +162,31 @@ export async function startRivals(lab: Lab): Promise<void> {
   await writeFile(file("haproxy.conf"), haproxyConfig());
   await writeFile(file("squid.conf"), squidConfig(lab));
   await prepareSquid(lab);
-  await writeFile(file("squid.hosts"), `127.0.0.1 localhost\n${SQUID_TARGET} ${SITE}\n`);
-  const redirect = (port: number) => `ip daddr ${SQUID_TARGET} tcp dport ${port} redirect to :${RIVAL_PORTS.squid.tls}`;
+  // Squid checks that a redirected request's Host leads to the address that the client called.
+  await writeFile(file("squid.hosts"), `127.0.0.1 localhost\n${POOL.map(({ ipv4 }) => `${ipv4} ${SITE}\n`).join("")}`);
+  await startServer(netns, ["nginx", "-c", file("nginx.conf")], `${directory}/log/rival-nginx.log`);
+  await startServer(netns, ["haproxy", "-db", "-f", file("haproxy.conf")], `${directory}/log/rival-haproxy.log`);
+  await startServer(netns, ["squid", "--foreground", "-f", file("squid.conf")], `${directory}/log/rival-squid.log`);
+}
+
+/** From now on the node hands what pods send to these ports to this proxy; null: to nobody, and no table is left. */
+export async function redirectTo(lab: Lab, rival: Rival | null): Promise<void> {
+  const { netns } = lab.node(1);
+  const none = `add table ip ${TABLE}\ndelete table ip ${TABLE}\n`;
+  if (rival === null) return loadRules(netns, none);
+  const { tls, bulk, http } = RIVAL_PORTS[rival];
   await loadRules(
     netns,
-    `table ip rival {
+    `${none}table ip ${TABLE} {
   chain prerouting {
     type nat hook prerouting priority dstnat; policy accept;
-    ${redirect(443)}
-    ${redirect(8443)}
+    tcp dport 443 redirect to :${tls}
+    tcp dport 8443 redirect to :${bulk}
+    tcp dport 80 redirect to :${http}
   }
 }
 `,
   );
-  await startServer(netns, ["nginx", "-c", file("nginx.conf")], `${directory}/log/rival-nginx.log`);
-  await startServer(netns, ["haproxy", "-db", "-f", file("haproxy.conf")], `${directory}/log/rival-haproxy.log`);
-  await startServer(netns, ["squid", "--foreground", "-f", file("squid.conf")], `${directory}/log/rival-squid.log`);
 }
 
 /** The versions, as the programs say them. */

@@ -1,6 +1,6 @@
 /** Interleaved rounds: in each, every contender carries the same load once, in an order that turns from round to round. */
 import { calm, Neighbours } from "./calm.ts";
-import { CONTENDERS, type Contender, LOADS, type Load, type LoadResult, routeOf, runLoad } from "./loads.ts";
+import { CONTENDERS, type Contender, LOADS, type Load, type LoadResult, labOf, runLoad } from "./loads.ts";
 import { pause, type Stage } from "./stage.ts";
 import { type Summary, summarize } from "./statistics.ts";
 
@@ -46,7 +46,7 @@ async function measureLoad(stage: Stage, load: Load, options: RoundOptions): Pro
   const failed = new Map<Contender, number>();
   const tails = new Map<Contender, number[]>();
   const seconds = Math.max(0.5, load.seconds * options.scale);
-  const neighbours = await Neighbours.of([stage.free, stage.gate]);
+  const neighbours = await Neighbours.of([stage.free, stage.gate, stage.limit]);
   let disturbed = 0;
   // An agent that has run for a while is what counts: what it does for the first time is compiled.
   await runLoad(stage, load, "sallyport", seconds);
@@ -54,7 +54,7 @@ async function measureLoad(stage: Stage, load: Load, options: RoundOptions): Pro
     for (let at = 0; at < CONTENDERS.length; at++) {
       options.signal.throwIfAborted();
       const contender = CONTENDERS[(at + round) % CONTENDERS.length]!;
-      if (routeOf(stage, load, contender) === null) continue;
+      if (labOf(stage, load, contender) === null) continue;
       const { result, foreign } = await undisturbed(options, neighbours, () =>
         runLoad(stage, load, contender, seconds),
       );
@@ -98,7 +98,7 @@ async function checkDenials(stage: Stage, load: Load): Promise<void> {
   if (load.denied === undefined) return;
   const denied: Load = { ...load, request: load.denied, concurrency: 1, most: 3 };
   for (const contender of CONTENDERS) {
-    if (contender === "none" || routeOf(stage, denied, contender) === null) continue;
+    if (contender === "none" || contender === "queue" || labOf(stage, denied, contender) === null) continue;
     const result = await runLoad(stage, denied, contender, 1);
     if (result !== null && result.done > 0) {
       throw new Error(`\`${contender}\` let through what it must refuse in \`${load.id}\`: see its rules`);

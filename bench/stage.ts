@@ -1,5 +1,8 @@
-/** Where measurements happen: two labs that are alike, one with a gate on its node, one with plain forwarding and the rivals. */
-import { mkdirSync } from "node:fs";
+/**
+ * Where measurements happen: three labs that are alike. One has a gate on its node, one plain forwarding and the rivals, and
+ * in the third a loop in C answers whatever the gate's ruleset asks.
+ */
+import { existsSync, mkdirSync } from "node:fs";
 import { readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,6 +14,7 @@ import { DNS_POD } from "../src/lab/layout.ts";
 import { fabricNetns } from "../src/lab/names.ts";
 import { inNetworkOnly, must, run, startServer } from "../src/lab/process.ts";
 import { removeLab } from "../src/lab/teardown.ts";
+import { type LoopAnswer, QueueLoop } from "./queue-loop.ts";
 import { RIVAL_PORTS, startRivals } from "./rivals.ts";
 import { SITE, type Wire, writeWire } from "./wire.ts";
 
@@ -32,7 +36,7 @@ export function tool(name: "load" | "serve" | "probe" | "queue"): string {
   return join(TOOLS, name);
 }
 
-const NAMES = { free: `bf${process.pid}`, gate: `bg${process.pid}` } as const;
+const NAMES = { free: `bf${process.pid}`, gate: `bg${process.pid}`, limit: `bl${process.pid}` } as const;
 
 /** What the client's pod may do: each load has a rule of its own kind, behind others that do not match. */
 export function policyText(): string {
@@ -73,27 +77,32 @@ export function policyText(): string {
 export class Stage {
   readonly free: Lab;
   readonly gate: Lab;
+  readonly limit: Lab;
   readonly wire: Wire;
   readonly policies: string;
   agent: AgentProcess | null = null;
+  #loop: { readonly answer: LoopAnswer; readonly of: QueueLoop } | null = null;
 
-  private constructor(free: Lab, gate: Lab, wire: Wire) {
+  private constructor([free, gate, limit]: readonly [Lab, Lab, Lab], wire: Wire) {
     this.free = free;
     this.gate = gate;
+    this.limit = limit;
     this.wire = wire;
     this.policies = `${gate.directory}/policies`;
   }
 
-  /** Both labs, their servers, the rivals and an agent that enforces. On failure nothing is left. */
+  /** All labs, their servers, the rivals and an agent that enforces. On failure nothing is left. */
   static async up(signal: AbortSignal): Promise<Stage> {
     try {
-      const [free, gate] = await Promise.all([makeLab(NAMES.free, signal), makeLab(NAMES.gate, signal)]);
-      const stage = new Stage(free, gate, await writeWire(`${free.directory}/wire`));
-      for (const lab of [free, gate]) await prepare(lab, stage.wire);
-      await startRivals(free);
+      const make = (name: string) => makeLab(name, signal);
+      const labs = await Promise.all([make(NAMES.free), make(NAMES.gate), make(NAMES.limit)]);
+      const stage = new Stage(labs, await writeWire(`${labs[0].directory}/wire`));
+      for (const lab of labs) await prepare(lab, stage.wire);
+      await startRivals(stage.free);
       await stage.rivalsListen();
       mkdirSync(stage.policies, { recursive: true });
       await writeFile(`${stage.policies}/bench.yaml`, policyText());
+      await stage.leaveRuleset();
       await stage.startAgent();
       return stage;
     } catch (error) {
@@ -112,9 +121,27 @@ export class Stage {
     await until(all, "nginx, haproxy and squid", 20_000);
   }
 
-  /** Removes both labs with everything that runs in them; works after any crash, and twice. */
+  /** Removes all labs with everything that runs in them; works after any crash, and twice. */
   static async clear(): Promise<void> {
     await Promise.allSettled(Object.values(NAMES).map((name) => removeLab(name)));
+  }
+
+  /** A crash leaves the ruleset, and frees the queues. */
+  async leaveRuleset(): Promise<void> {
+    const config = await this.limit.configYaml(1, await this.config());
+    const agent = await AgentProcess.start(this.limit, {
+      ...{ node: 1, command: [SALLYPORT], policies: this.policies, config },
+    });
+    const pid = await agentPid(agent);
+    await agent.kill();
+    await until(async () => !existsSync(`/proc/${pid}`), "the queue");
+  }
+
+  /** From now on a loop in C gives this answer to whatever is asked in the third lab. */
+  async waveThrough(answer: LoopAnswer): Promise<void> {
+    if (this.#loop?.answer === answer) return;
+    await this.#loop?.of.stop();
+    this.#loop = { answer, of: await QueueLoop.start(this.limit, answer, answer) };
   }
 
   /** Starts the gate with its flow log, and lets the client learn the addresses it will call. */

@@ -24,8 +24,6 @@ export type WireName =
   | "helloDenied"
   | "get"
   | "getDenied"
-  | "getProxy"
-  | "getProxyDenied"
   | "question"
   | "ping"
   | "tlsReply"
@@ -44,8 +42,6 @@ export async function writeWire(folder: string): Promise<Wire> {
     helloDenied: await clientHello(DENIED_SITE, classical),
     get: request(PATH),
     getDenied: request(DENIED_PATH),
-    getProxy: request(`http://${SITE}${PATH}`),
-    getProxyDenied: request(`http://${SITE}${DENIED_PATH}`),
     question: question(),
     ping: Buffer.from("SSH-2.0-bench\r\n"),
     tlsReply: serverReply(),
