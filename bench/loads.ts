@@ -121,7 +121,7 @@ export async function runLoad(
   const argv = [
     tool("load"),
     ...[load.kind, String(seconds), String(load.most ?? 1_000_000), String(load.concurrency)],
-    ...[stage.wire[load.request].path, String(load.reply === null ? 0 : stage.wire[load.reply].length)],
+    ...[stage.wire[load.request].path, load.reply === null ? "0" : stage.wire[load.reply].path],
     ...load.targets,
   ];
   return JSON.parse(await stage.inClient(lab, argv, seconds * 1000 + 10_000)) as LoadResult;

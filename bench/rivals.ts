@@ -12,7 +12,6 @@ import { certificate } from "../src/lab/certificates.ts";
 import type { Lab } from "../src/lab/lab.ts";
 import { loadRules } from "../src/lab/network.ts";
 import { must, startServer } from "../src/lab/process.ts";
-import { SITE } from "./wire.ts";
 
 /** Ports on the node. */
 export const RIVAL_PORTS = {
@@ -123,7 +122,9 @@ memory_cache_shared off
 cache_mem 8 MB
 via off
 forwarded_for delete
-hosts_file ${directory}/rival-squid.hosts
+hosts_file none
+positive_dns_ttl 1 hours
+negative_dns_ttl 1 second
 dns_nameservers ${OUTSIDE.dnsGoogle.ipv4}
 max_filedescriptors 65536
 http_port 3128
@@ -162,8 +163,6 @@ export async function startRivals(lab: Lab): Promise<void> {
   await writeFile(file("haproxy.conf"), haproxyConfig());
   await writeFile(file("squid.conf"), squidConfig(lab));
   await prepareSquid(lab);
-  // Squid checks that a redirected request's Host leads to the address that the client called.
-  await writeFile(file("squid.hosts"), `127.0.0.1 localhost\n${POOL.map(({ ipv4 }) => `${ipv4} ${SITE}\n`).join("")}`);
   await startServer(netns, ["nginx", "-c", file("nginx.conf")], `${directory}/log/rival-nginx.log`);
   await startServer(netns, ["haproxy", "-db", "-f", file("haproxy.conf")], `${directory}/log/rival-haproxy.log`);
   await startServer(netns, ["squid", "--foreground", "-f", file("squid.conf")], `${directory}/log/rival-squid.log`);

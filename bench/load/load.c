@@ -9,7 +9,8 @@
  *   udp   a new socket for each exchange: one datagram out, one back
  *   dns   the same sockets for all exchanges; id and the digits of the first label change with each question
  *
- * REPLY is 0 for http: a reply's own head says how long it is, and it must be a 200.
+ * REPLY is the path of a file for tcp: other bytes are a failure, for a proxy may answer with an error of its own. Or it is how
+ * many bytes are read. It is 0 for http: a reply's own head says how long it is, and it must be a 200.
  *
  * Ends after SECONDS, or after MOST exchanges. Connections go round the addresses. Latency is from connect (or, where the
  * socket is kept, from the request) to the last byte of the reply. Prints one line of JSON; times in microseconds.
@@ -33,6 +34,7 @@ struct slot {
 
 static enum kind kind;
 static struct bytes request;
+static struct bytes reply;
 static size_t reply_length;
 static struct sockaddr_in targets[MOST_TARGETS];
 static int target_count;
@@ -137,7 +139,8 @@ static void readable(struct slot *slot) {
     }
     if (slot->received == 0) {
       slot->expected = kind == HTTP ? http_length((size_t)got) : reply_length;
-      if (slot->expected == 0) return fail(slot);
+      size_t known = (size_t)got < reply.length ? (size_t)got : reply.length;
+      if (slot->expected == 0 || (known > 0 && memcmp(buffer, reply.data, known) != 0)) return fail(slot);
     }
     slot->received += (size_t)got;
     if (!slot->answered && slot->received >= slot->expected) {
@@ -200,7 +203,8 @@ int main(int argc, char **argv) {
   most = strtoull(argv[3], NULL, 10);
   int concurrency = atoi(argv[4]);
   request = read_file(argv[5]);
-  reply_length = strtoull(argv[6], NULL, 10);
+  if (argv[6][0] == '/') reply = read_file(argv[6]);
+  reply_length = reply.data != NULL ? reply.length : strtoull(argv[6], NULL, 10);
   for (int i = 7; i < argc && target_count < MOST_TARGETS; i++) targets[target_count++] = parse_address(argv[i]);
   raise_file_limit();
   samples = malloc(MOST_SAMPLES * sizeof *samples);
