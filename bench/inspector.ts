@@ -4,9 +4,8 @@
  * processor time, so that a neighbour on the machine hardly counts. Under `node --cpu-prof` it shows where they go.
  */
 
-import { recordOf } from "../src/flow/describe.ts";
 import type { FlowEvent } from "../src/flow/event.ts";
-import { formatLine } from "../src/flow/line.ts";
+import { LineWriter } from "../src/flow/line-writer.ts";
 import { LiveFlows } from "../src/flow/live-flows.ts";
 import { createRing, RingReader, RingWriter } from "../src/flow/ring.ts";
 import type { Commands } from "../src/inspector/contract.ts";
@@ -180,14 +179,16 @@ function inspect(sent: readonly Sent[]): { nanoseconds: number; records: FlowEve
   return { nanoseconds, records, answers };
 }
 
-/** The way of records from the lane to the log: written and read back, kept as an open flow, made a line. */
-function recordCosts(events: readonly FlowEvent[]): { write: number; read: number; keep: number; line: number } {
+/** The way of records from the lane to the log: written to the ring; read, kept as an open flow, made a line. The whole of it: bench/records.ts */
+function recordCosts(events: readonly FlowEvent[]): { write: number; read: number } {
   const ring = createRing(1 << 22);
   const writer = new RingWriter(ring);
   const reader = new RingReader(ring);
   const live = new LiveFlows({ total: 1_000_000, perWorkload: 65_536 });
+  const lines = new LineWriter();
+  const page = { bytes: new Uint8Array(1 << 16), length: 0 };
   const owner = workload(1, "team/app", { addresses: [POD], labels: { app: "client", tier: "bench" } });
-  const spent = { write: 0, read: 0, keep: 0, line: 0 };
+  const spent = { write: 0, read: 0 };
   const timed = (part: keyof typeof spent, run: () => void) => {
     const begun = process.cpuUsage();
     run();
@@ -196,22 +197,19 @@ function recordCosts(events: readonly FlowEvent[]): { write: number; read: numbe
   const step = 2000;
   for (let at = 0; at < events.length; at += step) {
     const some = events.slice(at, at + step);
-    const back: FlowEvent[] = [];
     timed("write", () => {
       for (const event of some) writer.write(event);
     });
     timed("read", () => {
-      for (let event = reader.read(); event !== null; event = reader.read()) back.push(event);
-    });
-    timed("keep", () => {
-      for (const event of back) live.opened(event);
-    });
-    timed("line", () => {
-      for (const event of back) formatLine(recordOf(event, owner, "bench"));
+      for (let event = reader.read(); event !== null; event = reader.read()) {
+        live.opened(event);
+        page.length = 0;
+        lines.event(page, event, owner, "bench");
+      }
     });
   }
   const each = (total: number) => total / Math.max(1, events.length);
-  return { write: each(spent.write), read: each(spent.read), keep: each(spent.keep), line: each(spent.line) };
+  return { write: each(spent.write), read: each(spent.read) };
 }
 
 const CASES: Readonly<Record<string, () => Promise<Sent[]> | Sent[]>> = {

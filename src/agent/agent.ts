@@ -255,6 +255,10 @@ export class Agent implements LaneListener {
     this.#open.onEvent(event);
   }
 
+  get behind(): boolean {
+    return this.#flowLog.behind;
+  }
+
   onLost(count: number): void {
     this.#counts.recordsLostOnTheWay += count;
     this.#flowLog.lost(count);
@@ -329,7 +333,7 @@ export class Agent implements LaneListener {
     await Promise.race([adopted, new Promise((resolve) => setTimeout(resolve, ADOPT_LIMIT_MS).unref())]);
     this.#adopted.delete(number);
     // What the lane decided with the old epoch is in the ring: it has to be among the flows that are decided anew.
-    this.#lane.readRecords();
+    await this.#lane.drained();
   }
 
   async #resolve(requestId: number, names: readonly string[]): Promise<void> {

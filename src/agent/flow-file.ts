@@ -1,9 +1,10 @@
 import { type FileHandle, open, rename } from "node:fs/promises";
+import { endOfLines } from "./flow-page.ts";
 
 /** Where lines of the flow log end up. A write that fails leaves no half line behind. */
 export interface FlowTarget {
-  /** Writes whole lines, each with its newline. Rejects when they could not be written. */
-  write(lines: readonly Buffer[]): Promise<void>;
+  /** Writes whole lines, each with its newline; the bytes are borrowed until it is done. Rejects when they could not be written. */
+  write(lines: Buffer): Promise<void>;
   /** Closes it so that the next write opens it anew. Never rejects. */
   close(): Promise<void>;
 }
@@ -26,22 +27,18 @@ export class FlowFile implements FlowTarget {
     this.#options = options;
   }
 
-  async write(lines: readonly Buffer[]): Promise<void> {
+  async write(lines: Buffer): Promise<void> {
     const { maxSize } = this.#options;
-    let piece: Buffer[] = [];
-    let bytes = 0;
-    for (const line of lines) {
-      if (this.#handle === null) await this.#open();
-      if (this.#size + bytes > 0 && this.#size + bytes + line.length > maxSize) {
-        await this.#append(piece);
-        piece = [];
-        bytes = 0;
+    for (let at = 0; at < lines.length; ) {
+      const handle = this.#handle ?? (await this.#open());
+      const end = endOfLines(lines, at, Math.max(0, maxSize - this.#size));
+      if (this.#size > 0 && this.#size + end - at > maxSize) {
         await this.#rotate();
+        continue;
       }
-      piece.push(line);
-      bytes += line.length;
+      await this.#append(handle, lines.subarray(at, end));
+      at = end;
     }
-    await this.#append(piece);
   }
 
   async close(): Promise<void> {
@@ -50,22 +47,26 @@ export class FlowFile implements FlowTarget {
     await handle?.close().catch(() => undefined);
   }
 
-  async #open(): Promise<void> {
-    this.#handle = await open(this.#options.path, "a", 0o640);
-    this.#size = (await this.#handle.stat()).size;
+  async #open(): Promise<FileHandle> {
+    const handle = await open(this.#options.path, "a", 0o640);
+    this.#handle = handle;
+    this.#size = (await handle.stat()).size;
+    return handle;
   }
 
-  async #append(lines: readonly Buffer[]): Promise<void> {
-    if (lines.length === 0 || this.#handle === null) return;
-    const data = Buffer.concat(lines);
+  async #append(handle: FileHandle, lines: Buffer): Promise<void> {
     try {
-      await this.#handle.appendFile(data);
+      for (let at = 0; at < lines.length; ) {
+        const { bytesWritten } = await handle.write(lines, at, lines.length - at);
+        if (bytesWritten === 0) throw new Error("nothing could be written");
+        at += bytesWritten;
+      }
     } catch (error) {
       // A full disk takes a part: a half line would spoil the next one.
-      await this.#handle.truncate(this.#size).catch(() => undefined);
+      await handle.truncate(this.#size).catch(() => undefined);
       throw error;
     }
-    this.#size += data.length;
+    this.#size += lines.length;
   }
 
   async #rotate(): Promise<void> {

@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { endRecordOf, lostRecordOf } from "../flow/describe.ts";
 import type { FlowEvent } from "../flow/event.ts";
-import { EventLines } from "../flow/event-line.ts";
 import { formatLine } from "../flow/line.ts";
+import { LineWriter } from "../flow/line-writer.ts";
 import type { LiveFlow } from "../flow/live-flows.ts";
+import { EventPacker, PackedEvent } from "../flow/packed-event.ts";
 import type { Workload } from "../model/workload.ts";
 import type { FlowEnding } from "./flow-ending.ts";
 import type { FlowSink, FlowSinkCounts } from "./flow-sink.ts";
@@ -15,7 +16,8 @@ const GONE_MOST = 4096;
 export class FlowLog {
   readonly run = randomBytes(4).toString("hex");
   readonly #sink: FlowSink | null;
-  readonly #lines = new EventLines();
+  readonly #lines = new LineWriter();
+  readonly #packer = new EventPacker();
   #workloads = new Map<number, Workload>();
   readonly #gone = new Map<number, Workload>();
 
@@ -28,6 +30,11 @@ export class FlowLog {
     return this.#sink?.counts ?? null;
   }
 
+  /** Lines come faster than they can be written. */
+  get behind(): boolean {
+    return this.#sink?.behind ?? false;
+  }
+
   setWorkloads(workloads: readonly Workload[]): void {
     const now = new Map(workloads.map((workload) => [workload.id, workload]));
     for (const [id, workload] of this.#workloads) if (!now.has(id)) this.#gone.set(id, workload);
@@ -37,7 +44,14 @@ export class FlowLog {
 
   /** `run`: the run of the agent that numbered the flow. */
   event(event: FlowEvent, run = this.run): void {
-    this.#sink?.write(this.#lines.line(event, this.#workload(event.workloadId), run));
+    const sink = this.#sink;
+    if (sink === null) return;
+    const packed = event instanceof PackedEvent ? event : this.#packer.pack(event);
+    const workload = this.#workload(packed.workloadId);
+    const page = sink.page(this.#lines.room(packed, workload));
+    if (page === null) return;
+    this.#lines.event(page, packed, workload, run);
+    sink.written(page);
   }
 
   ended(flow: LiveFlow, ending: FlowEnding, time: number, closedBy: string): void {

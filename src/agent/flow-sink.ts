@@ -1,15 +1,15 @@
 import type { FlowTarget } from "./flow-file.ts";
+import { countLines, endOfLines, FlowPage } from "./flow-page.ts";
 
 const QUEUE_LIMIT_BYTES = 8 * 1024 * 1024;
-const FLUSH_BYTES = 64 * 1024;
+const PAGE_BYTES = 256 * 1024;
+/** Pages that are kept to be used again. */
+const SPARE_PAGES = 2;
 const FLUSH_AFTER_MS = 50;
 const RETRY_AFTER_MS = 1_000;
 const CLOSE_LIMIT_MS = 500;
-const NEWLINE = 1;
 /** A full disk costs no more than this of what it still had room for. */
 const PIECE_BYTES = 16 * 1024;
-/** While all goes well: each piece costs a turn of a busy event loop, and in small ones the log falls behind. */
-const LARGEST_PIECE_BYTES = 1024 * 1024;
 
 export interface FlowSinkOptions {
   readonly target: FlowTarget;
@@ -27,13 +27,15 @@ export interface FlowSinkCounts {
 }
 
 /**
- * The flow log: lines go to a file or stdout in batches, in the background. It never makes anyone wait: what does not
+ * The flow log: lines are written into pages, and pages go to a file or stdout in the background. It never makes anyone wait: what does not
  * fit into the bounded queue while the target is slow or full is counted, and the log itself says so once it can.
  */
 export class FlowSink {
   readonly #options: FlowSinkOptions;
-  #queue: string[] = [];
+  #page: FlowPage | null = null;
+  #queue: FlowPage[] = [];
   #queuedBytes = 0;
+  readonly #spare: FlowPage[] = [];
   #timer: NodeJS.Timeout | null = null;
   #writing: Promise<void> | null = null;
   #retryAt = 0;
@@ -48,7 +50,16 @@ export class FlowSink {
   }
 
   get counts(): FlowSinkCounts {
-    return { written: this.#writtenTotal, lost: this.#lostTotal, pendingBytes: this.#queuedBytes };
+    return { written: this.#writtenTotal, lost: this.#lostTotal, pendingBytes: this.#pending };
+  }
+
+  /** The target does not keep up, but it does take lines: who can wait with more should. */
+  get behind(): boolean {
+    return this.#pending > QUEUE_LIMIT_BYTES / 2 && performance.now() >= this.#retryAt;
+  }
+
+  get #pending(): number {
+    return this.#queuedBytes + (this.#page?.length ?? 0);
   }
 
   /** Counts lines that were lost before they came here (a full ring), so that the log says so. */
@@ -58,18 +69,32 @@ export class FlowSink {
     if (count > 0) this.#schedule(FLUSH_AFTER_MS);
   }
 
-  /** Takes one line without its newline. */
-  write(line: string): void {
-    const bytes = Buffer.byteLength(line) + NEWLINE;
-    if (this.#closed || this.#queuedBytes + bytes > QUEUE_LIMIT_BYTES) {
+  /** A page with `room` more bytes for one line, to be followed by `written`. Null: there is no room, the line is counted as lost. */
+  page(room: number): FlowPage | null {
+    if (this.#closed || this.#pending + room > QUEUE_LIMIT_BYTES) {
       this.#lostTotal++;
       this.#lostUnsaid++;
-      return;
+      return null;
     }
-    this.#queue.push(line);
-    this.#queuedBytes += bytes;
-    if (this.#queuedBytes >= FLUSH_BYTES) this.#flushSoon();
-    else this.#schedule(FLUSH_AFTER_MS);
+    if (this.#page !== null && this.#page.length + room <= this.#page.bytes.length) return this.#page;
+    this.#turnPage();
+    const spare = room <= PAGE_BYTES ? this.#spare.pop() : undefined;
+    this.#page = spare ?? new FlowPage(Math.max(room, PAGE_BYTES));
+    return this.#page;
+  }
+
+  /** A line stands in the page. */
+  written(page: FlowPage): void {
+    page.lines++;
+    this.#schedule(FLUSH_AFTER_MS);
+  }
+
+  /** Takes one line without its newline. */
+  write(line: string): void {
+    const page = this.page(Buffer.byteLength(line) + 1);
+    if (page === null) return;
+    page.length += page.bytes.write(`${line}\n`, page.length);
+    this.written(page);
   }
 
   /** Writes what is queued, once, and closes the target; a target that takes nothing is waited for only so long. */
@@ -91,6 +116,15 @@ export class FlowSink {
     if (!this.#closed) await this.#options.target.close();
   }
 
+  #turnPage(): void {
+    const page = this.#page;
+    this.#page = null;
+    if (page === null || page.length === 0) return;
+    this.#queue.push(page);
+    this.#queuedBytes += page.length;
+    this.#flushSoon();
+  }
+
   #schedule(delay: number): void {
     if (this.#timer !== null || this.#closed) return;
     this.#timer = setTimeout(() => {
@@ -100,7 +134,7 @@ export class FlowSink {
   }
 
   #flushSoon(): void {
-    if (this.#writing !== null) return;
+    if (this.#writing !== null || this.#closed) return;
     const early = this.#retryAt - performance.now();
     // A timer that was set before the failure comes too early; without another, what is lost would stay unsaid.
     if (early > 0) {
@@ -109,54 +143,74 @@ export class FlowSink {
     }
     this.#writing = this.#flush().finally(() => {
       this.#writing = null;
-      const wait = Math.max(FLUSH_AFTER_MS, this.#retryAt - performance.now());
-      if (this.#queue.length > 0 || this.#lostUnsaid > 0) this.#schedule(wait);
+      if (this.#queue.length > 0 && performance.now() >= this.#retryAt) this.#flushSoon();
+      else if (this.#pending > 0 || this.#lostUnsaid > 0)
+        this.#schedule(Math.max(FLUSH_AFTER_MS, this.#retryAt - performance.now()));
     });
   }
 
   async #flush(): Promise<void> {
-    if (this.#ended || (this.#queue.length === 0 && this.#lostUnsaid === 0)) return;
+    if (this.#ended) return;
+    if (this.#page !== null && this.#page.length > 0) {
+      this.#queue.push(this.#page);
+      this.#queuedBytes += this.#page.length;
+      this.#page = null;
+    }
     const lost = this.#lostUnsaid;
-    const lines = this.#queue;
-    const bytes = this.#queuedBytes;
+    const pages = this.#queue;
+    if (pages.length === 0 && lost === 0) return;
     this.#queue = [];
     this.#lostUnsaid = 0;
-    const texts = lost > 0 ? [...lines, this.#options.lostLine(lost)] : lines;
-    const written = await this.#writePieces(texts);
-    this.#queuedBytes -= bytes;
-    this.#writtenTotal += Math.min(written, lines.length);
-    const left = Math.max(0, lines.length - written);
-    this.#lostTotal += left;
-    this.#lostUnsaid += left + (written < texts.length ? lost : 0);
+    let failure: string | null = null;
+    for (const page of pages) {
+      let written = 0;
+      if (failure === null) [written, failure] = await this.#writePage(page);
+      this.#queuedBytes -= page.length;
+      this.#writtenTotal += written;
+      this.#lostTotal += page.lines - written;
+      this.#lostUnsaid += page.lines - written;
+      this.#keep(page);
+    }
+    if (lost > 0 && failure === null) failure = await this.#try(Buffer.from(`${this.#options.lostLine(lost)}\n`));
+    if (failure === null) return;
+    this.#lostUnsaid += lost;
+    this.#retryAt = performance.now() + RETRY_AFTER_MS;
+    this.#options.onTrouble(failure, this.#lostTotal);
+    if (!this.#closed) await this.#options.target.close();
   }
 
-  /** Returns how many lines the target has taken; it takes no more after the first failure. */
-  async #writePieces(lines: readonly string[]): Promise<number> {
+  #keep(page: FlowPage): void {
+    if (this.#spare.length >= SPARE_PAGES || page.bytes.length > PAGE_BYTES) return;
+    page.length = 0;
+    page.lines = 0;
+    this.#spare.push(page);
+  }
+
+  /** How many lines the target has taken, and why no more; null: all. A page that fails as a whole is tried in pieces. */
+  async #writePage(page: FlowPage): Promise<[written: number, failure: string | null]> {
+    const bytes = page.bytes.subarray(0, page.length);
+    const failure = await this.#try(bytes);
+    if (failure === null) return [page.lines, null];
+    if (bytes.length <= PIECE_BYTES || this.#closed) return [0, failure];
     let written = 0;
-    let most = PIECE_BYTES;
-    while (written < lines.length) {
-      const piece: Buffer[] = [];
-      for (let bytes = 0; written + piece.length < lines.length && bytes < most; ) {
-        const line = Buffer.from(`${lines[written + piece.length]}\n`);
-        piece.push(line);
-        bytes += line.length;
-      }
-      try {
-        await this.#options.target.write(piece);
-      } catch (error) {
-        if (most > PIECE_BYTES && !this.#closed) {
-          most = PIECE_BYTES;
-          continue;
-        }
-        this.#retryAt = performance.now() + RETRY_AFTER_MS;
-        const lost = this.#lostTotal + lines.length - written;
-        this.#options.onTrouble(error instanceof Error ? error.message : String(error), lost);
-        if (!this.#closed) await this.#options.target.close();
-        return written;
-      }
-      written += piece.length;
-      most = Math.min(most * 2, LARGEST_PIECE_BYTES);
+    for (let at = 0; at < bytes.length; ) {
+      const end = endOfLines(bytes, at, PIECE_BYTES);
+      const piece = bytes.subarray(at, end);
+      const failed = await this.#try(piece);
+      if (failed !== null) return [written, failed];
+      written += countLines(piece);
+      at = end;
     }
-    return written;
+    return [written, null];
+  }
+
+  /** Null: the target has taken it. */
+  async #try(bytes: Buffer): Promise<string | null> {
+    try {
+      await this.#options.target.write(bytes);
+      return null;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
   }
 }

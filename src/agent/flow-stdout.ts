@@ -12,10 +12,9 @@ export class FlowStdout implements FlowTarget {
   #fd = -1;
   #turn = 0;
 
-  async write(lines: readonly Buffer[]): Promise<void> {
+  async write(data: Buffer): Promise<void> {
     if (this.#fd < 0) this.#fd = openNonBlocking();
     const turn = this.#turn;
-    const data = Buffer.concat(lines);
     let written = 0;
     while (written < data.length) {
       if (this.#turn !== turn) throw new Error("the reader of standard output does not read");

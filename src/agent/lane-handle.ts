@@ -11,8 +11,15 @@ import type { ProgramData } from "../program/layout.ts";
 import { type FromLane, type LaneStart, PULSE, PULSE_SLOTS, type ToLane } from "./lane-messages.ts";
 import type { Logger } from "./log.ts";
 
-const RING_BYTES = 8 * 1024 * 1024;
+/** Virtual: the ring touches a megabyte of it as long as its reader keeps up. A second of 100,000 records fits. */
+const RING_BYTES = 32 * 1024 * 1024;
 const READ_EVERY_MS = 20;
+/** The main thread reads no longer than this without a turn for others. */
+const SLICE_MS = 8;
+/** Records between two looks at the clock. */
+const SLICE_RECORDS = 64;
+/** So full a ring is emptied even if the flow log is behind: what it loses then is only lines. */
+const URGENT_FILL = 0.5;
 const PULSE_CHECK_MS = 250;
 /** A lane whose pulse stands still in so many checks in a row hangs: it gives no verdicts, so it is replaced. */
 const HANG_AFTER_BEATS = 4;
@@ -27,7 +34,10 @@ const LANE_YOUNG_MIB = 48;
 const START_LIMIT_MS = 5_000;
 
 export interface LaneListener {
+  /** The event is borrowed until the call returns. */
   onEvent(event: FlowEvent): void;
+  /** Lines come faster than they can be written: what can wait in the ring should. */
+  readonly behind: boolean;
   onLost(count: number): void;
   onMessage(message: FromLane): void;
   /** What a lane that is being started knows of names. */
@@ -73,6 +83,8 @@ export class LaneHandle {
   #notReadySince = 0;
   #timers: NodeJS.Timeout[] = [];
   #stopping = false;
+  /** Another slice of records is due in the next turn. */
+  #again = false;
   #lostBefore = 0;
   #nextFlowId = 1;
   restarts = 0;
@@ -99,7 +111,7 @@ export class LaneHandle {
   async start(): Promise<void> {
     await this.#spawn();
     this.#timers = [
-      setInterval(() => this.readRecords(), READ_EVERY_MS),
+      setInterval(() => this.#readSlice(), READ_EVERY_MS),
       setInterval(() => this.#checkPulse(), PULSE_CHECK_MS),
     ];
   }
@@ -241,17 +253,45 @@ export class LaneHandle {
     if (beatDescriptor >= 0 && !replacing) send(beatDescriptor, BEAT, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
   }
 
-  /** Hands over the events that are in the ring. */
+  /** Hands over the events that are in the ring, all at once. */
   readRecords(): void {
+    this.#read(Number.POSITIVE_INFINITY);
+  }
+
+  /** The same, with turns for others in between: resolves when all is read that was there at the call. */
+  async drained(): Promise<void> {
+    while (!this.#read(performance.now() + SLICE_MS)) await new Promise((resolve) => setImmediate(resolve));
+  }
+
+  /** One slice; the rest in the next turn of the event loop, so that nothing else waits long however much there is. */
+  #readSlice(): void {
+    if (this.#again) return;
+    if (this.#listener.behind && (this.#reader?.fill ?? 0) < URGENT_FILL) return;
+    if (this.#read(performance.now() + SLICE_MS)) return;
+    this.#again = true;
+    setImmediate(() => {
+      this.#again = false;
+      if (!this.#stopping) this.#readSlice();
+    });
+  }
+
+  /** False: it was `until` before all was read. */
+  #read(until: number): boolean {
     const reader = this.#reader;
-    if (reader === null) return;
-    for (let event = reader.read(); event !== null; event = reader.read()) {
+    if (reader === null) return true;
+    let left = SLICE_RECORDS;
+    let event = reader.read();
+    for (; event !== null; event = reader.read()) {
       this.#nextFlowId = Math.max(this.#nextFlowId, event.flowId + 1);
       this.#listener.onEvent(event);
+      if (--left > 0) continue;
+      left = SLICE_RECORDS;
+      if (performance.now() >= until) break;
     }
     const lost = reader.lost();
     if (lost > this.#lostBefore) this.#listener.onLost(lost - this.#lostBefore);
     this.#lostBefore = lost;
+    return event === null;
   }
 }
 

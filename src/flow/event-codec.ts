@@ -4,13 +4,51 @@ import type { Address } from "../net/address.ts";
 import type { ByteReader, ByteWriter } from "./bytes.ts";
 import type { FlowEvent, FlowTuple } from "./event.ts";
 
+/**
+ * An event as bytes: a head of fixed size, so that what is asked of most records is read where it lies, then texts and facts.
+ * Decisions are numbers whose meaning is told elsewhere (outcome.ts).
+ *
+ *      0  kind · state · application · protocol                 u8 each
+ *      4  outcome · audit outcome (NO_OUTCOME: none)            u16 each
+ *      8  flow id · 16 time · 24 workload id                    f64 each
+ *     32  client address · 48 server address                    16 bytes each
+ *     64  client port · 66 server port                          u16 each
+ *     68  lengths of name · method · path (NULL_TEXT: null)     u16 each
+ *     74  FLAG                                                  u8
+ *     75  name · method · path                                  UTF-8
+ *      …  facts, if FLAG.facts
+ */
+export const AT = {
+  kind: 0,
+  state: 1,
+  application: 2,
+  protocol: 3,
+  outcome: 4,
+  audit: 6,
+  flowId: 8,
+  time: 16,
+  workloadId: 24,
+  client: 32,
+  server: 48,
+  clientPort: 64,
+  serverPort: 66,
+  name: 68,
+  method: 70,
+  path: 72,
+  flags: 74,
+  texts: 75,
+} as const;
+export const NO_OUTCOME = 0xffff;
+/** `facts`: they are there. The others: the text was stored whole. */
+export const FLAG = { facts: 1, name: 2, method: 4, path: 8 } as const;
+
 /** An encoded event is never longer. What does not fit is cut: texts at a character, lists at a whole name. */
 export const MAX_EVENT_BYTES = 2048;
 
-const KINDS: readonly FlowEvent["kind"][] = ["flow", "request", "dns"];
-const STATES: readonly FlowEvent["state"][] = ["allowed", "http", "rejected", "none"];
+export const KINDS: readonly FlowEvent["kind"][] = ["flow", "request", "dns"];
+export const STATES: readonly FlowEvent["state"][] = ["allowed", "http", "rejected", "none"];
+export const APPLICATIONS: readonly Application[] = ["Unknown", "TLS", "QUIC", "HTTP", "DNS", "Other", "ServerFirst"];
 const ACTIONS: readonly Action[] = ["Allow", "Deny"];
-const APPLICATIONS: readonly Application[] = ["Unknown", "TLS", "QUIC", "HTTP", "DNS", "Other", "ServerFirst"];
 
 /** Most bytes of one text. A policy name is `Kind/namespace/name`, each part at most 253 bytes. */
 const MOST = { name: 255, method: 32, path: 1024, policy: 544, rule: 128 };
@@ -26,49 +64,38 @@ const NOTHING = 0xff;
 const TEXT = { unknown: 0, absent: 1, same: 2, own: 3 } as const;
 
 /**
- * Writes an event to the start of the writer, which has MAX_EVENT_BYTES; returns its length. Allocates nothing.
+ * Writes an event where the writer stands, which has MAX_EVENT_BYTES left; returns its length. Allocates nothing.
  * The facts serve to decide an open flow anew, so what is cut off there must not help the flow: a method or path that
  * was cut reads as unknown, and a name that was left out is a binding less. The name in the flow is never left out.
  */
-export function encodeEvent(event: FlowEvent, writer: ByteWriter): number {
-  writer.back(0);
+export function encodeEvent(event: FlowEvent, outcome: number, audit: number, writer: ByteWriter): number {
+  const start = writer.length;
+  const { tuple, facts } = event;
   writer.byte(KINDS.indexOf(event.kind));
   writer.byte(STATES.indexOf(event.state));
   writer.byte(APPLICATIONS.indexOf(event.application));
+  writer.byte(tuple.protocol);
+  writer.half(outcome);
+  writer.half(audit);
   writer.float(event.flowId);
   writer.float(event.time);
   writer.float(event.workloadId);
-  writeTuple(writer, event.tuple);
-  writeDecision(writer, event.decision);
-  writer.byte(event.audit === null ? 0 : 1);
-  if (event.audit !== null) writeDecision(writer, event.audit);
-  const whole =
-    (writer.text(event.name, MOST.name, FACTS_ROOM) ? 1 : 0) |
-    (writer.text(event.method, MOST.method, FACTS_ROOM) ? 2 : 0) |
-    (writer.text(event.path, MOST.path, FACTS_ROOM) ? 4 : 0);
-  writer.byte(event.facts === null ? 0 : 1);
-  if (event.facts !== null) writeFacts(writer, event, event.facts, whole);
-  return writer.length;
-}
-
-/** Reads what `encodeEvent` wrote. Null: these bytes are no event. */
-export function decodeEvent(reader: ByteReader): FlowEvent | null {
-  const kind = KINDS[reader.byte()];
-  const state = STATES[reader.byte()];
-  const application = APPLICATIONS[reader.byte()];
-  const flowId = reader.float();
-  const time = reader.float();
-  const workloadId = reader.float();
-  const tuple = readTuple(reader);
-  const decision = readDecision(reader);
-  const audit = reader.byte() === 1 ? readDecision(reader) : null;
-  const name = reader.text();
-  const method = reader.text();
-  const path = reader.text();
-  const facts = reader.byte() === 1 ? readFacts(reader, name, method, path) : null;
-  if (kind === undefined || state === undefined || application === undefined || decision === undefined) return null;
-  if (audit === undefined || facts === undefined || reader.overrun) return null;
-  return { kind, flowId, time, workloadId, tuple, application, name, method, path, decision, audit, facts, state };
+  writeAddress(writer, tuple.client);
+  writeAddress(writer, tuple.server);
+  writer.half(tuple.clientPort);
+  writer.half(tuple.serverPort);
+  const lengths = writer.length;
+  writer.skip(AT.texts - AT.name);
+  const name = writer.bare(event.name, MOST.name, FACTS_ROOM);
+  writer.setHalf(lengths, name >= 0 ? name : ~name);
+  const method = writer.bare(event.method, MOST.method, FACTS_ROOM);
+  writer.setHalf(lengths + 2, method >= 0 ? method : ~method);
+  const path = writer.bare(event.path, MOST.path, FACTS_ROOM);
+  writer.setHalf(lengths + 4, path >= 0 ? path : ~path);
+  const whole = (name >= 0 ? FLAG.name : 0) | (method >= 0 ? FLAG.method : 0) | (path >= 0 ? FLAG.path : 0);
+  writer.setByte(lengths + 6, whole | (facts === null ? 0 : FLAG.facts));
+  if (facts !== null) writeFacts(writer, event, facts, whole);
+  return writer.length - start;
 }
 
 export function writeTuple(writer: ByteWriter, tuple: FlowTuple): void {
@@ -97,19 +124,21 @@ export function readAddress(reader: ByteReader): Address {
   return { w0: reader.word(), w1: reader.word(), w2: reader.word(), w3: reader.word() };
 }
 
-function writeDecision(writer: ByteWriter, decision: Decision): void {
+export function writeDecision(writer: ByteWriter, decision: Decision): void {
   writer.byte(ACTIONS.indexOf(decision.action));
   writer.byte(REASONS.indexOf(decision.reason));
   writer.text(decision.policy, MOST.policy, FACTS_ROOM);
   writer.text(decision.rule, MOST.rule, FACTS_ROOM);
 }
 
-function readDecision(reader: ByteReader): Decision | undefined {
+/** Undefined: these bytes are none. */
+export function readDecision(reader: ByteReader): Decision | undefined {
   const action = ACTIONS[reader.byte()];
   const reason = REASONS[reader.byte()];
   const policy = reader.text();
   const rule = reader.text();
-  return action === undefined || reason === undefined ? undefined : { action, policy, rule, reason };
+  if (action === undefined || reason === undefined || reader.overrun) return undefined;
+  return { action, policy, rule, reason };
 }
 
 function writeFacts(writer: ByteWriter, event: FlowEvent, facts: Facts, whole: number): void {
@@ -119,9 +148,9 @@ function writeFacts(writer: ByteWriter, event: FlowEvent, facts: Facts, whole: n
   writer.byte(APPLICATIONS.indexOf(facts.application));
   writer.byte((facts.namesFinal ? 1 : 0) | (facts.nameHidden ? 2 : 0) | (facts.ended ? 4 : 0));
   writer.byte(facts.encryptedClientHello === undefined ? NOTHING : facts.encryptedClientHello ? 1 : 0);
-  writeOptional(writer, facts.evidence, event.name, (whole & 1) !== 0, MOST.name);
-  writeOptional(writer, facts.method, event.method, (whole & 2) !== 0, MOST.method);
-  writeOptional(writer, facts.path, event.path, (whole & 4) !== 0, MOST.path);
+  writeOptional(writer, facts.evidence, event.name, (whole & FLAG.name) !== 0, MOST.name);
+  writeOptional(writer, facts.method, event.method, (whole & FLAG.method) !== 0, MOST.method);
+  writeOptional(writer, facts.path, event.path, (whole & FLAG.path) !== 0, MOST.path);
   const { evidence } = facts;
   const first = typeof evidence === "string" && facts.names.includes(evidence) ? evidence : null;
   if (first !== null) writer.whole(first, MOST.name, LIST_ENDS);
@@ -131,12 +160,13 @@ function writeFacts(writer: ByteWriter, event: FlowEvent, facts: Facts, whole: n
   writer.text(null, 0, 0);
 }
 
-function readFacts(
+/** Reads the facts of an event whose texts these are. Null: these bytes are none. */
+export function readFacts(
   reader: ByteReader,
   name: string | null,
   method: string | null,
   path: string | null,
-): Facts | undefined {
+): Facts | null {
   const address = readAddress(reader);
   const port = reader.half();
   const protocol = reader.byte();
@@ -148,7 +178,7 @@ function readFacts(
   const factsPath = readOptional(reader, path);
   const names = readList(reader);
   const aliases = readList(reader);
-  if (application === undefined) return undefined;
+  if (application === undefined || reader.overrun) return null;
   return {
     address,
     port,

@@ -1,3 +1,4 @@
+import { escapeUnsafe } from "./json-text.ts";
 import {
   FIELD,
   type FlowRecord,
@@ -11,12 +12,6 @@ import {
 
 const ORDER: readonly (keyof FlowRecord)[] = Object.values(FIELD);
 
-/**
- * What JSON leaves as it is and a terminal or a line reader does not: DEL and C1 controls, line separators, marks that turn
- * the direction of text. A hostile pod chooses paths and names; its text must not act in the log of whoever reads it.
- */
-const UNSAFE = /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\uffff]/g;
-
 /** The record as one line of JSON without its newline: keys in the order of FIELD, labels sorted, ASCII controls escaped. */
 export function formatLine(record: FlowRecord): string {
   const ordered: Record<string, unknown> = {};
@@ -25,11 +20,6 @@ export function formatLine(record: FlowRecord): string {
     if (value !== undefined) ordered[key] = key === "workload" ? inOrder(value as RecordWorkload) : value;
   }
   return escapeUnsafe(JSON.stringify(ordered));
-}
-
-/** JSON text with what must not act in a terminal as escapes. */
-export function escapeUnsafe(json: string): string {
-  return json.replace(UNSAFE, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 /** A workload as it stands in a line. */

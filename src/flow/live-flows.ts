@@ -1,6 +1,7 @@
 import type { Decision } from "../model/decision.ts";
 import type { Facts } from "../model/facts.ts";
 import type { FlowEvent, FlowTuple } from "./event.ts";
+import { PackedEvent } from "./packed-event.ts";
 
 /** An open flow that was allowed, with what is needed to decide it anew and to write its end. */
 export interface LiveFlow {
@@ -55,11 +56,14 @@ export class LiveFlows {
   opened(event: FlowEvent): Opened {
     if (event.kind === "dns") return "not open";
     // A later request of a kept connection: allowed on its own facts, the flow stays as it is.
-    if (event.kind === "request" && event.facts === null && event.state !== "rejected") return "not open";
+    const packed = event instanceof PackedEvent;
+    if (event.kind === "request" && event.state !== "rejected" && !(packed ? event.hasFacts : event.facts !== null))
+      return "not open";
+    const { facts } = event;
     const key = keyOf(event.tuple);
     const before = this.#flows.get(key);
     if (before !== undefined) this.#remove(key, before);
-    if (event.facts === null || (event.state !== "allowed" && event.state !== "http")) return "not open";
+    if (facts === null || (event.state !== "allowed" && event.state !== "http")) return "not open";
     const count = this.#perWorkload.get(event.workloadId) ?? 0;
     if (count >= this.#limits.perWorkload || this.#flows.size >= this.#limits.total) return "full";
     this.#perWorkload.set(event.workloadId, count + 1);
@@ -69,7 +73,7 @@ export class LiveFlows {
       tuple: event.tuple,
       application: event.application,
       name: event.name,
-      facts: { ...event.facts, namesFinal: true, ended: true },
+      facts: { ...facts, namesFinal: true, ended: true },
       decision: event.decision,
       since: before !== undefined && isSame(before, event) ? before.since : event.time,
       ...(event.state === "http" ? { followed: true as const } : {}),

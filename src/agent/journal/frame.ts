@@ -8,7 +8,8 @@ import { decodeRecord, type JournalRecord, MAX_RECORD_BYTES } from "./record.ts"
  *     header   "sallyport journal" 0 version          19 bytes
  *     frame    length u32 · CRC-32 u32 · record       big endian; the sum is over the record
  */
-export const HEADER: Uint8Array = Buffer.from("sallyport journal\0\x01", "latin1");
+export const VERSION = 2;
+export const HEADER: Uint8Array = Buffer.from([...Buffer.from("sallyport journal\0"), VERSION]);
 export const FRAME_HEAD = 8;
 
 /** One frame, as a buffer of its own. */

@@ -6,7 +6,7 @@ import type { Program } from "../../program/program.ts";
 import type { Logger } from "../log.ts";
 import { REMEMBERED } from "../state.ts";
 import type { JournalFile } from "./file.ts";
-import { frame, readJournal } from "./frame.ts";
+import { frame, readJournal, VERSION } from "./frame.ts";
 import { Recollection } from "./recollection.ts";
 import { RecordEncoder } from "./record.ts";
 import { newestThatFit } from "./share.ts";
@@ -90,7 +90,7 @@ export class Journal {
         const bindings = this.#names.bindings;
         const counts = { records, bindings, flows: recollection.size, refused, torn };
         if (version === null || records === 0) {
-          if (bytes.length > 0 && version !== 1)
+          if (bytes.length > 0 && version !== VERSION)
             log.warn(
               { event: "journal-ignored", folder, version },
               "the journal there is not of this version: nothing is remembered",

@@ -1,15 +1,20 @@
 import { type ByteReader, ByteWriter } from "../../flow/bytes.ts";
 import type { FlowEvent, FlowTuple } from "../../flow/event.ts";
 import {
-  decodeEvent,
   encodeEvent,
   MAX_EVENT_BYTES,
+  NO_OUTCOME,
   readAddress,
+  readDecision,
   readTuple,
   writeAddress,
+  writeDecision,
   writeTuple,
 } from "../../flow/event-codec.ts";
 import type { LiveFlow } from "../../flow/live-flows.ts";
+import { Outcome } from "../../flow/outcome.ts";
+import { PackedEvent } from "../../flow/packed-event.ts";
+import type { Facts } from "../../model/facts.ts";
 import type { Binding } from "../../names/table.ts";
 import { sameAddress } from "../../net/address.ts";
 import { parseDnsName } from "../../net/name.ts";
@@ -34,7 +39,6 @@ export type RememberedFlow = Omit<LiveFlow, "workloadId" | "run"> & { readonly r
 /** Writes records into a buffer of its own. The methods return the length, or 0 where the record does not fit. */
 export class RecordEncoder {
   readonly #writer = new ByteWriter(MAX_RECORD_BYTES);
-  readonly #event = new ByteWriter(MAX_EVENT_BYTES);
 
   get bytes(): Uint8Array {
     return this.#writer.bytes;
@@ -53,9 +57,9 @@ export class RecordEncoder {
   opened(key: string, flow: RememberedFlow): number {
     const writer = this.#begin(KIND.opened);
     if (!writer.whole(key, MOST.key, MAX_EVENT_BYTES) || !writer.whole(flow.run, MOST.run, MAX_EVENT_BYTES)) return 0;
-    const size = encodeEvent(eventOf(flow), this.#event);
-    writer.bytes.set(this.#event.bytes.subarray(0, size), writer.length);
-    writer.back(writer.length + size);
+    writeDecision(writer, flow.decision);
+    writer.aim(writer.length, writer.length + MAX_EVENT_BYTES);
+    encodeEvent(eventOf(flow), 0, NO_OUTCOME, writer);
     return writer.length;
   }
 
@@ -66,7 +70,7 @@ export class RecordEncoder {
   }
 
   #begin(kind: number): ByteWriter {
-    this.#writer.back(0);
+    this.#writer.aim(0, MAX_RECORD_BYTES);
     this.#writer.byte(kind);
     return this.#writer;
   }
@@ -105,16 +109,20 @@ function readOpened(reader: ByteReader): JournalRecord | null {
   const key = reader.text();
   const run = reader.text();
   if (reader.overrun || !isKey(key) || run === null || !/^[0-9a-f]{1,16}$/.test(run)) return null;
-  const event = decodeEvent(reader);
-  if (event === null || event.facts === null || !isRemembered(event)) return null;
-  const { flowId, tuple, application, name, decision, time: since } = event;
-  const facts = { ...event.facts, namesFinal: true, ended: true };
+  const decision = readDecision(reader);
+  if (decision === undefined) return null;
+  const event = new PackedEvent();
+  const { page, position, end } = reader;
+  if (!event.open(page, position, end - position, new Outcome(decision), null)) return null;
+  const { flowId, tuple, application, name, time: since, facts: noted } = event;
+  if (noted === null || !isRemembered(event, noted)) return null;
+  const facts = { ...noted, namesFinal: true, ended: true };
   return { kind: "opened", key, flow: { flowId, run, tuple, application, name, facts, decision, since } };
 }
 
 /** The codec of events bounds their size; here is what they may say. */
-function isRemembered({ kind, flowId, time, tuple, name, decision, facts }: FlowEvent): boolean {
-  if (facts === null || kind !== "flow" || decision.action !== "Allow") return false;
+function isRemembered({ kind, flowId, time, tuple, name, decision }: FlowEvent, facts: Facts): boolean {
+  if (kind !== "flow" || decision.action !== "Allow") return false;
   if (!Number.isSafeInteger(flowId) || flowId < 0 || !isTime(time)) return false;
   const protocol = tuple.protocol === ICMPV6 ? ICMP : tuple.protocol;
   if (!sameAddress(facts.address, tuple.server) || facts.port !== tuple.serverPort || facts.protocol !== protocol)

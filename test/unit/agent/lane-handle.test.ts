@@ -23,6 +23,7 @@ function handle(mode: string) {
   const messages: FromLane[] = [];
   const listener: LaneListener = {
     onEvent: () => undefined,
+    behind: false,
     onLost: () => undefined,
     onMessage: (message) => messages.push(message),
     bindings: () => [],

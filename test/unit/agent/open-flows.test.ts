@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { settleExistingFlows } from "../../../src/agent/existing-flows.ts";
 import { endingOf } from "../../../src/agent/flow-ending.ts";
 import { FlowLog } from "../../../src/agent/flow-log.ts";
+import { FlowPage } from "../../../src/agent/flow-page.ts";
 import type { FlowSink } from "../../../src/agent/flow-sink.ts";
 import { createLogger } from "../../../src/agent/log.ts";
 import { OpenFlows, type OpenFlowsOptions } from "../../../src/agent/open-flows.ts";
@@ -71,7 +72,12 @@ function world(entries: ConntrackEntry[] = []) {
       return find(flow);
     },
   };
-  const flowLog = new FlowLog({ write: (line: string) => void lines.push(line) } as unknown as FlowSink);
+  const sink = {
+    page: (room: number) => new FlowPage(room),
+    written: ({ bytes, length }: FlowPage) => void lines.push(bytes.toString("utf8", 0, length).trimEnd()),
+    write: (line: string) => void lines.push(line),
+  };
+  const flowLog = new FlowLog(sink as unknown as FlowSink);
   flowLog.setWorkloads([APP]);
   const options = {
     conntrack,

@@ -1,8 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { endRecordOf, lostRecordOf, recordOf } from "../../../src/flow/describe.ts";
-import { EventLines } from "../../../src/flow/event-line.ts";
+import type { FlowEvent } from "../../../src/flow/event.ts";
 import { formatLine, parseLine } from "../../../src/flow/line.ts";
+import { LineWriter } from "../../../src/flow/line-writer.ts";
+import { EventPacker } from "../../../src/flow/packed-event.ts";
 import { FIELD, type FlowRecord } from "../../../src/flow/record.ts";
 import type { Workload } from "../../../src/model/workload.ts";
 import { allowed, anyEvent, denied, event, tupleTo } from "./events.ts";
@@ -162,12 +164,85 @@ test("property: any line is a record or null", () => {
   expect(parseLine('{"time":"t","event":"end","unknown":1}')).toEqual({ time: "t", event: "end" });
 });
 
-test("a line straight from an event is the line of its record", () => {
-  const lines = new EventLines();
-  fc.assert(
-    fc.property(anyEvent(fc.string({ unit: "binary", maxLength: 40 })), fc.boolean(), (one, owned) => {
-      const owner = owned ? pod : null;
-      expect(lines.line(one, owner, "a1b2c3d4")).toBe(formatLine(recordOf(one, owner, "a1b2c3d4")));
-    }),
-  );
+describe("a line straight from a packed event", () => {
+  const writer = new LineWriter();
+  const packer = new EventPacker();
+  const page = { bytes: new Uint8Array(1 << 16), length: 0 };
+  const text = (write: () => void): string => {
+    page.length = 0;
+    write();
+    return new TextDecoder().decode(page.bytes.subarray(0, page.length));
+  };
+  const lineOf = (one: FlowEvent, owner: Workload | null, run: string): string =>
+    text(() => {
+      const packed = packer.pack(one);
+      const room = writer.room(packed, owner);
+      writer.event(page, packed, owner, run);
+      expect(page.length).toBeLessThanOrEqual(room);
+    });
+
+  test("is the line of its record", () => {
+    fc.assert(
+      fc.property(anyEvent(fc.string({ unit: "binary", maxLength: 40 })), fc.boolean(), (one, owned) => {
+        const owner = owned ? pod : null;
+        const stored = wellFormed(one);
+        expect(lineOf(one, owner, "a1b2c3d4")).toBe(`${formatLine(recordOf(stored, owner, "a1b2c3d4"))}\n`);
+      }),
+    );
+  });
+
+  test.each([
+    ["a query", "/a?token=secret", "/a"],
+    ["a fragment", "/a#b", "/a"],
+    ["a query behind text that needs escapes", '/"é?token=secret', '/"é'],
+    ["no query", "/a/b", "/a/b"],
+  ])("%s is left out of the path", (_, path, written) => {
+    const line = lineOf(event({ kind: "request", method: "GET", path }), pod, "b1");
+    expect(parseLine(line)?.path).toBe(written);
+    expect(line).not.toContain("secret");
+  });
+
+  test("fits into its room also when every byte of every text is escaped", () => {
+    const bad = (length: number) => "\u0001".repeat(length);
+    lineOf(event({ name: bad(255), method: bad(32), path: bad(1024), audit: denied }), pod, "b1");
+  });
+
+  test("lines follow one another, of whatever kind, run and time", () => {
+    const one = text(() => {
+      writer.event(page, packer.pack(event({ flowId: 3_000_000_000 })), pod, "b1");
+      writer.event(page, packer.pack(event({ kind: "dns", time: 1 })), null, "b2");
+      writer.event(page, packer.pack(event()), pod, "b1");
+    });
+    const records = one
+      .split("\n")
+      .slice(0, -1)
+      .map((line) => parseLine(line));
+    expect(records.map((record) => `${record?.flowId} ${record?.event} ${record?.time}`)).toEqual([
+      "b1-3000000000 decision 2026-01-02T03:04:05.006Z",
+      "b2-1 dns 1970-01-01T00:00:00.001Z",
+      "b1-1 decision 2026-01-02T03:04:05.006Z",
+    ]);
+  });
+
+  test("the end of a flow is the line of its record", () => {
+    const counts = { sentPackets: 3, sentBytes: 400, receivedPackets: 4, receivedBytes: 5e10 };
+    const end = { time: 61_000, durationMs: 1200, closedBy: "closed", ...counts };
+    const flow = event({ method: "GET", path: "/a", audit: denied });
+    const { flowId, tuple, name, application, decision } = flow;
+    const record = endRecordOf(
+      {
+        ...{ flowId, tuple, name, application, decision, time: 61_000, durationMs: 1200, closedBy: "closed" },
+        ...{ sent: { packets: 3, bytes: 400 }, received: { packets: 4, bytes: 5e10 } },
+      },
+      pod,
+      "b1",
+    );
+    expect(text(() => writer.end(page, packer.pack(flow), end, pod, "b1"))).toBe(`${formatLine(record)}\n`);
+  });
 });
+
+/** As UTF-8 can hold it. */
+function wellFormed(one: FlowEvent): FlowEvent {
+  const fix = (value: string | null): string | null => value?.toWellFormed() ?? null;
+  return { ...one, name: fix(one.name), path: fix(one.path) };
+}

@@ -1,18 +1,29 @@
 import { Worker } from "node:worker_threads";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ByteReader, ByteWriter } from "../../../src/flow/bytes.ts";
-import { decodeEvent, encodeEvent, MAX_EVENT_BYTES } from "../../../src/flow/event-codec.ts";
+import { ByteWriter, pageOf } from "../../../src/flow/bytes.ts";
+import type { FlowEvent } from "../../../src/flow/event.ts";
+import { encodeEvent, MAX_EVENT_BYTES } from "../../../src/flow/event-codec.ts";
+import { Outcome } from "../../../src/flow/outcome.ts";
+import { PackedEvent } from "../../../src/flow/packed-event.ts";
 import { createRing, RingReader, RingWriter } from "../../../src/flow/ring.ts";
 import { runs } from "../../support/runs.ts";
 import { anyEvent, event, factsTo } from "./events.ts";
 
-function through(value: ReturnType<typeof event>) {
+function through(value: FlowEvent) {
   const writer = new ByteWriter(MAX_EVENT_BYTES);
-  const length = encodeEvent(value, writer);
-  const reader = new ByteReader(writer.bytes);
-  reader.reset(length);
-  return { length, back: decodeEvent(reader) };
+  const length = encodeEvent(value, 0, 0, writer);
+  const audit = value.audit === null ? null : new Outcome(value.audit);
+  const packed = new PackedEvent();
+  const opened = packed.open(pageOf(writer.bytes), 0, length, new Outcome(value.decision), audit);
+  return { length, back: opened ? plain(packed) : null };
+}
+
+/** All that an event says, read one by one. */
+function plain(packed: PackedEvent): FlowEvent {
+  const { kind, flowId, time, workloadId, tuple, application, name, method, path, decision, audit, facts, state } =
+    packed;
+  return { kind, flowId, time, workloadId, tuple, application, name, method, path, decision, audit, facts, state };
 }
 
 describe("encoding", () => {
@@ -81,17 +92,16 @@ describe("encoding", () => {
   test("property: arbitrary bytes are an event or null, never an exception", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: MAX_EVENT_BYTES }), (bytes) => {
-        const reader = new ByteReader(bytes);
-        reader.reset(bytes.length);
-        decodeEvent(reader);
+        const packed = new PackedEvent();
+        if (packed.open(pageOf(bytes), 0, bytes.length, new Outcome(event().decision), null)) plain(packed);
       }),
     );
     const writer = new ByteWriter(MAX_EVENT_BYTES);
-    const length = encodeEvent(event(), writer);
+    const length = encodeEvent(event(), 0, 0, writer);
     for (let cut = 0; cut < length; cut++) {
-      const reader = new ByteReader(writer.bytes.slice(0, cut));
-      reader.reset(cut);
-      expect(decodeEvent(reader)).toBeNull();
+      const packed = new PackedEvent();
+      const opened = packed.open(pageOf(writer.bytes.slice(0, cut)), 0, cut, new Outcome(event().decision), null);
+      if (opened) expect(packed.facts).toBeNull();
     }
   });
 });
@@ -153,6 +163,38 @@ describe("ring", () => {
     expect(reader.lost()).toBe(1);
     writer.write(event({ flowId: 9 }));
     expect(reader.read()?.flowId).toBe(9);
+  });
+
+  test("decisions are told once by number, also when there are more than numbers", () => {
+    const memory = createRing(1 << 20);
+    const writer = new RingWriter(memory);
+    const reader = new RingReader(memory);
+    const rules = Array.from({ length: 5_000 }, (_, i) => ({ ...event().decision, rule: `rule-${i}` }));
+    for (let round = 0; round < 2; round++) {
+      for (const [i, decision] of rules.entries()) {
+        const audit = i % 3 === 0 ? rules[(i * 7) % rules.length]! : null;
+        writer.write(event({ decision, audit }));
+        const read = reader.read();
+        expect([read?.decision, read?.audit]).toEqual([decision, audit]);
+      }
+    }
+    const before = new Int32Array(memory, 0, 1)[0]!;
+    writer.write(event({ decision: rules[4_999]! }));
+    const one = new Int32Array(memory, 0, 1)[0]! - before;
+    expect(one).toBeLessThan(200);
+  });
+
+  test("a large ring stays at its start as long as its reader keeps up", () => {
+    const memory = createRing(1 << 23);
+    const writer = new RingWriter(memory);
+    const reader = new RingReader(memory);
+    for (let flowId = 1; flowId < 50_000; flowId++) {
+      writer.write(event({ flowId }));
+      expect(reader.read()?.flowId).toBe(flowId);
+      if (flowId % 100 === 0) expect(reader.read()).toBeNull();
+    }
+    const touched = new Uint8Array(memory).findLastIndex((byte) => byte !== 0);
+    expect(touched).toBeLessThan(2 << 20);
   });
 
   test("two threads: everything arrives in order or is counted", async () => {
