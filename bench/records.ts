@@ -5,7 +5,6 @@
  */
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import type { FlowEnding } from "../src/agent/flow-ending.ts";
 import { FlowFile } from "../src/agent/flow-file.ts";
 import { FlowLog, lostLine } from "../src/agent/flow-log.ts";
 import { FlowSink } from "../src/agent/flow-sink.ts";
@@ -14,6 +13,8 @@ import { Journal } from "../src/agent/journal/journal.ts";
 import { createLogger } from "../src/agent/log.ts";
 import { DecisionCounts } from "../src/agent/metrics/decision-counts.ts";
 import { OpenFlows, type OpenFlowsOptions } from "../src/agent/open-flows.ts";
+import type { FlowEnding } from "../src/flow/ending.ts";
+import { createEndingRing, EndingReader, EndingWriter } from "../src/flow/ending-ring.ts";
 import type { FlowEvent } from "../src/flow/event.ts";
 import { createRing, RingReader, RingWriter } from "../src/flow/ring.ts";
 import { inPlace, markLayout } from "../src/kernel/marks.ts";
@@ -73,18 +74,11 @@ function request(id: number): FlowEvent {
 }
 
 function ending(of: FlowEvent): FlowEnding {
-  const { protocol, client, server: to, clientPort, serverPort } = of.tuple;
-  const none = { icmpId: 0, icmpType: 0, icmpCode: 0 };
   return {
     flow: of.tuple,
-    original: {
-      protocol,
-      source: client,
-      destination: to,
-      sourcePort: clientPort,
-      destinationPort: serverPort,
-      ...none,
-    },
+    asked: of.tuple.server,
+    askedPort: of.tuple.serverPort,
+    stop: Date.now() + 1_000,
     mark: inPlace(MARKS, STATE.allowed),
     sentPackets: 6,
     sentBytes: 900,
@@ -99,6 +93,9 @@ class Path {
   readonly #ring = createRing(1 << 23);
   readonly #writer = new RingWriter(this.#ring);
   readonly #reader = new RingReader(this.#ring);
+  readonly #endingRing = createEndingRing();
+  readonly #endings = new EndingWriter(this.#endingRing);
+  readonly #ended = new EndingReader(this.#endingRing);
   readonly #counts = new DecisionCounts();
   readonly sink = new FlowSink({
     target: new FlowFile({ path: FLOWS, maxSize: 1 << 28, keep: 1 }),
@@ -123,7 +120,7 @@ class Path {
       "conntrack" | "ender" | "marks"
     >;
     this.#open = new OpenFlows({ ...rest, flowLog: this.#log, journal: this.journal, log });
-    this.journal.start(() => this.#open.all());
+    this.journal.start(this.#open.live);
   }
 
   /** In the lane's thread. */
@@ -139,8 +136,13 @@ class Path {
     }
   }
 
-  end(endings: readonly FlowEnding[]): void {
-    this.#open.onEndings(endings);
+  /** In the thread that reads endings. */
+  ended(endings: readonly FlowEnding[]): void {
+    for (const ending of endings) this.#endings.write(ending, () => false);
+  }
+
+  end(): void {
+    for (let ending = this.#ended.read(); ending !== null; ending = this.#ended.read()) this.#open.onEnding(ending);
   }
 
   async close(): Promise<void> {
@@ -168,7 +170,8 @@ async function measure(title: string, total: number, make: (id: number) => FlowE
     const endings = ends ? events.map(ending) : [];
     await timed(write, () => path.write(events));
     await timed(read, () => path.read());
-    if (ends) await timed(end, () => path.end(endings));
+    path.ended(endings);
+    if (ends) await timed(end, () => path.end());
     // As the lane's handle does: what cannot be written yet waits in the ring.
     while (path.sink.counts.pendingBytes > 1 << 22) await new Promise((resolve) => setTimeout(resolve, 5));
   }

@@ -1,11 +1,10 @@
-import type { FlowEvent } from "../flow/event.ts";
+import type { FlowEvent, FlowTuple } from "../flow/event.ts";
 import { Conntrack, enableAccounting } from "../kernel/conntrack.ts";
 import { type MarkLayout, markLayout } from "../kernel/marks.ts";
 import type { QueueMethod } from "../kernel/ruleset.ts";
 import type { Binding } from "../names/table.ts";
 import { FlowEnder } from "./endings.ts";
 import { EndingsReader } from "./endings-reader.ts";
-import type { EndingsMessage } from "./events-worker.ts";
 import { type ExistingFlows, type Recall, settleExistingFlows } from "./existing-flows.ts";
 import type { FlowLog } from "./flow-log.ts";
 import { Injector } from "./injector.ts";
@@ -112,10 +111,8 @@ export class Agent implements LaneListener {
       log,
     });
     this.#laneNumbers = new LaneNumbers(() => this.#lane.pulse);
-    this.#endings = new EndingsReader(
-      files.endings,
-      (message) => this.#onEndings(message),
-      (reason) => log.error({ event: "endings-stopped", reason }, "ends of flows are not seen; reading again"),
+    this.#endings = new EndingsReader(files.endings, (reason) =>
+      log.error({ event: "endings-stopped", reason }, "ends of flows are not seen; reading again"),
     );
   }
 
@@ -159,7 +156,7 @@ export class Agent implements LaneListener {
       const settled = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows, recall);
       this.#open.adopt(settled, before.ended);
       const remembered = settled.kept.filter((one) => one.memory !== null).length;
-      this.#journal.start(() => this.#open.all());
+      this.#journal.start(this.#open.live);
       this.#takeOver.installed();
       this.#lane.send({ kind: "adopted" });
       // At once, too: agents that are killed again and again would never come to it.
@@ -247,7 +244,7 @@ export class Agent implements LaneListener {
   async resume(): Promise<void> {
     this.#retiring = false;
     await this.#keeper.resume();
-    this.#open.redecide(this.#epoch.program);
+    await this.#open.redecide(this.#epoch.program);
   }
 
   onEvent(event: FlowEvent): void {
@@ -257,6 +254,21 @@ export class Agent implements LaneListener {
 
   get behind(): boolean {
     return this.#flowLog.behind;
+  }
+
+  /** Endings come behind records: a short flow may end before its decision was read from the ring. */
+  onDrained(until: number): boolean {
+    const followed: FlowTuple[] = [];
+    const all = this.#endings.read(until, (ending) => {
+      if (this.#open.onEnding(ending)) followed.push(ending.flow);
+    });
+    if (followed.length > 0) this.#lane.send({ kind: "ended", flows: followed });
+    const { overruns } = this.#endings;
+    if (overruns > this.#counts.endingsLost) {
+      this.#counts.endingsLost = overruns;
+      this.#log.warn({ event: "endings-lost", overruns }, "ends of flows were lost: their records are missing");
+    }
+    return all;
   }
 
   onLost(count: number): void {
@@ -312,7 +324,7 @@ export class Agent implements LaneListener {
     if (needsNewLane(config, before)) await this.#lane.renew("its settings have changed");
     this.#takeOver.catchUp();
     // Once another agent enforces, it is that one's to end what is open.
-    const ended = this.#retiring ? 0 : this.#open.redecide(program);
+    const ended = this.#retiring ? 0 : await this.#open.redecide(program);
     await this.#keeper.update(config, program, workloads);
     const milliseconds = Math.round(performance.now() - started);
     this.#log.info({
@@ -341,17 +353,6 @@ export class Agent implements LaneListener {
     const answers = await Promise.all(names.map((name) => this.#resolver.resolve(name)));
     // A lane that replaced the one that asked counts its requests from the start.
     if (this.#lane.restarts === restarts) this.#lane.send({ kind: "resolved", requestId, answers });
-  }
-
-  #onEndings({ endings, overruns }: EndingsMessage): void {
-    // A short flow may end before its decision was read from the ring.
-    if (endings.length > 0) this.#lane.readRecords();
-    const followed = this.#open.onEndings(endings);
-    if (followed.length > 0) this.#lane.send({ kind: "ended", flows: followed });
-    if (overruns > this.#counts.endingsLost) {
-      this.#counts.endingsLost = overruns;
-      this.#log.warn({ event: "endings-lost", overruns }, "ends of flows were lost: their records are missing");
-    }
   }
 
   /** In pieces: a message of a million entries would keep the lane from giving verdicts for most of a second. */

@@ -1,32 +1,40 @@
 import { Worker } from "node:worker_threads";
+import type { FlowEnding } from "../flow/ending.ts";
+import { createEndingRing, EndingReader } from "../flow/ending-ring.ts";
 import { EventFd } from "../kernel/poller.ts";
-import type { EndingsMessage } from "./events-worker.ts";
+import type { EndingsStart } from "./events-worker.ts";
 
 const STOP_LIMIT_MS = 1_000;
 const RESTART_AFTER_MS = 500;
 
+/** Endings between two looks at the clock. */
+const SLICE = 32;
 /** What it reads dies at once. */
 const YOUNG_MIB = 24;
 
 /** The main thread's end of the reader of conntrack endings. */
 export class EndingsReader {
   readonly #file: URL;
-  readonly #listener: (message: EndingsMessage) => void;
+  #ring: EndingReader | null = null;
+  /** Of readers that have died. */
+  #overrunsBefore = 0;
   readonly #stop = new EventFd();
   readonly #onTrouble: (reason: string) => void;
   #worker: Worker | null = null;
   #stopping = false;
 
-  constructor(file: URL, listener: (message: EndingsMessage) => void, onTrouble: (reason: string) => void) {
+  constructor(file: URL, onTrouble: (reason: string) => void) {
     this.#file = file;
-    this.#listener = listener;
     this.#onTrouble = onTrouble;
   }
 
   /** Resolves when it listens: no ending after that is missed unless the kernel says so. */
   start(): Promise<void> {
+    const ring = createEndingRing();
+    this.#overrunsBefore = this.overruns;
+    this.#ring = new EndingReader(ring);
     const worker = new Worker(this.#file, {
-      workerData: { stopFd: this.#stop.fd },
+      workerData: { stopFd: this.#stop.fd, ring } satisfies EndingsStart,
       name: "conntrack-endings",
       resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
     });
@@ -35,11 +43,28 @@ export class EndingsReader {
       worker.once("error", reject);
       worker.once("message", () => {
         worker.off("error", reject);
-        worker.on("message", this.#listener);
         worker.on("error", (error) => this.#again(error.message));
         resolve();
       });
     });
+  }
+
+  /** Times that the kernel dropped endings because nobody read fast enough. */
+  get overruns(): number {
+    return this.#overrunsBefore + (this.#ring?.overruns ?? 0);
+  }
+
+  /** Hands over the endings that are there, each borrowed until the call returns. False: it was `until` (performance.now()) before all were. */
+  read(until: number, each: (ending: FlowEnding) => void): boolean {
+    const ring = this.#ring;
+    if (ring === null) return true;
+    for (let ending = ring.read(), left = SLICE; ending !== null; ending = ring.read()) {
+      each(ending);
+      if (--left > 0) continue;
+      left = SLICE;
+      if (performance.now() >= until) return false;
+    }
+    return true;
   }
 
   /** A reader that died costs end records, never enforcement. */

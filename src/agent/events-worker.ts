@@ -1,34 +1,39 @@
 import { parentPort, workerData } from "node:worker_threads";
+import { EndingWriter } from "../flow/ending-ring.ts";
 import { ConntrackEndings } from "../kernel/conntrack.ts";
 import { EventFd, Poller } from "../kernel/poller.ts";
-import { endingOf, type FlowEnding } from "./flow-ending.ts";
+import { endingOf } from "./flow-ending.ts";
 import { conntrackPatience } from "./patience.ts";
 
-export interface EndingsMessage {
-  readonly endings: readonly FlowEnding[];
-  /** Times that the kernel dropped endings because nobody read fast enough; monotonic. */
-  readonly overruns: number;
+export interface EndingsStart {
+  readonly stopFd: number;
+  /** Where endings are put (flow/ending-ring.ts). */
+  readonly ring: SharedArrayBuffer;
 }
 
 /** Reads the endings of flows in a thread of its own, so that a storm of them never delays a verdict. */
-function run(stopFd: number): void {
+function run({ stopFd, ring }: EndingsStart): void {
   const port = parentPort;
   if (port === null) throw new Error("the reader of conntrack endings runs in a worker of the agent");
   const source = new ConntrackEndings();
+  const writer = new EndingWriter(ring);
   const patience = conntrackPatience();
   const stop = new EventFd(stopFd);
   const poller = new Poller([source.fd, stopFd]);
-  port.postMessage({ endings: [], overruns: 0 } satisfies EndingsMessage);
-  for (;;) {
-    if ((poller.wait(-1) & 2) !== 0 && stop.drain()) break;
-    const endings: FlowEnding[] = [];
-    source.drain((entry) => {
-      endings.push(endingOf(entry, patience));
-    });
-    if (endings.length > 0) port.postMessage({ endings, overruns: source.overruns } satisfies EndingsMessage);
+  let stopped = false;
+  // The other side may be gone for good: a thread that waits for it must still hear that it is to stop.
+  const goOn = (): boolean => {
+    stopped ||= stop.drain();
+    return !stopped;
+  };
+  port.postMessage("listening");
+  while (!stopped) {
+    if ((poller.wait(-1) & 2) !== 0 && !goOn()) break;
+    source.drain((entry) => writer.write(endingOf(entry, patience), goOn));
+    writer.overruns(source.overruns);
   }
   source.close();
   port.close();
 }
 
-run((workerData as { stopFd: number }).stopFd);
+run(workerData as EndingsStart);

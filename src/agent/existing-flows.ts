@@ -13,6 +13,7 @@ import { ICMP, ICMPV6, TCP, UDP } from "../net/ports.ts";
 import type { Program } from "../program/program.ts";
 import { REMEMBERED, redecide } from "./state.ts";
 import { flowOf } from "./translation.ts";
+import type { Turns } from "./turns.ts";
 
 const DNS_PORT = 53;
 
@@ -83,12 +84,13 @@ export function settleExistingFlows(
  * Allowed flows that found no room among those that are followed: decided on their address alone, as if no more could
  * come, for nobody remembers the name. Counts those that stay.
  */
-export function decideSurplus(
+export async function decideSurplus(
   conntrack: Conntrack,
   program: Program,
   marks: MarkLayout,
   isFollowed: (flow: FlowTuple) => boolean,
-): { readonly ended: ExistingFlow[]; readonly kept: number } {
+  turns: Turns,
+): Promise<{ readonly ended: ExistingFlow[]; readonly kept: number }> {
   const ended: ExistingFlow[] = [];
   let kept = 0;
   const each = (entry: ConntrackEntry): void => {
@@ -99,7 +101,10 @@ export function decideSurplus(
     if (settled.decision.action === "Allow") kept++;
     else ended.push({ ...settled, decision: { ...settled.decision, reason: "NoLongerAllowed" } });
   };
-  for (const family of ["ipv4", "ipv6"] as const) conntrack.dump(family, each);
+  for (const family of ["ipv4", "ipv6"] as const) {
+    conntrack.dump(family, each);
+    if (turns.isOver()) await turns.next();
+  }
   return { ended, kept };
 }
 

@@ -1,22 +1,7 @@
-import type { FlowTuple } from "../flow/event.ts";
-import type { ConntrackEntry, Tuple } from "../kernel/conntrack-entry.ts";
+import type { FlowEnding } from "../flow/ending.ts";
+import type { ConntrackEntry } from "../kernel/conntrack-entry.ts";
 import { PROTOCOL } from "../packet/ip.ts";
 import { flowOf } from "./translation.ts";
-
-/** The end of a flow, as conntrack counted it. Times in milliseconds, from the first packet to the last; 0 where accounting was off. */
-export interface FlowEnding {
-  readonly flow: FlowTuple;
-  /** As conntrack keys it. */
-  readonly original: Tuple;
-  readonly mark: number;
-  readonly sentPackets: number;
-  readonly sentBytes: number;
-  readonly receivedPackets: number;
-  readonly receivedBytes: number;
-  readonly durationMs: number;
-  /** What the kernel saw last of it. TCP: `reset`, `closed` (both ends said so) or `timeout`; others have only the last. */
-  readonly lastSeen: "reset" | "closed" | "timeout";
-}
 
 /** How long conntrack keeps an entry like this one after its last packet, in milliseconds. */
 export type Patience = (entry: ConntrackEntry) => number;
@@ -30,8 +15,10 @@ export function endingOf(entry: ConntrackEntry, patience: Patience = () => 0): F
   const stop = entry.stop > 0 ? entry.stop - waited(entry, patience) : Date.now();
   return {
     flow: flowOf(entry),
-    original: entry.original,
+    asked: entry.original.destination,
+    askedPort: entry.original.destinationPort,
     mark: entry.mark,
+    stop: entry.stop,
     sentPackets: entry.originalCounters.packets,
     sentBytes: entry.originalCounters.bytes,
     receivedPackets: entry.replyCounters.packets,

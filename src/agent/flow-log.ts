@@ -1,12 +1,11 @@
 import { randomBytes } from "node:crypto";
-import { endRecordOf, lostRecordOf } from "../flow/describe.ts";
+import { lostRecordOf } from "../flow/describe.ts";
+import type { FlowEnding } from "../flow/ending.ts";
 import type { FlowEvent } from "../flow/event.ts";
 import { formatLine } from "../flow/line.ts";
 import { LineWriter } from "../flow/line-writer.ts";
-import type { LiveFlow } from "../flow/live-flows.ts";
 import { EventPacker, PackedEvent } from "../flow/packed-event.ts";
 import type { Workload } from "../model/workload.ts";
-import type { FlowEnding } from "./flow-ending.ts";
 import type { FlowSink, FlowSinkCounts } from "./flow-sink.ts";
 
 /** Workloads that are gone are remembered this long in number, for records that come after them. */
@@ -54,13 +53,18 @@ export class FlowLog {
     sink.written(page);
   }
 
-  ended(flow: LiveFlow, ending: FlowEnding, time: number, closedBy: string): void {
-    const { flowId, tuple, name, application, decision } = flow;
-    const sent = { packets: ending.sentPackets, bytes: ending.sentBytes };
-    const received = { packets: ending.receivedPackets, bytes: ending.receivedBytes };
-    const durationMs = Math.round(ending.durationMs > 0 ? ending.durationMs : Math.max(0, time - flow.since));
-    const end = { flowId, time, tuple, name, application, decision, sent, received, durationMs, closedBy };
-    this.#sink?.write(formatLine(endRecordOf(end, this.#workload(flow.workloadId), flow.run ?? this.run)));
+  /** `flow`: as it was decided; `run`: of the agent that numbered it. */
+  ended(flow: PackedEvent, ending: FlowEnding, time: number, closedBy: string, run = this.run): void {
+    const sink = this.#sink;
+    if (sink === null) return;
+    const workload = this.#workload(flow.workloadId);
+    const page = sink.page(this.#lines.room(flow, workload));
+    if (page === null) return;
+    const { sentPackets, sentBytes, receivedPackets, receivedBytes } = ending;
+    const durationMs = Math.round(ending.durationMs > 0 ? ending.durationMs : Math.max(0, time - flow.time));
+    const counts = { sentPackets, sentBytes, receivedPackets, receivedBytes };
+    this.#lines.end(page, flow, { time, ...counts, durationMs, closedBy }, workload, run);
+    sink.written(page);
   }
 
   lost(count: number): void {

@@ -38,6 +38,8 @@ export interface LaneListener {
   onEvent(event: FlowEvent): void;
   /** Lines come faster than they can be written: what can wait in the ring should. */
   readonly behind: boolean;
+  /** Every so often, when all records have been handed over. False: there is more to do, soon. */
+  onDrained(until: number): boolean;
   onLost(count: number): void;
   onMessage(message: FromLane): void;
   /** What a lane that is being started knows of names. */
@@ -267,7 +269,8 @@ export class LaneHandle {
   #readSlice(): void {
     if (this.#again) return;
     if (this.#listener.behind && (this.#reader?.fill ?? 0) < URGENT_FILL) return;
-    if (this.#read(performance.now() + SLICE_MS)) return;
+    const until = performance.now() + SLICE_MS;
+    if (this.#read(until) && this.#listener.onDrained(until)) return;
     this.#again = true;
     setImmediate(() => {
       this.#again = false;

@@ -1,6 +1,10 @@
+import { randomInt } from "node:crypto";
+import { ENDING, type FlowEnding, PackedEnding } from "../flow/ending.ts";
 import type { FlowEvent, FlowTuple } from "../flow/event.ts";
-import { isSame, keyOf, type LiveFlow, LiveFlows } from "../flow/live-flows.ts";
+import { eventOf, keyOf, type LiveFlow, LiveFlows } from "../flow/live-flows.ts";
+import { EventPacker } from "../flow/packed-event.ts";
 import type { Conntrack } from "../kernel/conntrack.ts";
+import type { ConntrackEntry } from "../kernel/conntrack-entry.ts";
 import { type MarkLayout, stateOf } from "../kernel/marks.ts";
 import type { Decision } from "../model/decision.ts";
 import { STATE } from "../model/verdict.ts";
@@ -8,15 +12,22 @@ import type { Address } from "../net/address.ts";
 import type { Program } from "../program/program.ts";
 import type { FlowEnder } from "./endings.ts";
 import { decideSurplus, type ExistingFlow, type ExistingFlows } from "./existing-flows.ts";
-import { endingOf, type FlowEnding } from "./flow-ending.ts";
+import { endingOf } from "./flow-ending.ts";
 import type { FlowLog } from "./flow-log.ts";
 import type { Journal } from "./journal/journal.ts";
+import { KernelClock } from "./kernel-clock.ts";
 import { type Logger, RateLimit } from "./log.ts";
 import { REMEMBERED, redecide } from "./state.ts";
+import { originalOf } from "./translation.ts";
+import { Turns } from "./turns.ts";
 
 const LIMITS = { total: 1_000_000, perWorkload: 65_536 };
 /** The ending of an entry may come behind the decision on the next flow with the same ports, by no more than this. */
 const YOUNG_MS = 5_000;
+/** A time that the kernel noted, against one of this process. */
+const CLOCK_ERROR_MS = 100;
+/** The packet on which a flow is decided may wait for that, a second at most where a name has to be resolved; its entry ages meanwhile. */
+const HELD_MS = 1_500;
 
 export interface OpenFlowsOptions {
   readonly conntrack: Conntrack;
@@ -35,27 +46,30 @@ export class OpenFlows {
   readonly #full = new RateLimit(10_000);
   /** Some flows found no room: they are decided on what conntrack tells of them. */
   #surplus = false;
+  readonly #packer = new EventPacker();
+  readonly #clock = new KernelClock();
   #handedOver = false;
 
   constructor(options: OpenFlowsOptions) {
     this.#options = options;
-    this.#live = new LiveFlows(options.limits ?? LIMITS);
+    this.#live = new LiveFlows(options.limits ?? LIMITS, randomInt(0x7fffffff));
   }
 
   get size(): number {
     return this.#live.size;
   }
 
-  all(): Iterable<LiveFlow> {
-    return this.#live.all();
+  /** For the journal. */
+  get live(): LiveFlows {
+    return this.#live;
   }
 
-  /** A decision of the lane. */
+  /** A decision of the lane, borrowed until the call returns. */
   onEvent(event: FlowEvent): void {
     const { flowLog, journal, log } = this.#options;
     const before = event.kind !== "dns" && event.state === "rejected" ? this.#live.get(event.tuple) : null;
     const opened = this.#live.opened(event);
-    if (opened === "kept") journal.opened(this.#live.get(event.tuple)!);
+    if (opened === "kept") this.#note();
     else if (before !== null) journal.closed(event.tuple);
     if (opened === "full") {
       this.#surplus = true;
@@ -67,7 +81,13 @@ export class OpenFlows {
         );
     }
     flowLog.event(event);
-    if (before !== null && isSame(before, event)) this.#lastWords(before);
+    if (before !== null && before.run === undefined && before.flowId === event.flowId) this.#lastWords(before);
+  }
+
+  /** Has the journal note what was kept last. */
+  #note(): void {
+    const live = this.#live;
+    this.#options.journal.opened(live.view(live.last), live.runOf(live.last));
   }
 
   /** Decisions were lost on the way: flows may be open that are not followed. */
@@ -108,7 +128,7 @@ export class OpenFlows {
     if (this.#options.ender.find(flow.tuple) === null) return;
     if (known !== null) this.#live.closed(flow.tuple);
     const opened = this.#live.resumed(flow);
-    if (opened === "kept") this.#options.journal.opened(flow);
+    if (opened === "kept") this.#note();
     else if (opened === "full") this.#surplus = true;
   }
 
@@ -123,25 +143,34 @@ export class OpenFlows {
   /** Another agent follows all that is open by now. What is decided here from now on is told here, but for what that one ends. */
   handOver(): void {
     this.#handedOver = true;
-    for (const { tuple } of [...this.#live.all()]) this.#live.closed(tuple);
+    for (const handle of this.#live.handles()) this.#live.remove(handle);
   }
 
-  /** Decides everything anew and ends what is no longer allowed. Returns how many that were. */
-  redecide(program: Program): number {
+  /**
+   * Decides everything anew and ends what is no longer allowed; others get their turn in between. Resolves with how many that were.
+   * What is decided meanwhile is decided on `program` already.
+   */
+  async redecide(program: Program): Promise<number> {
     const { ender, flowLog, journal, conntrack, marks } = this.#options;
-    const ended = this.#live.redecide((flow) => redecide(program, flow));
-    for (const { flow, decision } of ended) {
-      journal.closed(flow.tuple);
-      this.#endByPolicy(flow, decision);
+    const turns = new Turns();
+    let count = 0;
+    for (const ended of this.#live.redecide((flow) => redecide(program, flow))) {
+      if (turns.isOver()) await turns.next();
+      if (ended === null) continue;
+      count++;
+      journal.closed(ended.flow.tuple);
+      this.#endByPolicy(ended.flow, ended.decision);
     }
-    if (!this.#surplus) return ended.length;
-    const surplus = decideSurplus(conntrack, program, marks, (flow) => this.#live.get(flow) !== null);
-    this.#surplus = surplus.kept > 0;
+    if (!this.#surplus) return count;
+    this.#surplus = false;
+    const surplus = await decideSurplus(conntrack, program, marks, (flow) => this.#live.find(flow) >= 0, turns);
+    this.#surplus ||= surplus.kept > 0;
     for (const { flow, workloadId, decision } of surplus.ended) {
+      if (turns.isOver()) await turns.next();
       ender.end(flow);
       flowLog.event({ ...existingEvent(flow, workloadId, null, decision), state: "rejected" });
     }
-    return ended.length + surplus.ended.length;
+    return count + surplus.ended.length;
   }
 
   /** Ends a flow whose decision has been recorded. */
@@ -149,27 +178,32 @@ export class OpenFlows {
     this.#options.ender.end(flow);
   }
 
-  /** Takes the endings that conntrack reported. Returns those of flows that the lane follows. */
-  onEndings(endings: readonly FlowEnding[]): FlowTuple[] {
-    const followed: FlowTuple[] = [];
-    for (const ending of endings) {
-      const state = stateOf(this.#options.marks, ending.mark);
-      if (state === STATE.looking || state === STATE.confirming || state === STATE.http) followed.push(ending.flow);
-      const flow = this.#live.get(ending.flow);
-      if (flow === null || this.#isOfPredecessor(flow, ending)) continue;
-      this.#live.closed(ending.flow);
-      this.#options.journal.closed(ending.flow);
-      if (this.#handedOver && state === STATE.rejected) continue;
+  /** Takes an ending that conntrack reported, borrowed until the call returns. True: the lane follows this flow, if it knows it. */
+  onEnding(ending: FlowEnding): boolean {
+    const { marks, journal, flowLog } = this.#options;
+    const live = this.#live;
+    const state = stateOf(marks, ending.mark);
+    const followed = state === STATE.looking || state === STATE.confirming || state === STATE.http;
+    const handle =
+      ending instanceof PackedEnding
+        ? live.findPacked(ending.page, ending.at + ENDING.client, ending.protocol)
+        : live.find(ending.flow);
+    if (handle < 0 || this.#isOfPredecessor(live.view(handle).time, ending)) return followed;
+    const flow = live.view(handle);
+    journal.closed(flow);
+    if (!this.#handedOver || state !== STATE.rejected) {
       const closedBy = state === STATE.rejected ? "policy" : ending.lastSeen;
-      this.#options.flowLog.ended(flow, ending, Date.now(), closedBy);
+      flowLog.ended(flow, ending, Date.now(), closedBy, live.runOf(handle) ?? undefined);
     }
+    live.remove(handle);
     return followed;
   }
 
   /** Whose look-ups lead to which addresses of open flows, each pair once. */
   bindingsInUse(): { workloadId: number; address: Address }[] {
     const bindings = new Map<string, { workloadId: number; address: Address }>();
-    for (const { workloadId, tuple } of this.#live.all()) {
+    for (const handle of this.#live.handles()) {
+      const { workloadId, tuple } = this.#live.view(handle);
       const { w0, w1, w2, w3 } = tuple.server;
       bindings.set(`${workloadId} ${w0} ${w1} ${w2} ${w3}`, { workloadId, address: tuple.server });
     }
@@ -182,20 +216,30 @@ export class OpenFlows {
     const event = existingEvent(flow.tuple, flow.workloadId, null, decision);
     const { flowId, application, name, run } = flow;
     flowLog.event({ ...event, flowId, application, name, state: "rejected" }, run);
-    if (entry !== null) flowLog.ended(flow, endingOf(entry), Date.now(), "policy");
+    if (entry !== null) this.#tellEnd(flow, entry);
   }
 
-  /** A flow must not leave the table while it is open: it would be decided no more. So a doubtful word is checked. */
-  #isOfPredecessor(flow: LiveFlow, ending: FlowEnding): boolean {
-    const age = performance.timeOrigin + performance.now() - flow.since;
-    return age < YOUNG_MS && this.#options.conntrack.get(ending.original) !== null;
+  /**
+   * Whether an entry has ended that had the same ports before this flow. A flow must not leave the table while it is open: it would be
+   * decided no more. Its own entry ends after its decision, that of a predecessor was gone before. Where the
+   * two times are too near to each other to tell, or not known, the kernel is asked.
+   */
+  #isOfPredecessor(since: number, ending: FlowEnding): boolean {
+    const now = performance.timeOrigin + performance.now();
+    const stop = ending.stop > 0 ? this.#clock.read(ending.stop, now) : null;
+    if (stop === null ? now - since > YOUNG_MS : stop > since + CLOCK_ERROR_MS) return false;
+    if (stop !== null && stop < since - HELD_MS) return true;
+    return this.#options.conntrack.get(originalOf(ending)) !== null;
   }
 
   /** The end record of a flow that the lane has cut, as counted so far. */
   #lastWords(flow: LiveFlow): void {
-    const { ender, flowLog } = this.#options;
-    const entry = ender.find(flow.tuple);
-    if (entry !== null) flowLog.ended(flow, endingOf(entry), Date.now(), "policy");
+    const entry = this.#options.ender.find(flow.tuple);
+    if (entry !== null) this.#tellEnd(flow, entry);
+  }
+
+  #tellEnd(flow: LiveFlow, entry: ConntrackEntry): void {
+    this.#options.flowLog.ended(this.#packer.pack(eventOf(flow)), endingOf(entry), Date.now(), "policy", flow.run);
   }
 }
 

@@ -1,3 +1,4 @@
+import type { FlowEnding } from "../flow/ending.ts";
 import type { FlowTuple } from "../flow/event.ts";
 import type { Conntrack } from "../kernel/conntrack.ts";
 import type { ConntrackEntry, Tuple } from "../kernel/conntrack-entry.ts";
@@ -55,6 +56,11 @@ export function flowOf(entry: ConntrackEntry): FlowTuple {
     server: reply.source,
     serverPort: echo ? 0 : reply.sourcePort,
   };
+}
+
+/** How conntrack keys the entry that has ended. */
+export function originalOf({ flow, asked, askedPort }: FlowEnding): Tuple {
+  return tuple(flow, flow.client, asked, flow.clientPort, askedPort, ECHO_REQUEST[flow.protocol] ?? 0);
 }
 
 function forwardTuple(flow: FlowTuple): Tuple {

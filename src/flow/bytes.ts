@@ -49,6 +49,12 @@ export class ByteWriter {
     this.#at += count;
   }
 
+  /** Bytes from elsewhere, as they are. */
+  copy(page: Page, at: number, length: number): void {
+    this.bytes.set(page.bytes.subarray(at, at + length), this.#at);
+    this.#at += length;
+  }
+
   setByte(at: number, value: number): void {
     this.bytes[at] = value;
   }

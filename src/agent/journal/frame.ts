@@ -3,22 +3,72 @@ import { ByteReader } from "../../flow/bytes.ts";
 import { decodeRecord, type JournalRecord, MAX_RECORD_BYTES } from "./record.ts";
 
 /**
- * The file: a header, then frames.
+ * The file: a header, then frames of some records each.
  *
  *     header   "sallyport journal" 0 version          19 bytes
- *     frame    length u32 · CRC-32 u32 · record       big endian; the sum is over the record
+ *     frame    length u32 · CRC-32 u32 · records      big endian; the sum is over the records
+ *     record   length u16 · bytes
  */
 export const VERSION = 2;
 export const HEADER: Uint8Array = Buffer.from([...Buffer.from("sallyport journal\0"), VERSION]);
 export const FRAME_HEAD = 8;
+export const RECORD_HEAD = 2;
+/** No frame is longer. */
+const MAX_FRAME_BYTES = 64 * 1024;
+const MAX_BODY_BYTES = MAX_FRAME_BYTES - FRAME_HEAD;
 
-/** One frame, as a buffer of its own. */
+/** A frame that is whole, and how many records are in it. */
+export interface Frame {
+  readonly bytes: Buffer;
+  readonly records: number;
+}
+
+/** Collects records into a frame: one sum and one write for many. */
+export class FrameBuilder {
+  #bytes: Buffer | null = null;
+  #length = FRAME_HEAD;
+  #records = 0;
+
+  /** Bytes of the frame so far; 0: nothing is in it. */
+  get length(): number {
+    return this.#records === 0 ? 0 : this.#length;
+  }
+
+  /** Whether a record of so many bytes still fits. */
+  fits(length: number): boolean {
+    return this.#length + RECORD_HEAD + length <= MAX_FRAME_BYTES;
+  }
+
+  add(record: Uint8Array, length: number): void {
+    this.#bytes ??= Buffer.allocUnsafeSlow(MAX_FRAME_BYTES);
+    this.#length = this.#bytes.writeUInt16BE(length, this.#length);
+    this.#bytes.set(length === record.length ? record : record.subarray(0, length), this.#length);
+    this.#length += length;
+    this.#records++;
+  }
+
+  /** The frame, as a buffer of its own; the builder begins another. Null: nothing is in it. */
+  take(): Frame | null {
+    const bytes = this.#bytes;
+    if (bytes === null || this.#records === 0) return null;
+    // One that is nearly full goes as it is; a small one does not hold on to the rest of the memory.
+    const full = this.#length > MAX_FRAME_BYTES / 2;
+    const frame = full ? bytes.subarray(0, this.#length) : Buffer.from(bytes.subarray(0, this.#length));
+    frame.writeUInt32BE(frame.length - FRAME_HEAD, 0);
+    frame.writeUInt32BE(crc32(frame.subarray(FRAME_HEAD)), 4);
+    const records = this.#records;
+    if (full) this.#bytes = null;
+    this.#length = FRAME_HEAD;
+    this.#records = 0;
+    return { bytes: frame, records };
+  }
+}
+
+/** A frame of one record. */
 export function frame(record: Uint8Array, length: number): Buffer {
-  const bytes = Buffer.allocUnsafe(FRAME_HEAD + length);
-  bytes.set(length === record.length ? record : record.subarray(0, length), FRAME_HEAD);
-  bytes.writeUInt32BE(length, 0);
-  bytes.writeUInt32BE(crc32(bytes.subarray(FRAME_HEAD)), 4);
-  return bytes;
+  const builder = new FrameBuilder();
+  builder.add(record, length);
+  return builder.take()!.bytes;
 }
 
 export interface Reading {
@@ -58,16 +108,25 @@ export function readFrames(
   while (at + FRAME_HEAD <= bytes.length) {
     const length = bytes.readUInt32BE(at);
     const end = at + FRAME_HEAD + length;
-    if (length === 0 || length > MAX_RECORD_BYTES || end > bytes.length) break;
+    if (length === 0 || length > MAX_BODY_BYTES || end > bytes.length) break;
     const body = bytes.subarray(at + FRAME_HEAD, end);
     if (crc32(body) !== bytes.readUInt32BE(at + 4)) break;
-    scratch.set(body);
-    reader.reset(length);
-    const record = decodeRecord(reader);
-    if (record === null) refused++;
-    else {
-      records++;
-      each(record);
+    for (let from = 0; from < length; ) {
+      const size = from + RECORD_HEAD <= length ? body.readUInt16BE(from) : 0;
+      const next = from + RECORD_HEAD + size;
+      if (size === 0 || size > MAX_RECORD_BYTES || next > length) {
+        refused++;
+        break;
+      }
+      scratch.set(body.subarray(from + RECORD_HEAD, next));
+      reader.reset(size);
+      const record = decodeRecord(reader);
+      if (record === null) refused++;
+      else {
+        records++;
+        each(record);
+      }
+      from = next;
     }
     at = end;
   }

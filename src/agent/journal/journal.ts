@@ -1,23 +1,25 @@
 import type { FlowTuple } from "../../flow/event.ts";
-import type { LiveFlow } from "../../flow/live-flows.ts";
+import { LiveFlows } from "../../flow/live-flows.ts";
+import type { PackedEvent } from "../../flow/packed-event.ts";
 import type { Workload } from "../../model/workload.ts";
 import { type Binding, NameTable } from "../../names/table.ts";
 import type { Program } from "../../program/program.ts";
 import type { Logger } from "../log.ts";
 import { REMEMBERED } from "../state.ts";
 import type { JournalFile } from "./file.ts";
-import { frame, readJournal, VERSION } from "./frame.ts";
+import { type Frame, FrameBuilder, readJournal, VERSION } from "./frame.ts";
 import { Recollection } from "./recollection.ts";
 import { RecordEncoder } from "./record.ts";
-import { newestThatFit } from "./share.ts";
+import { fairShare, newestThatFit } from "./share.ts";
 import { JournalTail } from "./tail.ts";
 import { JournalWriter, type WriterCounts, type WriterLimits } from "./writer.ts";
 
 const MIB = 1024 * 1024;
 /** `live`: what a compaction leaves; `flows`: those of it that are flows. */
 const LIMITS: JournalLimits = { file: 64 * MIB, compactFrom: 4 * MIB, queue: 8 * MIB, live: 48 * MIB, flows: 36 * MIB };
-/** Of an encoded flow and binding, besides its names: near enough to share room by. */
-const FLOW_BYTES = 220;
+/** Of a flow's record, besides the flow as it is kept: names of workload, run, policy and rule. */
+const FLOW_BYTES = 120;
+/** Of an encoded binding, besides its names: near enough to share room by. */
 const BINDING_BYTES = 80;
 
 export interface JournalOptions {
@@ -56,7 +58,7 @@ export class Journal {
   #names: NameTable;
   #bindingLimit: number;
   #workloads = new Set<number>();
-  #flows: () => Iterable<LiveFlow> = () => [];
+  #flows = new LiveFlows({ total: 0, perWorkload: 0 });
   #leftOut = 0;
 
   constructor(options: JournalOptions) {
@@ -107,7 +109,7 @@ export class Journal {
   }
 
   /** Begins to write. `flows`: those that are open, whenever the journal is written anew. */
-  start(flows: () => Iterable<LiveFlow>): void {
+  start(flows: LiveFlows): void {
     this.#flows = flows;
     this.#writer.start();
   }
@@ -132,13 +134,14 @@ export class Journal {
     return new Map([...this.#workloads].map((id) => [this.#options.keyOf(id), id]));
   }
 
-  opened(flow: LiveFlow): void {
-    const bytes = this.#encodeFlow(flow);
-    if (bytes !== null) this.#writer.write(bytes);
+  /** `flow`: as it is kept, borrowed; `run`: of the agent that numbered it, null: this one. */
+  opened(flow: PackedEvent, run: string | null): void {
+    const length = this.#encodeFlow(flow, run);
+    if (length > 0) this.#writer.write(this.#encoder.bytes, length);
   }
 
-  closed(tuple: FlowTuple): void {
-    this.#writer.write(frame(this.#encoder.bytes, this.#encoder.closed(tuple)));
+  closed(flow: FlowTuple | PackedEvent): void {
+    this.#writer.write(this.#encoder.bytes, this.#encoder.closed(flow));
   }
 
   learned(bindings: readonly Binding[]): void {
@@ -147,8 +150,8 @@ export class Journal {
       // A workload that went away while the message was under way; its id comes never again.
       if (!this.#workloads.has(binding.workloadId)) continue;
       this.#names.restore(binding, now);
-      const bytes = this.#encodeBinding(binding);
-      if (bytes !== null) this.#writer.write(bytes);
+      const length = this.#encodeBinding(binding);
+      if (length > 0) this.#writer.write(this.#encoder.bytes, length);
     }
   }
 
@@ -177,20 +180,33 @@ export class Journal {
     return this.#writer.close();
   }
 
-  /** Both are picked now and encoded later: what changes meanwhile is in the records that follow. */
-  #snapshot(): Iterable<Buffer> {
-    return this.#encodeAll(this.#liveBindings(), this.#openFlows());
+  /** Encoded later, bit by bit: what changes meanwhile is in the records that follow. */
+  #snapshot(): Iterable<Frame> {
+    return this.#encodeAll(this.#liveBindings(), this.#oldest());
   }
 
-  *#encodeAll(bindings: readonly Binding[], flows: readonly LiveFlow[]): Generator<Buffer> {
+  *#encodeAll(bindings: readonly Binding[], oldest: ReadonlyMap<number, number>): Generator<Frame> {
+    const builder = new FrameBuilder();
     for (const binding of bindings) {
-      const bytes = this.#encodeBinding(binding);
-      if (bytes !== null) yield bytes;
+      const length = this.#encodeBinding(binding);
+      if (length > 0) yield* this.#add(builder, length);
     }
-    for (const flow of flows) {
-      const bytes = this.#encodeFlow(flow);
-      if (bytes !== null) yield bytes;
+    const flows = this.#flows;
+    for (const handle of flows.handles()) {
+      const flow = flows.view(handle);
+      if (flow.time < (oldest.get(flow.workloadId) ?? 0)) continue;
+      const length = this.#encodeFlow(flow, flows.runOf(handle));
+      if (length > 0) yield* this.#add(builder, length);
     }
+    const last = builder.take();
+    if (last !== null) yield last;
+  }
+
+  /** Adds what the encoder holds. Between two frames others may encode. */
+  *#add(builder: FrameBuilder, length: number): Generator<Frame> {
+    const full = builder.fits(length) ? null : builder.take();
+    builder.add(this.#encoder.bytes, length);
+    if (full !== null) yield full;
   }
 
   #liveBindings(): readonly Binding[] {
@@ -205,30 +221,53 @@ export class Journal {
     return bindings;
   }
 
-  #openFlows(): readonly LiveFlow[] {
-    const all = [...this.#flows()];
-    const flows = newestThatFit(
-      all,
-      ({ workloadId }) => workloadId,
-      ({ facts }) => facts.names.reduce((sum, name) => sum + name.length + 2, FLOW_BYTES),
+  /**
+   * Where not all flows find room: since when those of a workload have begun that do, the newest in the fair share of each. Not in it:
+   * a workload all of whose flows fit.
+   */
+  #oldest(): ReadonlyMap<number, number> {
+    const flows = this.#flows;
+    const totals = [...flows.shares()].map(([id, share]) => [id, share.bytes + share.flows * FLOW_BYTES] as const);
+    const share = fairShare(
+      totals.map(([, bytes]) => bytes),
       this.#limits.flows,
     );
-    this.#leftOut += all.length - flows.length;
-    return flows;
+    const ages = new Map<number, { time: number; bytes: number }[]>();
+    for (const [id, bytes] of totals) if (bytes > share) ages.set(id, []);
+    if (ages.size === 0) return new Map();
+    for (const handle of flows.handles()) {
+      const { workloadId, time, length } = flows.view(handle);
+      ages.get(workloadId)?.push({ time, bytes: length + FLOW_BYTES });
+    }
+    return new Map([...ages].map(([id, of]) => [id, this.#since(of, share)]));
   }
 
-  /** Null: nothing to remember (nobody knows why it was allowed), or it does not fit. */
-  #encodeFlow(flow: LiveFlow): Buffer | null {
+  #since(flows: { time: number; bytes: number }[], share: number): number {
+    flows.sort((a, b) => b.time - a.time);
+    let left = share;
+    let since = Number.POSITIVE_INFINITY;
+    for (const [at, { time, bytes }] of flows.entries()) {
+      left -= bytes;
+      if (left < 0) {
+        this.#leftOut += flows.length - at;
+        break;
+      }
+      since = time;
+    }
+    return since;
+  }
+
+  /** Its length in the encoder; 0: nothing to remember (nobody knows why it was allowed), or it does not fit. */
+  #encodeFlow(flow: PackedEvent, run: string | null): number {
     const key = this.#options.keyOf(flow.workloadId);
-    if (key === null || flow.decision === REMEMBERED) return null;
-    const length = this.#encoder.opened(key, { ...flow, run: flow.run ?? this.#options.run });
-    return length === 0 ? null : frame(this.#encoder.bytes, length);
+    if (key === null || flow.decision === REMEMBERED) return 0;
+    return this.#encoder.opened(key, run ?? this.#options.run, flow);
   }
 
-  #encodeBinding(binding: Binding): Buffer | null {
+  /** Its length in the encoder; 0: it does not fit. */
+  #encodeBinding(binding: Binding): number {
     const key = this.#options.keyOf(binding.workloadId);
-    const length = key === null ? 0 : this.#encoder.binding(key, binding);
-    return length === 0 ? null : frame(this.#encoder.bytes, length);
+    return key === null ? 0 : this.#encoder.binding(key, binding);
   }
 }
 

@@ -1,9 +1,8 @@
 import { type ByteReader, ByteWriter } from "../../flow/bytes.ts";
 import type { FlowEvent, FlowTuple } from "../../flow/event.ts";
 import {
-  encodeEvent,
+  AT,
   MAX_EVENT_BYTES,
-  NO_OUTCOME,
   readAddress,
   readDecision,
   readTuple,
@@ -54,23 +53,26 @@ export class RecordEncoder {
     return fits ? writer.length : 0;
   }
 
-  opened(key: string, flow: RememberedFlow): number {
+  /** `flow`: the decision that opened it; `run`: of the agent that numbered it. */
+  opened(key: string, run: string, flow: PackedEvent): number {
     const writer = this.#begin(KIND.opened);
-    if (!writer.whole(key, MOST.key, MAX_EVENT_BYTES) || !writer.whole(flow.run, MOST.run, MAX_EVENT_BYTES)) return 0;
+    if (!writer.whole(key, MOST.key, MAX_EVENT_BYTES) || !writer.whole(run, MOST.run, MAX_EVENT_BYTES)) return 0;
     writeDecision(writer, flow.decision);
-    writer.aim(writer.length, writer.length + MAX_EVENT_BYTES);
-    encodeEvent(eventOf(flow), 0, NO_OUTCOME, writer);
+    writer.copy(flow.page, flow.at, flow.length);
     return writer.length;
   }
 
-  closed(tuple: FlowTuple): number {
+  closed(flow: FlowTuple | PackedEvent): number {
     const writer = this.#begin(KIND.closed);
-    writeTuple(writer, tuple);
+    if (flow instanceof PackedEvent) {
+      writer.byte(flow.page.bytes[flow.at + AT.protocol]!);
+      writer.copy(flow.page, flow.at + AT.client, AT.name - AT.client);
+    } else writeTuple(writer, flow);
     return writer.length;
   }
 
   #begin(kind: number): ByteWriter {
-    this.#writer.aim(0, MAX_RECORD_BYTES);
+    this.#writer.back(0);
     this.#writer.byte(kind);
     return this.#writer;
   }
@@ -137,25 +139,6 @@ function isRemembered({ kind, flowId, time, tuple, name, decision }: FlowEvent, 
     isPlain(decision.policy, MOST.text) &&
     isPlain(decision.rule, MOST.text)
   );
-}
-
-/** As a decision that has just been made; the id of the workload is this run's and stays out. */
-function eventOf(flow: RememberedFlow): FlowEvent {
-  return {
-    kind: "flow",
-    flowId: flow.flowId,
-    time: flow.since,
-    workloadId: 0,
-    tuple: flow.tuple,
-    application: flow.application,
-    name: flow.name,
-    method: null,
-    path: null,
-    decision: flow.decision,
-    audit: null,
-    facts: flow.facts,
-    state: "allowed",
-  };
 }
 
 function isKey(text: string | null): text is string {

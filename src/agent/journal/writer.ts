@@ -1,13 +1,12 @@
 import { type Logger, RateLimit } from "../log.ts";
 import { type JournalFile, Superseded } from "./file.ts";
+import { type Frame, FrameBuilder } from "./frame.ts";
 
 const FLUSH_EVERY_MS = 50;
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 10_000;
 const SAY_EVERY_MS = 10_000;
 const CLOSE_LIMIT_MS = 1_000;
-/** Records that are encoded without a pause for others on this thread. */
-const SLICE = 500;
 
 /** Bytes. */
 export interface WriterLimits {
@@ -23,8 +22,8 @@ export interface JournalWriterOptions {
   readonly file: JournalFile;
   readonly limits: WriterLimits;
   readonly log: Logger;
-  /** Records of all that is live at the moment of the call; they may be encoded later, one by one. */
-  readonly snapshot: () => Iterable<Buffer>;
+  /** All that is live at the moment of the call, in frames; they may be made later, one by one. */
+  readonly snapshot: () => Iterable<Frame>;
 }
 
 export interface WriterCounts {
@@ -43,7 +42,8 @@ export interface WriterCounts {
 export class JournalWriter {
   readonly #options: JournalWriterOptions;
   readonly #say = new RateLimit(SAY_EVERY_MS);
-  #queue: Buffer[] = [];
+  #queue: Frame[] = [];
+  readonly #builder = new FrameBuilder();
   #queuedBytes = 0;
   #working: Promise<void> | null = null;
   #timer: NodeJS.Timeout | null = null;
@@ -70,16 +70,23 @@ export class JournalWriter {
     this.#work();
   }
 
-  /** Takes the frame of one record. */
-  write(bytes: Buffer): void {
+  /** Takes one record; its bytes may be used again at once. */
+  write(record: Uint8Array, length: number): void {
     // The compaction that is due will write what is live then.
     if (this.#behind && this.#working === null) return;
-    if (this.#queuedBytes + bytes.length > this.#options.limits.queue) {
+    if (this.#queuedBytes + this.#builder.length + length > this.#options.limits.queue) {
       this.#overflow(1);
       return;
     }
-    this.#queue.push(bytes);
-    this.#queuedBytes += bytes.length;
+    if (!this.#builder.fits(length)) this.#turnFrame();
+    this.#builder.add(record, length);
+  }
+
+  #turnFrame(): void {
+    const frame = this.#builder.take();
+    if (frame === null) return;
+    this.#queue.push(frame);
+    this.#queuedBytes += frame.bytes.length;
   }
 
   /** Resolves when everything so far is on its way to the disk, or was refused by it. */
@@ -110,7 +117,8 @@ export class JournalWriter {
   #work(now = false): void {
     if (this.#working !== null || (!now && performance.now() < this.#retryAt)) return;
     const full = this.#options.file.size > this.#compactAt;
-    if (!this.#behind && !full && this.#queue.length === 0 && this.#whenWritten === null) return;
+    const nothing = this.#queue.length === 0 && this.#builder.length === 0 && this.#whenWritten === null;
+    if (!this.#behind && !full && nothing) return;
     this.#working = this.#turn().finally(() => {
       this.#working = null;
     });
@@ -119,7 +127,8 @@ export class JournalWriter {
   /** Never rejects. */
   async #turn(): Promise<void> {
     try {
-      if (this.#behind || this.#options.file.size + this.#queuedBytes > this.#compactAt) await this.#compact();
+      if (this.#behind || this.#options.file.size + this.#queuedBytes + this.#builder.length > this.#compactAt)
+        await this.#compact();
       await this.#append();
       if (!this.#behind) this.#tellWritten();
       this.#pause = FIRST_PAUSE_MS;
@@ -138,19 +147,21 @@ export class JournalWriter {
   async #append(kept: Kept | null = null): Promise<void> {
     const batch = this.#clearQueue();
     if (batch.length === 0) return;
-    if (kept !== null && !kept.take(batch, this.#options.limits.queue)) this.#overflow(batch.length);
+    const records = recordsOf(batch);
+    if (kept !== null && !kept.take(batch, this.#options.limits.queue)) this.#overflow(records);
     if (this.#behind) return;
     try {
-      await this.#options.file.append(batch);
-      this.#counts.records += batch.length;
+      await this.#options.file.append(batch.map(({ bytes }) => bytes));
+      this.#counts.records += records;
     } catch (error) {
       this.#behind = true;
-      this.#counts.unwritten += batch.length;
+      this.#counts.unwritten += records;
       if (kept === null) throw error;
     }
   }
 
-  #clearQueue(): Buffer[] {
+  #clearQueue(): Frame[] {
+    this.#turnFrame();
     const queue = this.#queue;
     this.#queue = [];
     this.#queuedBytes = 0;
@@ -166,17 +177,12 @@ export class JournalWriter {
     const live = snapshot();
     const kept = new Kept();
     await file.replace(async (append) => {
-      let slice: Buffer[] = [];
-      for (const record of live) {
-        slice.push(record);
-        if (slice.length < SLICE) continue;
-        await append(slice);
-        slice = [];
+      for (const { bytes } of live) {
+        await append([bytes]);
         await this.#append(kept);
       }
-      await append(slice);
       await this.#append(kept);
-      await append(kept.records);
+      await append(kept.frames.map(({ bytes }) => bytes));
     });
     this.#behind = this.#overflowed;
     this.#counts.compactions++;
@@ -210,17 +216,21 @@ export class JournalWriter {
   }
 }
 
-/** Records that came during a compaction, in order and bounded. */
+function recordsOf(batch: readonly Frame[]): number {
+  return batch.reduce((sum, { records }) => sum + records, 0);
+}
+
+/** What came during a compaction, in order and bounded. */
 class Kept {
-  readonly records: Buffer[] = [];
+  readonly frames: Frame[] = [];
   #bytes = 0;
 
-  /** False: too many. */
-  take(batch: readonly Buffer[], most: number): boolean {
-    for (const record of batch) {
-      this.#bytes += record.length;
+  /** False: too much. */
+  take(batch: readonly Frame[], most: number): boolean {
+    for (const frame of batch) {
+      this.#bytes += frame.bytes.length;
       if (this.#bytes > most) return false;
-      this.records.push(record);
+      this.frames.push(frame);
     }
     return true;
   }

@@ -18,7 +18,7 @@ import { readJournal } from "../../../src/agent/journal/frame.ts";
 import { Journal, type JournalOptions } from "../../../src/agent/journal/journal.ts";
 import type { JournalRecord } from "../../../src/agent/journal/record.ts";
 import { REMEMBERED } from "../../../src/agent/state.ts";
-import type { LiveFlow } from "../../../src/flow/live-flows.ts";
+import { type LiveFlow, LiveFlows } from "../../../src/flow/live-flows.ts";
 import type { Binding } from "../../../src/names/table.ts";
 import { ipv4 } from "../../../src/net/address.ts";
 import { compileScene, workload } from "../../support/cases.ts";
@@ -30,13 +30,13 @@ const PROGRAM = compileScene({ policies: [], workloads: PODS });
 const HOUR = 3_600_000;
 
 let folder: string;
-let live: Map<number, LiveFlow>;
+let live: LiveFlows;
 let said: Record<string, unknown>[];
 let journals: Journal[];
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "journal-"));
-  live = new Map();
+  live = new LiveFlows({ total: 1_000_000, perWorkload: 1_000_000 });
   said = [];
   journals = [];
 });
@@ -59,7 +59,7 @@ function journal(more: Partial<JournalOptions> = {}): Journal {
 function begun(more: Partial<JournalOptions> = {}): Journal {
   const made = journal(more);
   made.open(PROGRAM, PODS, 1000);
-  made.start(() => live.values());
+  made.start(live);
   return made;
 }
 
@@ -70,14 +70,14 @@ function flow(port: number, more: Partial<LiveFlow> = {}): LiveFlow {
 
 function open(on: Journal, ...ports: readonly number[]): void {
   for (const port of ports) {
-    live.set(port, flow(port));
-    on.opened(flow(port));
+    live.resumed(flow(port));
+    on.opened(live.view(live.last), live.runOf(live.last));
   }
 }
 
 function close(on: Journal, ...ports: readonly number[]): void {
   for (const port of ports) {
-    live.delete(port);
+    live.closed(tupleTo(port));
     on.closed(tupleTo(port));
   }
 }
@@ -123,19 +123,19 @@ describe("what a restart remembers", () => {
   });
 
   test("the run that numbered a flow stays with it", async () => {
-    live.set(1, flow(1, { run: "0000000f" }));
+    live.resumed(flow(1, { run: "0000000f" }));
     await begun().close();
     expect(next().recall(1)?.run).toBe("0000000f");
   });
 
   test("a flow of a workload that is gone belongs to nobody", async () => {
-    live.set(1, flow(1, { workloadId: 2 }));
+    live.resumed(flow(1, { workloadId: 2 }));
     await begun().close();
     expect(next([PODS[0]!]).recall(1)?.workloadId).toBe(-1);
   });
 
   test("an entry that began later is another flow with the same ports", async () => {
-    live.set(1, flow(1));
+    live.resumed(flow(1));
     await begun().close();
     const { recall } = next();
     expect(recall(1, flow(1).since + 500)).not.toBeNull();
@@ -143,7 +143,7 @@ describe("what a restart remembers", () => {
   });
 
   test("what nobody knows the reason of is not noted", async () => {
-    live.set(1, flow(1, { decision: REMEMBERED }));
+    live.resumed(flow(1, { decision: REMEMBERED }));
     await begun().close();
     expect(next().memory.size).toBe(0);
   });
@@ -190,13 +190,13 @@ describe("compaction", () => {
     expect(statSync(join(folder, "journal")).size).toBeLessThan(limits.file);
     const { memory, recall } = next();
     expect(memory.size).toBe(20);
-    for (const port of live.keys()) expect(recall(port)).not.toBeNull();
+    for (const { flowId } of live.all()) expect(recall(flowId)).not.toBeNull();
     expect(existsSync(join(folder, "journal.next"))).toBe(false);
   });
 
   test("beyond the bound the newest stay, and a workload that has many takes nothing from another", async () => {
-    live.set(1, flow(1, { workloadId: 2 }));
-    for (let port = 2; port < 500; port++) live.set(port, flow(port));
+    live.resumed(flow(1, { workloadId: 2 }));
+    for (let port = 2; port < 500; port++) live.resumed(flow(port, { since: flow(1).since + port }));
     const first = begun({ limits });
     await first.close();
     expect(statSync(join(folder, "journal")).size).toBeLessThan(limits.live);
@@ -268,7 +268,7 @@ describe("trouble", () => {
   });
 
   test("a folder that others can write to is neither believed nor written to", async () => {
-    live.set(1, flow(1));
+    live.resumed(flow(1));
     await begun().close();
     chmodSync(folder, 0o777);
     expect(next().memory.size).toBe(0);
@@ -297,7 +297,7 @@ describe("trouble", () => {
     await until(() => first.counters.compactions === 1);
     writeFileSync(join(folder, "other"), "");
     renameSync(join(folder, "other"), join(folder, "journal"));
-    for (let port = 0; port < 60_000; port++) first.opened(flow(port));
+    for (let port = 0; port < 60_000; port++) open(first, port);
     await until(() => said.some(({ event }) => event === "journal-superseded"));
     expect(readFileSync(join(folder, "journal"), "latin1")).toBe("");
   });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { frame, HEADER, readJournal } from "../../../src/agent/journal/frame.ts";
+import { FRAME_HEAD, frame, HEADER, RECORD_HEAD, readJournal } from "../../../src/agent/journal/frame.ts";
 import type { JournalRecord } from "../../../src/agent/journal/record.ts";
 import { ipv4 } from "../../../src/net/address.ts";
 import { parseDnsName } from "../../../src/net/name.ts";
@@ -116,7 +116,7 @@ describe("what an agent would not have written", () => {
     const changes = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), { minLength: 1, maxLength: 6 });
     fc.assert(
       fc.property(record, changes, (of, list) => {
-        const body = Buffer.from((frameOf(of) as Buffer).subarray(8));
+        const body = Buffer.from((frameOf(of) as Buffer).subarray(FRAME_HEAD + RECORD_HEAD));
         for (const [at, value] of list) body[at % body.length] = value;
         const { all } = read(Buffer.concat([HEADER, frame(body, body.length)]));
         for (const one of all) {

@@ -1,5 +1,7 @@
 import { frame, HEADER } from "../../../src/agent/journal/frame.ts";
 import { type JournalRecord, RecordEncoder, type RememberedFlow } from "../../../src/agent/journal/record.ts";
+import { eventOf } from "../../../src/flow/live-flows.ts";
+import { EventPacker } from "../../../src/flow/packed-event.ts";
 import { ipv4 } from "../../../src/net/address.ts";
 import { allowed, factsTo, tupleTo } from "../flow/events.ts";
 
@@ -36,7 +38,11 @@ export function frameOf(record: JournalRecord): Buffer | null {
     record.kind === "binding"
       ? encoder.binding(record.key, record.binding)
       : record.kind === "opened"
-        ? encoder.opened(record.key, record.flow)
+        ? encoder.opened(
+            record.key,
+            record.flow.run,
+            new EventPacker().pack(eventOf({ ...record.flow, workloadId: 0 })),
+          )
         : encoder.closed(record.tuple);
   return length === 0 ? null : frame(encoder.bytes, length);
 }

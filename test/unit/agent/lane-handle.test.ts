@@ -24,6 +24,7 @@ function handle(mode: string) {
   const listener: LaneListener = {
     onEvent: () => undefined,
     behind: false,
+    onDrained: () => true,
     onLost: () => undefined,
     onMessage: (message) => messages.push(message),
     bindings: () => [],

@@ -117,15 +117,15 @@ function decided(flow: FlowTuple, more: Partial<FlowEvent> = {}): FlowEvent {
 }
 
 describe("open flows", () => {
-  test("a change ends what is no longer allowed, with both records; the rest stays", () => {
+  test("a change ends what is no longer allowed, with both records; the rest stays", async () => {
     const kept = tuple("203.0.113.7", 1);
     const gone = tuple("192.0.2.7", 2);
     const { options, ended, records } = world([entry(kept, STATE.allowed), entry(gone, STATE.allowed)]);
     const open = new OpenFlows(options);
     open.onEvent(decided(kept));
     open.onEvent(decided(gone, { flowId: 2 }));
-    expect(open.redecide(scene(BY_NAME, BY_ADDRESS))).toBe(0);
-    expect(open.redecide(scene(BY_ADDRESS))).toBe(1);
+    expect(await open.redecide(scene(BY_NAME, BY_ADDRESS))).toBe(0);
+    expect(await open.redecide(scene(BY_ADDRESS))).toBe(1);
     expect(ended).toEqual([2]);
     const last = records().slice(2);
     expect(last.map(({ event, action, reason }) => [event, action, reason])).toEqual([
@@ -137,6 +137,7 @@ describe("open flows", () => {
 
   test("what ends by itself leaves, with the reason that conntrack saw", () => {
     const flow = tuple("192.0.2.7", 1);
+    const stop = Date.now() + 5_000;
     for (const [tcpState, closedBy] of [
       [8, "reset"],
       [7, "closed"],
@@ -145,7 +146,7 @@ describe("open flows", () => {
       const { options, records } = world();
       const open = new OpenFlows(options);
       open.onEvent(decided(flow));
-      open.onEndings([endingOf(entry(flow, STATE.allowed, { tcpState, stop: 61_000 }), () => 10_000)]);
+      open.onEnding(endingOf(entry(flow, STATE.allowed, { tcpState, start: stop - 60_000, stop }), () => 10_000));
       expect(open.size).toBe(0);
       expect(records().at(-1)).toMatchObject({ event: "end", closedBy, durationMs: 50_000 });
     }
@@ -156,7 +157,7 @@ describe("open flows", () => {
     const { options, records } = world([entry(flow, STATE.allowed)]);
     const open = new OpenFlows(options);
     open.onEvent(decided(flow));
-    open.onEndings([endingOf(entry(flow, STATE.allowed, { stop: 2_000 }))]);
+    open.onEnding(endingOf(entry(flow, STATE.allowed, { stop: Date.now() })));
     expect(open.size).toBe(1);
     expect(records().filter(({ event }) => event === "end")).toEqual([]);
   });
@@ -166,7 +167,7 @@ describe("open flows", () => {
     const open = new OpenFlows(options);
     const states = [STATE.looking, STATE.allowed, STATE.http, STATE.rejected];
     const endings = states.map((state, i) => endingOf(entry(tuple("192.0.2.7", i), state)));
-    expect(open.onEndings(endings).map(({ clientPort }) => clientPort)).toEqual([0, 2]);
+    expect(endings.map((ending) => open.onEnding(ending))).toEqual([true, false, true, false]);
   });
 
   test("a request that is refused ends the flow it came on, once", () => {
@@ -180,21 +181,21 @@ describe("open flows", () => {
     expect(open.size).toBe(0);
   });
 
-  test("flows without room, or whose decision was lost, are judged by their address at the next change", () => {
+  test("flows without room, or whose decision was lost, are judged by their address at the next change", async () => {
     const flows = [tuple("192.0.2.7", 1), tuple("192.0.2.7", 2), tuple("203.0.113.7", 3)];
     const { options, ended } = world(flows.map((flow) => entry(flow, STATE.allowed)));
     const open = new OpenFlows({ ...options, limits: { total: 1, perWorkload: 1 } });
     for (const [i, flow] of flows.entries()) open.onEvent(decided(flow, { flowId: i + 1 }));
     expect(open.size).toBe(1);
-    expect(open.redecide(scene(BY_NAME, BY_ADDRESS))).toBe(1);
+    expect(await open.redecide(scene(BY_NAME, BY_ADDRESS))).toBe(1);
     expect(ended).toEqual([2]);
 
     const lost = world([entry(flows[0]!, STATE.allowed)]);
     const after = new OpenFlows(lost.options);
-    after.redecide(scene(BY_ADDRESS));
+    await after.redecide(scene(BY_ADDRESS));
     expect(lost.ended).toEqual([]);
     after.missed();
-    after.redecide(scene(BY_ADDRESS));
+    await after.redecide(scene(BY_ADDRESS));
     expect(lost.ended).toEqual([1]);
   });
 

@@ -1,0 +1,16 @@
+const TURN_MS = 8;
+
+/** Long work in turns with whatever else the thread has to do. */
+export class Turns {
+  #until = performance.now() + TURN_MS;
+
+  /** It is time for others. */
+  isOver(): boolean {
+    return performance.now() >= this.#until;
+  }
+
+  async next(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve));
+    this.#until = performance.now() + TURN_MS;
+  }
+}
