@@ -5,7 +5,7 @@ import type { Walk } from "../program/layout.ts";
 import type { Program } from "../program/program.ts";
 import { FlowAnswers } from "./answers.ts";
 import { defaultDeny, withoutRule } from "./default-reason.ts";
-import { ANSWER, NO_RULE, type WalkSink, walkRules } from "./walk.ts";
+import { ANSWER, NO_RULE, type WalkSink, walkCandidates, walkRules } from "./walk.ts";
 
 const UNKNOWN_WORKLOAD = withoutRule("Deny", "UnknownWorkload");
 const TRUSTED_RESOLVER = withoutRule("Allow", "TrustedResolver");
@@ -47,7 +47,10 @@ export function decideByRules(
   sink: ((answers: FlowAnswers) => WalkSink) | null,
 ): Decision | null {
   const answers = new FlowAnswers(program, cls, facts);
-  const ends = walkRules(program, cls, walk, answers, sink === null ? null : sink(answers));
+  const ends =
+    sink === null
+      ? walkCandidates(program, program.candidates.of(cls, walk, facts.protocol, facts.port), answers)
+      : walkRules(program, cls, walk, answers, sink(answers));
   const isolated = program.isolated(cls, walk);
   const canAllow = ends.allow !== NO_RULE || (ends.past && !isolated);
   const canDeny = ends.deny !== NO_RULE || (ends.past && isolated);

@@ -1,3 +1,4 @@
+import { NEXT_POLICY, NEXT_TIER } from "../program/candidates.ts";
 import { ACTION, CLASS, NONE, POLICY, POLICY_FLAG, RULE, type Walk } from "../program/layout.ts";
 import type { Program } from "../program/program.ts";
 
@@ -72,6 +73,27 @@ export function walkRules(
       if (sink === null && ends.allow !== NO_RULE && ends.deny !== NO_RULE) return ends;
     }
     if (place.nowhere()) return ends;
+  }
+  ends.past = !place.nowhere();
+  return ends;
+}
+
+/**
+ * The same walk without a sink, past the rules that no port of the flow can meet (program/candidates): they answer "no", and
+ * a policy of which nothing is left changes nothing but the tier, which the next one tells.
+ */
+export function walkCandidates(program: Program, candidates: Uint32Array, answers: RuleAnswers): Ends {
+  const ends: Ends = { allow: NO_RULE, deny: NO_RULE, past: false, decided: NO_RULE, decidedAnswer: ANSWER.no };
+  const place = new Place();
+  for (let i = 0; i < candidates.length; i++) {
+    const rule = candidates[i]!;
+    if (rule === NEXT_POLICY || rule === NEXT_TIER) {
+      if (place.nowhere()) return ends;
+      place.enter(rule === NEXT_TIER);
+    } else if (place.here) {
+      step(program, rule, answers, null, place, ends);
+      if (ends.allow !== NO_RULE && ends.deny !== NO_RULE) return ends;
+    }
   }
   ends.past = !place.nowhere();
   return ends;

@@ -2,6 +2,7 @@ import { RE2JS } from "re2js";
 import type { Decision } from "../model/decision.ts";
 import type { PathMatch } from "../model/policy.ts";
 import type { Address } from "../net/address.ts";
+import { Candidates } from "./candidates.ts";
 import { holdsAddress } from "./cidr-table.ts";
 import {
   ACTION,
@@ -41,6 +42,7 @@ export class Program {
   readonly rules: RuleData;
   readonly text: TextData;
   readonly marks: Marks;
+  readonly candidates: Candidates;
   readonly http: readonly HttpTests[];
   private readonly decisions: (Decision | undefined)[] = [];
 
@@ -49,6 +51,7 @@ export class Program {
     this.rules = data.rules;
     this.text = data.text;
     this.marks = new Marks(data);
+    this.candidates = new Candidates(data);
     this.http = data.rules.http.map(({ methods, paths }) => ({
       methods: methods === null ? null : new Set(methods),
       paths: paths === null ? null : paths.map(pathTest),

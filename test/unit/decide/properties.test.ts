@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { decide } from "../../../src/decide/decide.ts";
+import { decide, decideBeforeRules, decideByRules } from "../../../src/decide/decide.ts";
 import { explain } from "../../../src/decide/explain.ts";
 import { gateName } from "../../../src/decide/gate.ts";
 import { MOST_NAMES, namesToResolve } from "../../../src/decide/names-to-resolve.ts";
@@ -65,6 +65,24 @@ describe("the compiled program", () => {
         }
       }),
       { numRuns: runs(150) },
+    );
+  });
+
+  test("decides past the rules that no port can meet as on the walk over all of them", () => {
+    fc.assert(
+      fc.property(world, firstPacket, fc.nat(65535), fc.nat(255), (of, given, port, protocol) => {
+        const { program, cls } = open(of);
+        for (const first of [given, { ...given, port }, { ...given, port: 53 }, { ...given, protocol }]) {
+          for (const facts of [first, ...payloads(first).flatMap((end) => middle(first, end))]) {
+            for (const walk of WALKS) {
+              const whole = decideByRules(program, cls, facts, walk, () => ({ asked: () => undefined }));
+              const before = decideBeforeRules(program, cls, facts, walk);
+              expect(decide(program, cls, facts, walk)).toEqual(before ?? whole);
+            }
+          }
+        }
+      }),
+      { numRuns: runs(100) },
     );
   });
 
