@@ -1,5 +1,4 @@
-import { decide } from "../decide/decide.ts";
-import { bindingMayCome, namesToResolve } from "../decide/names-to-resolve.ts";
+import { bindingMayCome } from "../decide/names-to-resolve.ts";
 import type { FlowEvent, FlowTuple } from "../flow/event.ts";
 import type { Decision, Reason } from "../model/decision.ts";
 import type { Facts } from "../model/facts.ts";
@@ -51,31 +50,33 @@ export function firstFacts(
 export function judge(lane: Lane, flow: Judged, now: number): Decision | null {
   const facts = flow.facts;
   refreshNames(lane, flow, now);
-  const early = decide(lane.program, flow.cls, facts, "enforce");
+  const early = lane.memo.decide(lane.program, flow.cls, facts, "enforce");
   if (early !== null) return early;
   if (!facts.namesFinal && askForNames(lane, flow, now)) return null;
   if (!facts.namesFinal && flow.resolved.length > 0) {
     // Names that were resolved and lead elsewhere: if no other could bind, not even the handshake goes to this address.
     facts.namesFinal = !bindingMayCome(lane.program, flow.cls, facts, flow.resolved);
-    const late = facts.namesFinal ? decide(lane.program, flow.cls, facts, "enforce") : null;
+    const late = facts.namesFinal ? lane.memo.decide(lane.program, flow.cls, facts, "enforce") : null;
     if (late !== null) return late;
   }
   if (!flow.classified) return null;
   facts.namesFinal = true;
   facts.ended = true;
-  return decide(lane.program, flow.cls, facts, "enforce");
+  return lane.memo.decide(lane.program, flow.cls, facts, "enforce");
 }
 
 /** What Audit policies would make of it. Null: the same, or not known yet (`auditKnown` tells which). */
 export function audit(lane: Lane, flow: Judged): Decision | null {
   if (!lane.program.audited(flow.cls)) return null;
-  return decide(lane.program, flow.cls, flow.facts, "all");
+  return lane.memo.decide(lane.program, flow.cls, flow.facts, "all");
 }
 
 /** The outcome of the walk with Audit policies on facts that will not grow any more. */
 export function finalAudit(lane: Lane, flow: Judged): Decision | null {
   if (!lane.program.audited(flow.cls)) return null;
-  return audit(lane, flow) ?? decide(lane.program, flow.cls, { ...flow.facts, namesFinal: true, ended: true }, "all");
+  const outcome = audit(lane, flow);
+  if (outcome !== null) return outcome;
+  return lane.memo.decide(lane.program, flow.cls, { ...flow.facts, namesFinal: true, ended: true }, "all");
 }
 
 export function auditKnown(lane: Lane, flow: Judged): boolean {
@@ -94,7 +95,7 @@ function refreshNames(lane: Lane, flow: Judged, now: number): void {
 function askForNames(lane: Lane, flow: Judged, now: number): boolean {
   if (flow.resolving !== 0) return true;
   const wanted: string[] = [];
-  for (const name of namesToResolve(lane.program, flow.cls, flow.facts)) {
+  for (const name of lane.memo.namesToResolve(lane.program, flow.cls, flow.facts)) {
     if (flow.resolved.includes(name)) continue;
     // Asked for another flow a moment ago: what it leads to has been learned.
     if (lane.resolutions.askedLately(flow.workloadId, name, now)) flow.resolved.push(name);

@@ -1,3 +1,4 @@
+import { DecisionMemo } from "../decide/memo.ts";
 import type { AgentConfig } from "../model/config.ts";
 import type { NameTable } from "../names/table.ts";
 import type { Packet } from "../packet/ip.ts";
@@ -51,6 +52,7 @@ export class Lane {
   readonly latelyAllowed: LatelyAllowed;
   readonly deadlines = new Deadlines<AnyFlow>();
   readonly resolutions = new Resolutions();
+  readonly memo = new DecisionMemo();
   readonly use: WorkloadUse;
   readonly counters: InspectorCounters = newCounters();
   #nextFlowId: number;
