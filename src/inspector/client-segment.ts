@@ -1,6 +1,6 @@
 import { decide } from "../decide/decide.ts";
 import { ANSWER } from "../model/verdict.ts";
-import { readTcpOptions, seqDiff, TCP_FLAG, tcpChecksumOk } from "../packet/tcp.ts";
+import { seqDiff, TCP_FLAG, tcpChecksumOk } from "../packet/tcp.ts";
 import { headersAreBare } from "./bare-headers.ts";
 import { classifyRest } from "./classify.ts";
 import { charge, flush, leave, schedule, stopWatching } from "./flow-life.ts";
@@ -154,18 +154,15 @@ function watched(lane: Lane, flow: TcpFlow, arrival: Arrival, offered: Offered, 
  * read different streams (EVASION 8-13, 15). Sent again properly, it is welcome.
  */
 function plausible(flow: TcpFlow, arrival: Arrival): boolean {
-  const { segment, packet } = arrival;
+  const { segment } = arrival;
   const flags = segment.flags;
-  if (!tcpChecksumOk(packet)) return false;
+  if (!tcpChecksumOk(arrival.packet)) return false;
   if ((flags & TCP_FLAG.syn) !== 0 || (flags & TCP_FLAG.urg) !== 0) return false;
+  // No signed option either (EVASION 9): none is taken but those that are known.
   if (!headersAreBare(arrival, flow.phase === "looking")) return false;
   // A reset may carry words (RFC 9293 §3.5.3), which nobody would have read.
   if ((flags & TCP_FLAG.rst) !== 0) return segment.payloadEnd === segment.payloadStart;
   if ((flags & TCP_FLAG.ack) === 0 || !flow.serverKnown) return false;
-  if (packet.transport + 20 < segment.payloadStart) {
-    const options = readTcpOptions(packet.bytes, segment.optionsStart, segment.payloadStart);
-    if (options.signed || options.malformed) return false;
-  }
   if (flow.httpHanded) return true;
   if (seqDiff(segment.ack, flow.serverNext) > 0 || seqDiff(segment.ack, flow.serverIsn + 1) < 0) return false;
   const end = flow.client.offsetOf(segment.seq) + segment.payloadEnd - segment.payloadStart;

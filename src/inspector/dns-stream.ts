@@ -79,7 +79,7 @@ export function dnsServerBytes(lane: Lane, flow: TcpFlow, arrival: Arrival, now:
   const { segment, packet } = arrival;
   const dns = flow.dns!;
   const length = segment.payloadEnd - segment.payloadStart;
-  dns.answers ??= new Stream(seqAdd(flow.serverIsn, 1), FLOW_BYTES, KEEP);
+  dns.answers ??= new Stream(seqAdd(flow.serverIsn, 1), FLOW_BYTES, KEEP, lane.buffers);
   const start = dns.answers.offsetOf(segment.seq);
   const fin = (segment.flags & TCP_FLAG.fin) !== 0;
   if (length === 0 && (!fin || start <= dns.releaseEnd)) {

@@ -63,7 +63,7 @@ export function synPacket(
   if (known !== null) leave(lane, known, 0);
   const tuple = tupleOf(key, arrival);
   const facts = firstFacts(lane, workloadId, tuple.server, key.serverPort, key.protocol, now);
-  const flow = new TcpFlow(key, lane.newFlowId(), workloadId, cls, tuple, facts, segment.seq);
+  const flow = new TcpFlow(key, lane.newFlowId(), workloadId, cls, tuple, facts, segment.seq, lane.buffers);
   flow.bornAt = now;
   flow.clientScale = options.windowScale;
   flow.watching = !guarded;

@@ -22,6 +22,7 @@ export function leave(lane: Lane, flow: TcpFlow, answer: number): void {
   use.looking -= flow.httpHanded ? 0 : 1;
   use.bytes -= flow.charged;
   flow.charged = 0;
+  flow.client.release();
   lane.deadlines.clear(flow);
   lane.flows.remove(flow);
   if (answer === ANSWER.allow) lane.latelyAllowed.add(flow);

@@ -2,7 +2,7 @@ import { decide } from "../decide/decide.ts";
 import { ANSWER } from "../model/verdict.ts";
 import { seqAdd, seqDiff } from "../packet/tcp.ts";
 import { readClientHello } from "../packet/tls.ts";
-import { readServerFirst } from "../packet/tls-server.ts";
+import { readServerFirst, type ServerFirst } from "../packet/tls-server.ts";
 import { leave } from "./flow-life.ts";
 import { deny } from "./judge.ts";
 import type { Arrival, Lane } from "./lane.ts";
@@ -39,6 +39,15 @@ export function readServerBytes(flow: TcpFlow, arrival: Arrival): boolean {
   const { segment, packet } = arrival;
   const at = seqDiff(segment.seq, seqAdd(flow.serverIsn, 1));
   if (at > flow.serverCount) return false;
+  if (flow.serverBytes === null && at === 0) {
+    // Nearly always the first segment tells, and then nothing has to be kept of it.
+    const end = Math.min(segment.payloadEnd, segment.payloadStart + SERVER_BYTES);
+    const told = readServerFirst(packet.bytes, segment.payloadStart, end);
+    if (told.kind !== "need") {
+      serverTold(flow, told);
+      return true;
+    }
+  }
   flow.serverBytes ??= new Uint8Array(SERVER_BYTES);
   const fresh = segment.payloadStart + flow.serverCount - at;
   const room = SERVER_BYTES - flow.serverCount;
@@ -49,9 +58,13 @@ export function readServerBytes(flow: TcpFlow, arrival: Arrival): boolean {
   }
   const first = readServerFirst(flow.serverBytes, 0, flow.serverCount);
   if (first.kind === "need" && flow.serverCount < SERVER_BYTES) return true;
+  serverTold(flow, first);
+  return true;
+}
+
+function serverTold(flow: TcpFlow, first: ServerFirst): void {
   if (first.kind === "serverHello" && first.helloRetryRequest) flow.hello = "retried";
   else flow.serverSpoke = true;
-  return true;
 }
 
 /**

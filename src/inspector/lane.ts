@@ -4,6 +4,7 @@ import type { NameTable } from "../names/table.ts";
 import type { Packet } from "../packet/ip.ts";
 import type { TcpSegment } from "../packet/tcp.ts";
 import type { Program } from "../program/program.ts";
+import { BufferPool } from "./buffer-pool.ts";
 import { type Commands, DROP, type InspectorCounters } from "./contract.ts";
 import type { DatagramFlow } from "./datagram-flow.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -52,6 +53,7 @@ export class Lane {
   readonly latelyAllowed: LatelyAllowed;
   readonly deadlines = new Deadlines<AnyFlow>();
   readonly resolutions = new Resolutions();
+  readonly buffers = new BufferPool();
   readonly memo = new DecisionMemo();
   readonly use: WorkloadUse;
   readonly counters: InspectorCounters = newCounters();

@@ -1,4 +1,5 @@
 import { seqDiff } from "../packet/tcp.ts";
+import { type BufferPool, POOLED } from "./buffer-pool.ts";
 
 /**
  * What `offer` made of a segment: `new` brought the next bytes; `old` only repeats inspected ones; `future` waits for
@@ -15,7 +16,6 @@ interface Range {
 }
 
 const NOTHING = new Uint8Array(0);
-const FIRST_BUFFER = 2048;
 /** A second range and those after it are put together in pieces of this size: a kept connection has one a request. */
 const PIECE = 4096;
 const MOST_FUTURE = 64;
@@ -34,6 +34,7 @@ export class Stream {
   #buffer: Uint8Array = NOTHING;
   readonly #firstSeq: number;
   readonly #limit: number;
+  readonly #pool: BufferPool;
   #ranges: Range[] = [];
   #kept = 0;
   #future: { start: number; bytes: Uint8Array }[] = [];
@@ -44,7 +45,8 @@ export class Stream {
   next = 0;
   floor = 0;
 
-  constructor(firstSeq: number, limit: number, keep: number) {
+  constructor(firstSeq: number, limit: number, keep: number, pool: BufferPool) {
+    this.#pool = pool;
     this.#firstSeq = firstSeq >>> 0;
     this.#limit = limit;
     this.keep = keep;
@@ -102,13 +104,25 @@ export class Stream {
     if (unread > count) this.#buffer.copyWithin(0, count, unread);
     this.bufferStart = end;
     // An idle connection must not hold the memory of its largest head.
-    if (this.unread === 0 && (this.#buffer.length > FIRST_BUFFER || this.keep < FIRST_BUFFER * 4))
-      this.#buffer = NOTHING;
+    if (this.unread === 0 && (this.#buffer.length > POOLED || this.keep < POOLED * 4)) this.#giveBack();
     while (this.#ranges.length > 0 && (this.#kept > this.keep || this.#ranges.length > MOST_RANGES)) {
       const oldest = this.#ranges.shift()!;
       this.#kept -= oldest.bytes === null ? 0 : oldest.bytes.length;
       this.floor = oldest.end;
     }
+  }
+
+  /** The flow is over: what was kept is forgotten, and nothing can be offered any more. */
+  release(): void {
+    this.#giveBack();
+    this.#ranges.length = this.#future.length = 0;
+    this.#kept = this.#futureBytes = 0;
+    this.floor = this.bufferStart = this.next;
+  }
+
+  #giveBack(): void {
+    this.#pool.give(this.#buffer);
+    this.#buffer = NOTHING;
   }
 
   /** Copies the first bytes of the buffer, up to `end`, to where copies are compared with them. */
@@ -158,8 +172,9 @@ export class Stream {
   #append(bytes: Uint8Array, from: number, to: number): void {
     const needed = this.unread + to - from;
     if (needed > this.#buffer.length) {
-      const larger = new Uint8Array(Math.max(needed, this.#buffer.length * 2, FIRST_BUFFER));
+      const larger = needed <= POOLED ? this.#pool.take() : new Uint8Array(Math.max(needed, this.#buffer.length * 2));
       larger.set(this.#buffer.subarray(0, this.unread));
+      this.#pool.give(this.#buffer);
       this.#buffer = larger;
     }
     this.#buffer.set(bytes.subarray(from, to), this.unread);

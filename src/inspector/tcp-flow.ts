@@ -1,6 +1,7 @@
 import type { FlowTuple } from "../flow/event.ts";
 import type { Decision } from "../model/decision.ts";
 import type { BodyReader } from "../packet/http/body.ts";
+import type { BufferPool } from "./buffer-pool.ts";
 import type { DnsStreams } from "./dns-stream.ts";
 import type { FlowKey } from "./flow-table.ts";
 import { FollowedFlow } from "./followed-flow.ts";
@@ -91,9 +92,10 @@ export class TcpFlow extends FollowedFlow {
     tuple: FlowTuple,
     facts: MutableFacts,
     isn: number,
+    pool: BufferPool,
   ) {
     super(key, id, workloadId, cls, tuple, facts);
     this.clientIsn = isn;
-    this.client = new Stream((isn + 1) >>> 0, FLOW_BYTES, KEPT_FRAMING);
+    this.client = new Stream((isn + 1) >>> 0, FLOW_BYTES, KEPT_FRAMING, pool);
   }
 }

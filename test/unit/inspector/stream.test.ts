@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { BufferPool } from "../../../src/inspector/buffer-pool.ts";
 import { Deadlines, type Timed } from "../../../src/inspector/deadlines.ts";
 import { type FlowEntry, FlowTable, newFlowKey } from "../../../src/inspector/flow-table.ts";
 import { Stream } from "../../../src/inspector/stream.ts";
@@ -11,7 +12,7 @@ const offer = (stream: Stream, at: number, bytes: string) => stream.offer(at, as
 
 describe("Stream", () => {
   test("puts segments in order and tells what they were", () => {
-    const stream = new Stream(0, 100, 100);
+    const stream = new Stream(0, 100, 100, new BufferPool());
     expect(offer(stream, 0, "abc")).toBe("new");
     expect(offer(stream, 6, "ghi")).toBe("future");
     expect(offer(stream, 1, "bc")).toBe("old");
@@ -24,13 +25,13 @@ describe("Stream", () => {
   });
 
   test("finds the offset of a sequence number across the wrap", () => {
-    const stream = new Stream(0xfffffffe, 100, 100);
+    const stream = new Stream(0xfffffffe, 100, 100, new BufferPool());
     expect([0xfffffffd, 0xfffffffe, 0xffffffff, 0, 1].map((seq) => stream.offsetOf(seq))).toEqual([-1, 0, 1, 2, 3]);
     expect([0, 1, 2, 3].map((at) => stream.seqOf(at))).toEqual([0xfffffffe, 0xffffffff, 0, 1]);
   });
 
   test("offsets go on beyond four gigabytes", () => {
-    const stream = new Stream(5, 10, 0);
+    const stream = new Stream(5, 10, 0, new BufferPool());
     stream.next = stream.bufferStart = stream.floor = 0x1_0000_0003;
     expect(stream.seqOf(stream.next)).toBe(8);
     expect(stream.offsetOf(9)).toBe(0x1_0000_0004);
@@ -38,7 +39,7 @@ describe("Stream", () => {
   });
 
   test("keeps what was read, as much as it should, and lets opaque bytes differ", () => {
-    const stream = new Stream(0, 100, 4);
+    const stream = new Stream(0, 100, 4, new BufferPool());
     offer(stream, 0, "headDATAtail");
     stream.settle(4, false);
     stream.settle(8, true);
@@ -51,12 +52,28 @@ describe("Stream", () => {
     expect(offer(stream, 8, "tell")).toBe("differs");
   });
 
+  test("knows nothing of the flow that had its buffer before", () => {
+    const pool = new BufferPool();
+    const before = new Stream(0, 100, 100, pool);
+    offer(before, 0, "secret");
+    const lent = before.buffer;
+    before.release();
+    const stream = new Stream(0, 100, 100, pool);
+    expect(offer(stream, 0, "ab")).toBe("new");
+    expect(stream.buffer).toBe(lent);
+    expect(text(stream)).toBe("ab");
+    expect(offer(stream, 0, "abX")).toBe("new");
+    expect(offer(stream, 0, "abc")).toBe("differs");
+    expect([before.unread, before.memory, offer(before, 0, "secret")]).toEqual([0, 0, "forgotten"]);
+    expect(text(stream)).toBe("abX");
+  });
+
   test("property: any segmentation and order of a text, with copies, gives the text", () => {
     const whole = "the quick brown fox jumps over the lazy dog";
     const piece = fc.tuple(fc.nat(whole.length), fc.nat(whole.length));
     fc.assert(
       fc.property(fc.array(piece, { maxLength: 30 }), fc.nat(0xffffffff), (pieces, isn) => {
-        const stream = new Stream(isn, 1000, 1000);
+        const stream = new Stream(isn, 1000, 1000, new BufferPool());
         const all = [...pieces.map(([a, b]) => [Math.min(a, b), Math.max(a, b)] as const), [0, whole.length] as const];
         for (const [from, to] of all) {
           if (from === to) continue;
@@ -73,7 +90,7 @@ describe("Stream", () => {
   test("property: one changed byte among copies is always found", () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 2, maxLength: 60 }), fc.nat(), fc.nat(), fc.nat(), (bytes, a, b, c) => {
-        const stream = new Stream(1, 1000, 1000);
+        const stream = new Stream(1, 1000, 1000, new BufferPool());
         const at = a % bytes.length;
         const from = Math.min(at, b % bytes.length);
         const to = Math.max(at + 1, c % (bytes.length + 1));
@@ -88,7 +105,7 @@ describe("Stream", () => {
   test("memory stays within the bound however hostile the segments", () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.nat(5000), fc.nat(1500)), { maxLength: 200 }), (pieces) => {
-        const stream = new Stream(0, 4096, 1024);
+        const stream = new Stream(0, 4096, 1024, new BufferPool());
         const zeros = new Uint8Array(1500);
         for (const [at, size] of pieces) if (size > 0) stream.offer(at, zeros, 0, size);
         expect(stream.memory).toBeLessThanOrEqual(4096 * 4);
