@@ -6,7 +6,9 @@ import type { Binding } from "../names/table.ts";
 import { FlowEnder } from "./endings.ts";
 import { EndingsReader } from "./endings-reader.ts";
 import { type ExistingFlows, type Recall, settleExistingFlows } from "./existing-flows.ts";
+import { keepFixed, needsNewLane } from "./fixed-settings.ts";
 import type { FlowLog } from "./flow-log.ts";
+import { boundariesFile, tellHanded } from "./handed.ts";
 import { Injector } from "./injector.ts";
 import type { Journal } from "./journal/journal.ts";
 import { LaneHandle, type LaneListener } from "./lane-handle.ts";
@@ -98,6 +100,7 @@ export class Agent implements LaneListener {
         adopting,
         run: flowLog.run,
         beatDescriptor,
+        boundaries: boundariesFile(place),
       },
       this,
       log,
@@ -150,6 +153,7 @@ export class Agent implements LaneListener {
     try {
       await both(this.#endings.start(), this.#lane.start());
       const before = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows, recall);
+      tellHanded(this.#conntrack, this.#marks, this.#lane, this.#log);
       await this.#takeOver.begin();
       await this.#keeper.install(config, program, workloads);
       this.#takeOver.recall(memory);
@@ -291,6 +295,9 @@ export class Agent implements LaneListener {
       case "adopted":
         this.#adopted.get(message.epoch)?.();
         return;
+      case "recalled":
+        this.#log.info({ event: "http-recalled", ...message.counts });
+        return;
       case "trouble":
         this.#log.error({ event: "lane-trouble", suppressed: message.suppressed }, message.message);
     }
@@ -302,6 +309,7 @@ export class Agent implements LaneListener {
 
   onReplaced(reason: string): void {
     this.#laneNumbers.refresh();
+    tellHanded(this.#conntrack, this.#marks, this.#lane, this.#log);
     this.#log.warn(
       { event: "lane-started", reason },
       "a new packet lane gives verdicts; flows that the old one was still reading are reset at their next packet",
@@ -370,30 +378,8 @@ async function both(...starts: readonly Promise<void>[]): Promise<void> {
   for (const result of await Promise.allSettled(starts)) if (result.status === "rejected") throw result.reason;
 }
 
-/** What the queues and the DNS guard of a lane are made with. */
-function needsNewLane(config: Inputs["config"], before: Inputs["config"]): boolean {
-  return (
-    config.failMode !== before.failMode ||
-    config.dnsDenial !== before.dnsDenial ||
-    config.clusterDomain !== before.clusterDomain ||
-    config.limits.bindings !== before.limits.bindings ||
-    config.limits.pendingQuestions !== before.limits.pendingQuestions
-  );
-}
-
 /** Flows of an earlier agent that conntrack still knew; the others have ended meanwhile, and have no end record. */
 function countRecalled(...settlings: readonly ExistingFlows[]): number {
   const all = settlings.flatMap(({ kept, ended }) => [...kept, ...ended]);
   return new Set(all.flatMap(({ memory }) => memory ?? [])).size;
-}
-
-/** Marks and queues are set up once; a change of them needs a new agent. */
-function keepFixed(inputs: Inputs, before: Inputs["config"], log: Logger): Inputs {
-  const { config } = inputs;
-  if (config.markMask === before.markMask && config.queueNumber === before.queueNumber) return inputs;
-  log.warn(
-    { event: "needs-restart" },
-    "`markMask` and `queueNumber` change when the agent is started anew; the old ones stay for now",
-  );
-  return { ...inputs, config: { ...config, markMask: before.markMask, queueNumber: before.queueNumber } };
 }

@@ -60,6 +60,8 @@ export interface LaneInput {
   readonly run: string;
   /** Where the lane tells the supervisor that it lives; -1: nobody listens. */
   readonly beatDescriptor: number;
+  /** File of the request boundaries; null: there is no folder for it. */
+  readonly boundaries: string | null;
 }
 
 /**

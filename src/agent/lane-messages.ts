@@ -1,5 +1,6 @@
 import type { FlowTuple } from "../flow/event.ts";
 import type { Resolved, ResolveRequest } from "../inspector/contract.ts";
+import type { HandedFlow } from "../inspector/recall.ts";
 import type { AgentConfig } from "../model/config.ts";
 import type { Generation } from "../model/verdict.ts";
 import type { Binding } from "../names/table.ts";
@@ -28,6 +29,8 @@ export interface LaneStart {
   readonly beatDescriptor: number;
   /** First flow id; a lane that replaces another goes on counting. */
   readonly firstFlowId: number;
+  /** File of the request boundaries; null: there is no folder for it. */
+  readonly boundaries: string | null;
 }
 
 export type ToLane =
@@ -40,6 +43,8 @@ export type ToLane =
   /** The agent before this one listens no more. */
   | { readonly kind: "alone" }
   | { readonly kind: "adopted" }
+  /** HTTP flows that conntrack knows: once after each start of a lane. */
+  | { readonly kind: "handed"; readonly flows: readonly HandedFlow[] }
   | { readonly kind: "stop" };
 
 export type FromLane =
@@ -50,6 +55,8 @@ export type FromLane =
   | { readonly kind: "end"; readonly flow: FlowTuple }
   /** Bindings that are new, or live notably longer than was last told. */
   | { readonly kind: "learned"; readonly bindings: readonly Binding[] }
+  /** HTTP flows that were there before: those that go on, and those whose place nobody knows. */
+  | { readonly kind: "recalled"; readonly counts: { readonly goneOn: number; readonly forgotten: number } }
   | { readonly kind: "trouble"; readonly message: string; readonly suppressed: number }
   | { readonly kind: "stopped" };
 

@@ -5,6 +5,7 @@ import { RingWriter } from "../flow/ring.ts";
 import { type Commands, DROP, type QueuedPacket, type ResolveRequest, UNASKED } from "../inspector/contract.ts";
 import { DnsGuard } from "../inspector/dns/guard.ts";
 import { Inspector } from "../inspector/inspector.ts";
+import type { HandedFlow } from "../inspector/recall.ts";
 import { MSG_DONTWAIT, MSG_NOSIGNAL, send } from "../kernel/libc.ts";
 import { type MarkLayout, markLayout, withWord, wordOf } from "../kernel/marks.ts";
 import { EventFd, Poller } from "../kernel/poller.ts";
@@ -13,6 +14,7 @@ import { otherGeneration, queuesOf } from "../kernel/ruleset.ts";
 import { ANSWER, BY_GENERATION_1 } from "../model/verdict.ts";
 import { type Binding, NameTable } from "../names/table.ts";
 import { openProgram } from "../program/program.ts";
+import { openBoundaries } from "./boundaries.ts";
 import { Injector } from "./injector.ts";
 import { type FromLane, type LaneStart, PULSE, type ToLane } from "./lane-messages.ts";
 import { RateLimit } from "./log.ts";
@@ -83,6 +85,7 @@ export class Lane implements Commands {
       clusterDomain: config.clusterDomain,
       limits: config.limits,
     });
+    const boundaries = openBoundaries(start.boundaries, config.failMode === "Open");
     this.#inspector = new Inspector({
       program: openProgram(start.program),
       names: this.#names,
@@ -93,6 +96,7 @@ export class Lane implements Commands {
       seed: start.seed,
       firstFlowId: start.firstFlowId,
       run: start.run,
+      boundaries: boundaries.rows,
     });
     const failOpen = config.failMode === "Open";
     const queues = queuesOf(config.queueNumber, start.generation);
@@ -110,6 +114,7 @@ export class Lane implements Commands {
     };
     this.#poller = new Poller([this.#strict.fd, this.#observed.fd, start.wakeFd]);
     this.#post({ kind: "bound", fds: [this.#strict.fd, this.#observed.fd] });
+    if (boundaries.problem !== null) this.#trouble(boundaries.problem);
   }
 
   /** Runs until it is told to stop. */
@@ -232,9 +237,17 @@ export class Lane implements Commands {
       case "adopted":
         this.#inspector.adopting = false;
         return;
+      case "handed":
+        this.#recall(message.flows);
+        return;
       case "stop":
         this.#stopped = true;
     }
+  }
+
+  #recall(flows: readonly HandedFlow[]): void {
+    const goneOn = this.#inspector.recall(flows, now());
+    if (flows.length > 0) this.#post({ kind: "recalled", counts: { goneOn, forgotten: flows.length - goneOn } });
   }
 
   /** Not told of again: these are known where they came from. */

@@ -68,6 +68,8 @@ function judgeOffered(
   if (offered === "differs") {
     lane.counters.ambiguousCopies++;
     refuse(lane, flow, deny("AmbiguousCopy"), arrival.id, false, now);
+  } else if (offered === "forgotten" && flow.recalled) {
+    unremembered(lane, flow, arrival, now);
   } else if (offered === "forgotten") {
     lane.counters.droppedCopies++;
     lane.drop(arrival.id);
@@ -85,6 +87,13 @@ function judgeOffered(
   } else {
     inspectHeld(lane, flow, { id: arrival.id, start, end, fin, fromServer: false, bytes: null }, offered, now);
   }
+}
+
+/** Sent again for want of an acknowledgement, or a copy that came late: nobody knows any more what of it was let go. */
+function unremembered(lane: Lane, flow: TcpFlow, arrival: Arrival, now: number): void {
+  const decision = deny("NoRememberedDecision");
+  record(lane, flow, "flow", decision, null, "rejected", now);
+  end(lane, flow, decision, arrival.id, false, NO_WORDS);
 }
 
 /**

@@ -47,6 +47,8 @@ export function synPacket(
   now: number,
 ): void {
   const { segment, packet } = arrival;
+  // The old connection is over, whatever was remembered of it (EVASION 14).
+  lane.recollection?.forget(key);
   const guarded = lane.program.selected(cls);
   const options = readTcpOptions(packet.bytes, segment.optionsStart, segment.payloadStart);
   const odd = (segment.flags & (TCP_FLAG.fin | TCP_FLAG.rst | TCP_FLAG.urg | TCP_FLAG.ack)) !== 0 || options.signed;
@@ -190,6 +192,11 @@ export function unknownTcp(
   }
   if (arrival.remembered === STATE.looking && lane.latelyAllowed.has(key, workloadId)) {
     lane.answer(arrival.id, ANSWER.pass);
+    return;
+  }
+  if (arrival.remembered === STATE.http && !arrival.fromServer && lane.recollection?.holds(key)) {
+    // In a moment it is known whether this flow can go on; the client sends again.
+    lane.drop(arrival.id);
     return;
   }
   const reset = (arrival.segment.flags & TCP_FLAG.rst) !== 0;

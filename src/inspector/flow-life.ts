@@ -2,6 +2,7 @@ import { ANSWER } from "../model/verdict.ts";
 import { finalAudit, record, stopWaiting } from "./judge.ts";
 import type { Lane } from "./lane.ts";
 import { FLOW_BYTES } from "./limits.ts";
+import { noteBoundary } from "./recall.ts";
 import type { Held, TcpFlow } from "./tcp-flow.ts";
 
 /** Puts a flow into the table; the caller has asked `use.mayLook`. */
@@ -23,6 +24,7 @@ export function leave(lane: Lane, flow: TcpFlow, answer: number): void {
   use.bytes -= flow.charged;
   flow.charged = 0;
   flow.client.release();
+  if (flow.boundary >= 0) lane.boundaries?.release(flow.boundary, flow.workloadId);
   lane.deadlines.clear(flow);
   lane.flows.remove(flow);
   if (answer === ANSWER.allow) lane.latelyAllowed.add(flow);
@@ -54,6 +56,7 @@ export function takeHeld(lane: Lane, flow: TcpFlow, index: number): Held {
  * else was inspected is acknowledged by bare segments too, and those have to be seen.
  */
 export function flush(lane: Lane, flow: TcpFlow): void {
+  if (flow.httpHanded) noteBoundary(lane, flow);
   const until = Math.min(flow.releaseEnd, flow.client.next);
   const answered = flow.watching || flow.httpHanded || (flow.phase === "allowed" && flow.hello !== "none");
   let kept = 0;

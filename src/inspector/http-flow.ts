@@ -81,6 +81,10 @@ function accept(lane: Lane, flow: TcpFlow, head: RequestHead, now: number): void
   const headEnd = client.bufferStart + head.headEnd;
   if (flow.requests === 0) flow.inspectedEnd = headEnd;
   flow.requests++;
+  flow.requestStart = client.bufferStart;
+  flow.requestHead = head.chunked ? 0 : head.headEnd;
+  flow.requestAt = now;
+  flow.recalled = false;
   flow.scanned = 0;
   flow.resolved = [];
   flow.factsUntil = Infinity;

@@ -17,7 +17,9 @@ import { type FlowKey, keyOf, newFlowKey, setWords } from "./flow-table.ts";
 import { flowDue, resume } from "./inspect-stream.ts";
 import { stopWaiting } from "./judge.ts";
 import { type AnyFlow, type Arrival, Lane } from "./lane.ts";
+import { type HandedFlow, recallFlows } from "./recall.ts";
 import { redecide } from "./redecide.ts";
+import type { RequestBoundaries } from "./request-boundaries.ts";
 import { serverSegment } from "./server-segment.ts";
 import { UnknownSources } from "./unknown-source.ts";
 
@@ -34,6 +36,7 @@ export interface InspectorOptions {
   readonly firstFlowId?: number;
   /** Names this run of the agent in flow ids, as the flow log does. */
   readonly run?: string;
+  readonly boundaries?: RequestBoundaries | null;
 }
 
 /** A flow younger than this does not end by word of conntrack: the word is about the flow that had its ports before. */
@@ -149,6 +152,14 @@ export class Inspector {
       flow.resolved.push(...pending.names);
       this.#resume(flow, now);
     }
+  }
+
+  /** Which HTTP flows conntrack knows, once: those of an agent that died go on where its boundaries say that they stand. */
+  recall(handed: readonly HandedFlow[], now: number): number {
+    this.#now = now;
+    const flows = recallFlows(this.#lane, handed, now);
+    for (const flow of flows) redecide(this.#lane, flow, now);
+    return flows.filter((flow) => !flow.gone).length;
   }
 
   /** A new epoch, between two batches: every flow that is still followed is decided anew, and unknown sources are. */

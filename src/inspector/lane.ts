@@ -12,6 +12,8 @@ import type { DnsGuard } from "./dns/guard.ts";
 import { FlowTable } from "./flow-table.ts";
 import { LatelyAllowed } from "./lately-allowed.ts";
 import { WorkloadUse } from "./limits.ts";
+import { Recollection } from "./recollection.ts";
+import type { RequestBoundaries } from "./request-boundaries.ts";
 import { Resolutions } from "./resolutions.ts";
 import type { TcpFlow } from "./tcp-flow.ts";
 
@@ -37,6 +39,8 @@ export interface LaneOptions {
   readonly seed: number;
   readonly firstFlowId: number;
   readonly run: string;
+  /** Where HTTP flows stand between requests, in memory that outlives the agent; null: that dies with it. */
+  readonly boundaries?: RequestBoundaries | null;
 }
 
 /** What the parts of the inspector share: the epoch, the tables, the bounds, and where commands go. */
@@ -55,6 +59,9 @@ export class Lane {
   readonly resolutions = new Resolutions();
   readonly buffers = new BufferPool();
   readonly memo = new DecisionMemo();
+  readonly boundaries: RequestBoundaries | null;
+  /** Flows of an agent that died, until it is known which of them are still there. */
+  recollection: Recollection | null = null;
   readonly use: WorkloadUse;
   readonly counters: InspectorCounters = newCounters();
   #nextFlowId: number;
@@ -67,6 +74,8 @@ export class Lane {
     this.commands = options.commands;
     this.run = options.run;
     this.adopting = options.adopting;
+    this.boundaries = options.boundaries ?? null;
+    if (this.boundaries !== null) this.recollection = new Recollection(this.boundaries, options.seed);
     this.flows = new FlowTable<AnyFlow>(options.seed);
     this.latelyAllowed = new LatelyAllowed(options.seed);
     this.use = new WorkloadUse(options.config.limits);

@@ -6,6 +6,7 @@ import { handOver, mayHandOver, readBehindHello, readServerBytes } from "./hand-
 import { decideLooking } from "./inspect-stream.ts";
 import { deny } from "./judge.ts";
 import type { Arrival, Lane } from "./lane.ts";
+import { noteBoundary } from "./recall.ts";
 import { refuse } from "./refuse.ts";
 import type { TcpFlow } from "./tcp-flow.ts";
 
@@ -154,6 +155,7 @@ function acknowledged(lane: Lane, flow: TcpFlow, arrival: Arrival, now: number):
   if (flow.phase === "http" && flow.acked >= flow.inspectedEnd && flow.requests > 0) {
     flow.httpHanded = true;
     lane.use.of(flow.workloadId).looking--;
+    noteBoundary(lane, flow);
     lane.answer(arrival.id, ANSWER.http);
     return;
   }

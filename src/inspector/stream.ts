@@ -112,6 +112,27 @@ export class Stream {
     }
   }
 
+  /** Copies what is kept of `count` bytes from offset `start`. False: they are not all kept in one piece. */
+  copyKept(start: number, count: number, into: Uint8Array, at: number): boolean {
+    for (let i = this.#ranges.length - 1; i >= 0; i--) {
+      const range = this.#ranges[i]!;
+      if (range.start > start) continue;
+      if (range.bytes === null || range.end < start + count) return false;
+      into.set(range.bytes.subarray(start - range.start, start - range.start + count), at);
+      return true;
+    }
+    return false;
+  }
+
+  /** Of a stream that nothing was offered to: the first bytes were inspected before, `bytes` and, up to `end`, opaque ones. */
+  restore(bytes: Uint8Array, end: number): void {
+    if (bytes.length > 0) this.#ranges.push({ start: 0, end: bytes.length, bytes });
+    if (bytes.length > 0 && end > bytes.length) this.#ranges.push({ start: bytes.length, end, bytes: null });
+    this.#kept = bytes.length;
+    this.floor = bytes.length > 0 ? 0 : end;
+    this.bufferStart = this.next = end;
+  }
+
   /** The flow is over: what was kept is forgotten, and nothing can be offered any more. */
   release(): void {
     this.#giveBack();

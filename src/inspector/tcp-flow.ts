@@ -43,7 +43,8 @@ export class TcpFlow extends FollowedFlow {
 
   /** The SYN as it goes to the server, where it differs from what the client sent. */
   plainSyn: Uint8Array | null = null;
-  readonly clientIsn: number;
+  /** -1: not known. */
+  clientIsn: number;
   readonly client: Stream;
   /** Client bytes up to here may go to the server. */
   releaseEnd = 0;
@@ -74,6 +75,16 @@ export class TcpFlow extends FollowedFlow {
   requests = 0;
   /** Conntrack was told to remember `http`: only the client's direction is queued. */
   httpHanded = false;
+  /** Offset of the last request that was allowed, the length of its head (0: of no use, its body is framed), and when it came. */
+  requestStart = 0;
+  requestHead = 0;
+  requestAt = 0;
+  /** Row among the request boundaries; -1: none. */
+  boundary = -1;
+  /** Up to where the row is written; -1: it says nothing. */
+  notedEnd = -1;
+  /** Taken over from an agent that died, and no request has come since. */
+  recalled = false;
   /** End of what was inspected and decided (`allowed`, and the first request of `http`). */
   inspectedEnd = 0;
   /** TLS: next record header to look at behind the hello. */

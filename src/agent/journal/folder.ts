@@ -8,6 +8,8 @@ const GENERATIONS: readonly Generation[] = [0, 1];
 export const journalName = (generation: Generation): string => (generation === 0 ? "journal" : "journal.1");
 export const rollName = (generation: Generation): string => `agent-${generation}.json`;
 export const socketName = (generation: Generation): string => `agent-${generation}.sock`;
+/** Where HTTP flows stand between requests (inspector/request-boundaries). */
+export const boundariesName = (generation: Generation): string => `requests-${generation}`;
 /** Held by the agent that is starting. */
 export const LOCK = "lock";
 
@@ -47,6 +49,7 @@ export function removeState(folder: string): void {
   for (const generation of GENERATIONS) {
     removeJournal(folder, generation);
     removeRoll(folder, generation);
+    rmSync(join(folder, boundariesName(generation)), { force: true });
   }
   try {
     rmSync(join(folder, LOCK), { force: true });

@@ -38,6 +38,7 @@ function handle(mode: string) {
     adopting: false,
     run: `${mode} ${file}`,
     beatDescriptor: -1,
+    boundaries: null,
   };
   return { lane: new LaneHandle(STUB, input, listener, createLogger("silent"), 48), replaced, messages };
 }

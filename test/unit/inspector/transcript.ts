@@ -2,6 +2,7 @@ import type { FlowEvent, FlowTuple } from "../../../src/flow/event.ts";
 import { type Commands, DROP, type ResolveRequest, UNASKED } from "../../../src/inspector/contract.ts";
 import { DnsGuard } from "../../../src/inspector/dns/guard.ts";
 import { Inspector } from "../../../src/inspector/inspector.ts";
+import { RequestBoundaries } from "../../../src/inspector/request-boundaries.ts";
 import type { AgentConfig } from "../../../src/model/config.ts";
 import { ANSWER, FROM_SERVER, QUESTION, REMEMBERED_SHIFT, STATE, TO_RESOLVER } from "../../../src/model/verdict.ts";
 import { NameTable } from "../../../src/names/table.ts";
@@ -76,6 +77,8 @@ export interface TranscriptOptions {
   readonly program?: Program;
   readonly adopting?: boolean;
   readonly limits?: Partial<AgentConfig["limits"]>;
+  /** Of request boundaries; another transcript with the same memory is the agent after this one. */
+  readonly memory?: ArrayBuffer;
 }
 
 /** An inspector whose commands are written down. Time only passes when `at` says so. */
@@ -112,6 +115,7 @@ export class Transcript {
       commands: this.#commands(),
       adopting: options.adopting ?? false,
       seed: 7,
+      boundaries: options.memory === undefined ? null : new RequestBoundaries(options.memory, 16),
     });
   }
 
