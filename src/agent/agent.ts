@@ -312,7 +312,7 @@ export class Agent implements LaneListener {
     tellHanded(this.#conntrack, this.#marks, this.#lane, this.#log);
     this.#log.warn(
       { event: "lane-started", reason },
-      "a new packet lane gives verdicts; flows that the old one was still reading are reset at their next packet",
+      "a new packet lane gives verdicts; flows in their handshake, and HTTP flows in the midst of a request, are reset at their next packet",
     );
   }
 

@@ -185,7 +185,7 @@ describe("a new agent beside one that enforces", () => {
     expect(slow.runs()).toBe(true);
     expect(await world.leaked(EVIL.ipv4, EVIL.ipv6)).toEqual({ packets: 0, payload: 0 });
     await sleep(400);
-    expect(stateFiles()).toEqual(["agent-1.json", "agent-1.sock", "journal.1", "lock"]);
+    expect(stateFiles()).toEqual(["agent-1.json", "agent-1.sock", "journal.1", "lock", "requests-1"]);
     await world.applied(() => world.write("app.yaml", policy("dns.google")));
     await world.until("end of the download", () => !slow.runs(), 2_000);
   });

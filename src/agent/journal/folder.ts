@@ -33,10 +33,10 @@ export function makeStateFolder(folder: string): void {
   }
 }
 
-/** Takes away the journal of one generation. */
+/** Takes away the journal of one generation, and where its HTTP flows stood. */
 export function removeJournal(folder: string, generation: Generation): void {
   const name = journalName(generation);
-  for (const path of [name, `${name}.next`]) rmSync(join(folder, path), { force: true });
+  for (const path of [name, `${name}.next`, boundariesName(generation)]) rmSync(join(folder, path), { force: true });
 }
 
 /** Takes away what says that an agent of this generation runs. */
@@ -49,7 +49,6 @@ export function removeState(folder: string): void {
   for (const generation of GENERATIONS) {
     removeJournal(folder, generation);
     removeRoll(folder, generation);
-    rmSync(join(folder, boundariesName(generation)), { force: true });
   }
   try {
     rmSync(join(folder, LOCK), { force: true });
