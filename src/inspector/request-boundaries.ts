@@ -9,8 +9,6 @@ const TEXT_AT = HEAD_AT + HEAD_ROOM;
 
 /** Words of a row. */
 const W = {
-  /** 0: nothing can be said of the flow. Written first and last, so that a process that dies in between leaves no half row. */
-  valid: 0,
   client: 1,
   server: 5,
   ports: 9,
@@ -29,6 +27,7 @@ const W = {
   timeLow: 20,
 } as const;
 
+/** Then a word for each row, apart from them, so that rows that nobody took cost no memory. 0: nothing can be said of the flow. */
 const HEADER_BYTES = 64;
 const MAGIC = 0x53504831;
 /** In the place of a length. */
@@ -53,7 +52,12 @@ export interface Boundary extends FlowKey {
 
 /** Bytes for so many rows. */
 export function boundariesSize(rows: number): number {
-  return HEADER_BYTES + rows * ROW_BYTES;
+  return HEADER_BYTES + rows * (4 + ROW_BYTES);
+}
+
+/** The word that says whether a row holds. */
+function flagOf(row: number): number {
+  return HEADER_BYTES / 4 + row;
 }
 
 /**
@@ -74,7 +78,7 @@ export class RequestBoundaries {
   constructor(memory: ArrayBuffer, perWorkload: number) {
     this.#words = new Int32Array(memory);
     this.#bytes = new Uint8Array(memory);
-    this.#rows = Math.floor((memory.byteLength - HEADER_BYTES) / ROW_BYTES);
+    this.#rows = Math.floor((memory.byteLength - HEADER_BYTES) / (4 + ROW_BYTES));
     this.#perWorkload = perWorkload;
     if (this.#words[0] !== MAGIC || this.#words[1] !== ROW_BYTES || this.#words[2] !== this.#rows) {
       this.wipe();
@@ -126,19 +130,20 @@ export class RequestBoundaries {
 
   /** The row says something. */
   holds(row: number): boolean {
-    return Atomics.load(this.#words, this.#at(row) + W.valid) === 1;
+    return Atomics.load(this.#words, flagOf(row)) === 1;
   }
 
   /** Bytes go whose end is not known yet. */
   open(row: number): void {
-    Atomics.store(this.#words, this.#at(row) + W.valid, 0);
+    Atomics.store(this.#words, flagOf(row), 0);
   }
 
   /** The flow stands between two requests: nothing behind `client.bufferStart` has been let go. */
   write(row: number, flow: TcpFlow): void {
     const words = this.#words;
     const at = this.#at(row);
-    Atomics.store(words, at + W.valid, 0);
+    // Last and first, so that a process that dies in between leaves no half row.
+    Atomics.store(words, flagOf(row), 0);
     const { facts, client } = flow;
     const base = at * 4;
     let text = base + TEXT_AT;
@@ -166,11 +171,11 @@ export class RequestBoundaries {
     words[at + W.nameHidden] = facts.nameHidden ? 1 : 0;
     words[at + W.timeHigh] = Math.floor(flow.requestAt / HIGH);
     words[at + W.timeLow] = Math.floor(flow.requestAt % HIGH) | 0;
-    Atomics.store(words, at + W.valid, 1);
+    Atomics.store(words, flagOf(row), 1);
   }
 
   #at(row: number): number {
-    return (HEADER_BYTES + row * ROW_BYTES) / 4;
+    return (HEADER_BYTES + this.#rows * 4 + row * ROW_BYTES) / 4;
   }
 
   /** Where the next text goes; -1: it finds no room. */
@@ -194,7 +199,7 @@ export class RequestBoundaries {
   #read(row: number): Boundary | null {
     const at = this.#at(row);
     const words = this.#words;
-    if (Atomics.load(words, at + W.valid) !== 1) return null;
+    if (Atomics.load(words, flagOf(row)) !== 1) return null;
     const word = (index: number): number => words[at + index]! >>> 0;
     const head = word(W.head);
     const length = word(W.length);
