@@ -2,6 +2,7 @@
  * Where the agent's time goes under one load: `node bench/profile.ts LOAD [SECONDS]`, LOAD one of those of bench/loads.ts.
  * Runs the agent under V8's sampling profiler and prints, for the packet lane and the main thread, the functions that
  * took the most time, in nanoseconds an exchange of the load (what happens once, at the start, is in there too).
+ * `--threads`: no profiler, a first run to warm up, and only what each thread took.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -78,25 +79,31 @@ async function main(): Promise<number> {
   try {
     const stage = await Stage.up(abort.signal);
     await stage.stopAgent();
-    const agent = await stage.startAgent({
-      NODE_OPTIONS: `--cpu-prof --cpu-prof-interval 200 --cpu-prof-dir ${folder}`,
-    });
+    const onlyThreads = process.argv.includes("--threads");
+    const profiled = { NODE_OPTIONS: `--cpu-prof --cpu-prof-interval 200 --cpu-prof-dir ${folder}` };
+    const agent = await stage.startAgent(onlyThreads ? {} : profiled);
     const pid = await agentPid(agent);
     const endless = { ...load, most: 100_000_000 };
+    if (onlyThreads) await runLoad(stage, endless, "sallyport", seconds);
     const before = await threadTimes(pid);
     const result = await runLoad(stage, endless, "sallyport", seconds);
     const after = await threadTimes(pid);
     console.log(JSON.stringify(result));
     const exchanges = result?.done ?? 1;
-    const used = [...after].map(([thread, time]) => time - (before.get(thread) ?? 0)).sort((a, b) => b - a);
-    const shown = used.slice(0, 4).map((time) => `${(time / exchanges).toFixed(0)} ns`);
+    const used = [...after].map(([thread, time]) => ({ thread, time: time - (before.get(thread) ?? 0) }));
+    const busiest = used.sort((a, b) => b.time - a.time).slice(0, 5);
+    const shown = busiest.map(({ thread, time }) => {
+      const name = readFileSync(`/proc/${pid}/task/${thread}/comm`, "utf8").trim();
+      return `${name} ${(time / exchanges).toFixed(0)} ns`;
+    });
     console.log(`processor time of the busiest threads, an exchange: ${shown.join(", ")}`);
     await stage.stopAgent();
     for (const file of readdirSync(folder)) {
       const times = timesOf(JSON.parse(readFileSync(join(folder, file), "utf8")) as Profile);
       const runs = (name: string) => [...times.whole.keys()].some((key) => key.startsWith(`${name} `));
       if (runs("#drain")) print("packet lane", times, exchanges);
-      else if (runs("readRecords")) print("main thread", times, exchanges);
+      else if (runs("#readSlice")) print("main thread", times, exchanges);
+      else if (runs("readConntrackEntry") || runs("packMessage")) print("reader of endings", times, exchanges);
     }
     return 0;
   } finally {

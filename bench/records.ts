@@ -4,74 +4,17 @@
  * request, and a short flow: its opening, its end, the journal's records of both and two lines.
  */
 import { rmSync } from "node:fs";
-import { join } from "node:path";
-import { FlowFile } from "../src/agent/flow-file.ts";
-import { FlowLog, lostLine } from "../src/agent/flow-log.ts";
-import { FlowSink } from "../src/agent/flow-sink.ts";
-import { JournalFile } from "../src/agent/journal/file.ts";
-import { Journal } from "../src/agent/journal/journal.ts";
-import { createLogger } from "../src/agent/log.ts";
-import { DecisionCounts } from "../src/agent/metrics/decision-counts.ts";
-import { OpenFlows, type OpenFlowsOptions } from "../src/agent/open-flows.ts";
 import type { FlowEnding } from "../src/flow/ending.ts";
 import { createEndingRing, EndingReader, EndingWriter } from "../src/flow/ending-ring.ts";
 import type { FlowEvent } from "../src/flow/event.ts";
 import { createRing, RingReader, RingWriter } from "../src/flow/ring.ts";
-import { inPlace, markLayout } from "../src/kernel/marks.ts";
-import type { Decision } from "../src/model/decision.ts";
+import { inPlace } from "../src/kernel/marks.ts";
 import { STATE } from "../src/model/verdict.ts";
-import { address, compileScene, facts, workload } from "../test/support/cases.ts";
+import { flow, MARKS, Recorder, request } from "./record-cases.ts";
 
 const FLOWS = process.argv[2] ?? "/tmp/bench-records.jsonl";
 const STATE_FOLDER = "/tmp/bench-records-state";
-const MARKS = markLayout(0x3f);
-const POD = workload(1, "team/app", { addresses: [address("10.244.0.1")], labels: { app: "client", tier: "bench" } });
-const decision: Decision = {
-  action: "Allow",
-  policy: "ClusterEgressPolicy/bench",
-  rule: "github",
-  reason: "RuleMatched",
-};
-const server = address("203.0.113.80");
 const STEP = 1_000;
-
-function flow(id: number): FlowEvent {
-  const port = 1024 + (id % 60_000);
-  return {
-    kind: "flow",
-    flowId: id,
-    time: performance.timeOrigin + performance.now(),
-    workloadId: POD.id,
-    tuple: { protocol: 6, client: POD.addresses[0]!, server, clientPort: port, serverPort: 443 },
-    application: "TLS",
-    name: "api.github.com",
-    method: null,
-    path: null,
-    decision,
-    audit: null,
-    facts: facts({
-      address: server,
-      port: 443,
-      names: ["api.github.com"],
-      evidence: "api.github.com",
-      application: "TLS",
-    }),
-    state: "allowed",
-  };
-}
-
-function request(id: number): FlowEvent {
-  const of = flow(id % 64);
-  return {
-    ...of,
-    kind: "request",
-    application: "HTTP",
-    method: "GET",
-    path: "/v1/items/42",
-    facts: null,
-    state: "http",
-  };
-}
 
 function ending(of: FlowEvent): FlowEnding {
   return {
@@ -96,32 +39,8 @@ class Path {
   readonly #endingRing = createEndingRing();
   readonly #endings = new EndingWriter(this.#endingRing);
   readonly #ended = new EndingReader(this.#endingRing);
-  readonly #counts = new DecisionCounts();
-  readonly sink = new FlowSink({
-    target: new FlowFile({ path: FLOWS, maxSize: 1 << 28, keep: 1 }),
-    lostLine,
-    onTrouble: (message) => console.error(message),
-  });
-  readonly #log = new FlowLog(this.sink);
-  readonly journal: Journal;
-  readonly #open: OpenFlows;
+  readonly recorder = new Recorder(FLOWS, STATE_FOLDER);
   written = 0;
-
-  constructor() {
-    const log = createLogger("silent");
-    const file = new JournalFile(STATE_FOLDER);
-    this.journal = new Journal({ file, run: this.#log.run, keyOf: () => "uid-1", log });
-    this.journal.open(compileScene({ policies: [], workloads: [POD] }), [POD], 1_000);
-    this.#counts.setPolicies([decision.policy!]);
-    this.#log.setWorkloads([POD]);
-    const conntrack = { get: () => null };
-    const rest = { conntrack, ender: {}, marks: MARKS } as unknown as Pick<
-      OpenFlowsOptions,
-      "conntrack" | "ender" | "marks"
-    >;
-    this.#open = new OpenFlows({ ...rest, flowLog: this.#log, journal: this.journal, log });
-    this.journal.start(this.#open.live);
-  }
 
   /** In the lane's thread. */
   write(events: readonly FlowEvent[]): void {
@@ -130,10 +49,7 @@ class Path {
 
   /** In the main thread. */
   read(): void {
-    for (let event = this.#reader.read(); event !== null; event = this.#reader.read()) {
-      this.#counts.count(event);
-      this.#open.onEvent(event);
-    }
+    for (let event = this.#reader.read(); event !== null; event = this.#reader.read()) this.recorder.onEvent(event);
   }
 
   /** In the thread that reads endings. */
@@ -142,12 +58,7 @@ class Path {
   }
 
   end(): void {
-    for (let ending = this.#ended.read(); ending !== null; ending = this.#ended.read()) this.#open.onEnding(ending);
-  }
-
-  async close(): Promise<void> {
-    await this.journal.close();
-    await this.sink.close();
+    for (let one = this.#ended.read(); one !== null; one = this.#ended.read()) this.recorder.open.onEnding(one);
   }
 }
 
@@ -173,16 +84,16 @@ async function measure(title: string, total: number, make: (id: number) => FlowE
     path.ended(endings);
     if (ends) await timed(end, () => path.end());
     // As the lane's handle does: what cannot be written yet waits in the ring.
-    while (path.sink.counts.pendingBytes > 1 << 22) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (path.recorder.sink.counts.pendingBytes > 1 << 22) await new Promise((resolve) => setTimeout(resolve, 5));
   }
   const rest = { total: 0 };
   const begun = process.cpuUsage();
-  await path.close();
+  await path.recorder.close();
   const { user, system } = process.cpuUsage(begun);
   rest.total = (user + system) * 1000;
   const each = (of: { total: number }) => (of.total / total).toFixed(0).padStart(6);
   console.log(
-    `${title.padEnd(20)} ns: write (lane) ${each(write)}, read${each(read)}, end${each(end)}, rest${each(rest)}; lost ${total - path.written + path.sink.counts.lost}`,
+    `${title.padEnd(20)} ns: write (lane) ${each(write)}, read${each(read)}, end${each(end)}, rest${each(rest)}; lost ${total - path.written + path.recorder.sink.counts.lost}`,
   );
 }
 
@@ -190,4 +101,4 @@ for (let round = 0; round < 3; round++) {
   await measure("a request", 200_000, request, false);
   await measure("a short flow", 100_000, flow, true);
 }
-for (const path of [FLOWS, `${FLOWS}.1`, join(STATE_FOLDER)]) rmSync(path, { recursive: true, force: true });
+for (const path of [FLOWS, `${FLOWS}.1`, STATE_FOLDER]) rmSync(path, { recursive: true, force: true });

@@ -52,6 +52,7 @@ const ACTIONS: readonly Action[] = ["Allow", "Deny"];
 
 /** Most bytes of one text. A policy name is `Kind/namespace/name`, each part at most 253 bytes. */
 const MOST = { name: 255, method: 32, path: 1024, policy: 544, rule: 128 };
+export const MAX_DECISION_BYTES = 2 + 2 + MOST.policy + 2 + MOST.rule;
 /** Left free behind the texts for the facts that have a fixed size and for the evidence. */
 const FACTS_ROOM = 600;
 /** The two marks that end the lists of names and aliases. */
@@ -127,8 +128,8 @@ export function readAddress(reader: ByteReader): Address {
 export function writeDecision(writer: ByteWriter, decision: Decision): void {
   writer.byte(ACTIONS.indexOf(decision.action));
   writer.byte(REASONS.indexOf(decision.reason));
-  writer.text(decision.policy, MOST.policy, FACTS_ROOM);
-  writer.text(decision.rule, MOST.rule, FACTS_ROOM);
+  writer.text(decision.policy, MOST.policy, 0);
+  writer.text(decision.rule, MOST.rule, 0);
 }
 
 /** Undefined: these bytes are none. */

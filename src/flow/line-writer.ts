@@ -28,6 +28,7 @@ export interface EndCounts {
 /** A line is never longer than this and its workload and outcomes: of a text, each byte may become six. */
 const MOST_BESIDES = 6 * (255 + 32 + 1024) + 1024;
 const TIME_BYTES = 24;
+const MILLISECONDS_AT = 20;
 const TIME_AT = '{"time":"'.length;
 const IPV4_AT = 12;
 const NEWLINE = 10;
@@ -43,7 +44,7 @@ export class LineWriter {
   readonly #workloads = new WeakMap<Workload, Uint8Array>();
   readonly #middles = new Map<number, Uint8Array>();
   readonly #octets = Array.from({ length: 256 }, (_, value) => bytesOf(String(value)));
-  #millisecond = Number.NaN;
+  #second = Number.NaN;
   #time: Uint8Array = new Uint8Array(TIME_BYTES);
   #bytes: Uint8Array = new Uint8Array(0);
   #at = 0;
@@ -139,15 +140,23 @@ export class LineWriter {
     this.#heads.set(event, head);
     return head;
   }
+  /** Records of a busy second differ in their milliseconds. */
   #stamp(time: number, at: number): void {
-    const millisecond = Math.trunc(time);
-    if (millisecond !== this.#millisecond) {
-      this.#millisecond = millisecond;
-      this.#time = bytesOf(new Date(time).toISOString());
+    const second = Math.floor(time / 1000);
+    if (second !== this.#second) {
+      this.#second = second;
+      this.#time = bytesOf(new Date(second * 1000).toISOString());
     }
     const stamp = this.#time;
     const bytes = this.#bytes;
-    for (let i = 0; i < TIME_BYTES; i++) bytes[at + i] = stamp[i]!;
+    for (let i = 0; i < MILLISECONDS_AT; i++) bytes[at + i] = stamp[i]!;
+    const milliseconds = Math.trunc(time) - second * 1000;
+    const tens = (milliseconds / 10) | 0;
+    const hundreds = (tens / 10) | 0;
+    bytes[at + MILLISECONDS_AT] = 0x30 + hundreds;
+    bytes[at + MILLISECONDS_AT + 1] = 0x30 + tens - hundreds * 10;
+    bytes[at + MILLISECONDS_AT + 2] = 0x30 + milliseconds - tens * 10;
+    bytes[at + MILLISECONDS_AT + 3] = 0x5a;
   }
 
   #workloadBytes(workload: Workload): Uint8Array {

@@ -1,10 +1,13 @@
 import type { Decision } from "../model/decision.ts";
+import { ByteWriter, type Page, pageOf } from "./bytes.ts";
+import { MAX_DECISION_BYTES, writeDecision } from "./event-codec.ts";
 import { bytesOf, quoted } from "./json-text.ts";
 
 /** A decision as many records share it, with its part of their lines. */
 export class Outcome {
   readonly decision: Decision;
   #bytes: Uint8Array | null = null;
+  #packed: Page | null = null;
 
   constructor(decision: Decision) {
     this.decision = decision;
@@ -14,6 +17,16 @@ export class Outcome {
   get bytes(): Uint8Array {
     this.#bytes ??= bytesOf(outcomeText(this.decision));
     return this.#bytes;
+  }
+
+  /** As `readDecision` reads it: made once, too. */
+  get packed(): Page {
+    if (this.#packed === null) {
+      const writer = new ByteWriter(MAX_DECISION_BYTES);
+      writeDecision(writer, this.decision);
+      this.#packed = pageOf(writer.bytes.slice(0, writer.length));
+    }
+    return this.#packed;
   }
 }
 

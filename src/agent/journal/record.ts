@@ -7,7 +7,6 @@ import {
   readDecision,
   readTuple,
   writeAddress,
-  writeDecision,
   writeTuple,
 } from "../../flow/event-codec.ts";
 import type { LiveFlow } from "../../flow/live-flows.ts";
@@ -57,7 +56,8 @@ export class RecordEncoder {
   opened(key: string, run: string, flow: PackedEvent): number {
     const writer = this.#begin(KIND.opened);
     if (!writer.whole(key, MOST.key, MAX_EVENT_BYTES) || !writer.whole(run, MOST.run, MAX_EVENT_BYTES)) return 0;
-    writeDecision(writer, flow.decision);
+    const { packed } = flow.outcome;
+    writer.copy(packed, 0, packed.bytes.length);
     writer.copy(flow.page, flow.at, flow.length);
     return writer.length;
   }
