@@ -102,8 +102,7 @@ export async function decideSurplus(
     else ended.push({ ...settled, decision: { ...settled.decision, reason: "NoLongerAllowed" } });
   };
   for (const family of ["ipv4", "ipv6"] as const) {
-    conntrack.dump(family, each);
-    if (turns.isOver()) await turns.next();
+    for (const _ of conntrack.dumpInPieces(family, each)) if (turns.isOver()) await turns.next();
   }
   return { ended, kept };
 }

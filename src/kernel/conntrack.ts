@@ -29,6 +29,26 @@ export class Conntrack {
     });
   }
 
+  /**
+   * The same, on a socket of its own: some entries, then a moment for others, and so on to the end of a table that may hold a million. Throws a
+   * SystemError.
+   */
+  *dumpInPieces(family: "ipv4" | "ipv6", each: (entry: ConntrackEntry) => void): Generator<void> {
+    const socket = new NetlinkSocket();
+    try {
+      const writer = new MessageWriter(64);
+      const sequence = socket.nextSequence();
+      const flags = NLM_F_REQUEST | NLM_F_DUMP;
+      writer.begin(netfilterType(SUBSYSTEM, MESSAGE_GET), flags, sequence, family === "ipv4" ? 2 : 10, 0);
+      yield* socket.pieces("dump conntrack", writer.end().message(), sequence, (data, message) => {
+        const entry = readConntrackEntry(data, message.start, message.end);
+        if (entry !== null) each(entry);
+      });
+    } finally {
+      socket.close();
+    }
+  }
+
   /** The entry that has this tuple in that direction; null where there is none. */
   get(tuple: Tuple, direction: "original" | "reply" = "original"): ConntrackEntry | null {
     const sequence = this.begin(MESSAGE_GET, NLM_F_REQUEST | NLM_F_ACK, familyOf(tuple));

@@ -118,6 +118,29 @@ export class NetlinkSocket {
     }
   }
 
+  /** Like `request`, but yields after each datagram of the answer, and where none waits. */
+  *pieces(
+    what: string,
+    bytes: Uint8Array,
+    sequence: number,
+    each: (data: Uint8Array, message: Message) => void,
+  ): Generator<void> {
+    const number = this.send(bytes, bytes.length);
+    if (number !== 0) throw new SystemError(what, number);
+    for (let heard = performance.now(); ; ) {
+      const before = heard;
+      const ended = this.receive((data, message) => {
+        if (message.sequence !== sequence) return false;
+        heard = performance.now();
+        return this.take(what, data, message, each, false);
+      });
+      if (ended) return;
+      if (heard === before && performance.now() - heard > SILENCE_MS)
+        throw new SystemError(what, 110, "the kernel did not answer within 5 s");
+      yield;
+    }
+  }
+
   /** True at the end of an answer. */
   private take(
     what: string,

@@ -439,6 +439,7 @@ describe.each(FAMILIES)("$name", (family) => {
     const { socket } = await dial(STRICT, family.server, port);
     expect(await say(socket, "one")).toBe("one");
     const entries = await flows(family, port);
+    expect((await flowsInPieces(family, port)).map(({ id }) => id)).toEqual(entries.map(({ id }) => id));
     expect(entries.map((entry) => stateOf(LAYOUT, entry.mark))).toEqual([STATE.allowed]);
     expect(conntrack.setMark(entries[0]!.original, inPlace(LAYOUT, STATE.rejected), LAYOUT.mask)).toBe(true);
     const serverEnd = ended(accepted[0]!);
@@ -664,6 +665,16 @@ test("remove leaves nothing behind", async () => {
   expect(sh(NODE, "iptables-nft -t mangle -S; ip6tables-nft -t mangle -S")).not.toContain("SALLYPORT");
   await ruleset.install(spec);
 });
+
+async function flowsInPieces(family: (typeof FAMILIES)[number], port: number): Promise<ConntrackEntry[]> {
+  return within(NODE, () => {
+    const found: ConntrackEntry[] = [];
+    for (const _ of conntrack.dumpInPieces(family.name === "IPv4" ? "ipv4" : "ipv6", (entry) => {
+      if (entry.original.destinationPort === port) found.push(entry);
+    }));
+    return found;
+  });
+}
 
 async function flows(family: (typeof FAMILIES)[number], port: number): Promise<ConntrackEntry[]> {
   const found: ConntrackEntry[] = [];

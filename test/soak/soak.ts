@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { LOOP_PRECISION_MS } from "../../src/agent/metrics/exposition.ts";
 import { slope } from "./figures.ts";
 import { NAMES, RESPONDER, SoakWorld } from "./soak-world.ts";
 
@@ -37,6 +38,8 @@ export interface SoakSample {
   readonly bindings: number;
   readonly conntrack: number;
   readonly epoch: number;
+  /** Of the main thread since the sample before: the longest that others had to wait for their turn. */
+  readonly longestTurnMs: number;
 }
 
 export interface SoakFigures {
@@ -171,6 +174,7 @@ class Soak {
       bindings: metrics.of("bindings"),
       conntrack: metrics.of("conntrack_entries"),
       epoch: metrics.of("epoch"),
+      longestTurnMs: Math.max(0, metrics.node("nodejs_eventloop_lag_max_seconds") * 1000 - LOOP_PRECISION_MS),
     };
   }
 
@@ -191,14 +195,15 @@ class Soak {
   }
 }
 
-const HEAD = "    s  connections   RSS MiB  heap  external  fds  live flows  lane flows  bindings  conntrack  epoch";
+const HEAD =
+  "    s  connections   RSS MiB  heap  external  fds  live flows  lane flows  bindings  conntrack  epoch  turn ms";
 
 function line(of: SoakSample): string {
   const cell = (value: number, width: number, digits = 0) => value.toFixed(digits).padStart(width);
   return [
     cell(of.seconds, 5) + cell(of.connections, 13) + cell(of.rssMiB, 10, 1) + cell(of.heapMiB, 6, 1),
     cell(of.externalMiB, 10, 1) + cell(of.descriptors, 5) + cell(of.liveFlows, 12) + cell(of.laneFlows, 12),
-    cell(of.bindings, 10) + cell(of.conntrack, 11) + cell(of.epoch, 7),
+    cell(of.bindings, 10) + cell(of.conntrack, 11) + cell(of.epoch, 7) + cell(of.longestTurnMs, 9),
   ].join("");
 }
 
@@ -208,6 +213,7 @@ export function soakText(of: SoakFigures): string {
     `${line(of.drained)}  (drained)`,
     `connections   ${of.connections} made, ${of.failed} failed; ${of.names} names answered; ${of.passers.ok} of ${of.passers.all} pods with reused addresses got through`,
     `memory        RSS ${of.rssSlopeMiBPerMinute.toFixed(2)} MiB a minute after warm-up, ${of.rssGrowthMiB.toFixed(1)} MiB in all; descriptors ${of.descriptorGrowth >= 0 ? "+" : ""}${of.descriptorGrowth}`,
+    `main thread   longest turn ${Math.max(...of.samples.map(({ longestTurnMs }) => longestTurnMs)).toFixed(0)} ms`,
     `lost          ${of.lost.ring} records on their way, ${of.lost.log} for the disk, ${of.lost.endings} times endings, ${of.lost.packets} packets dropped by a full queue; ${of.restarts} lanes replaced`,
     "",
   ].join("\n");

@@ -12,8 +12,8 @@ export const FAMILIES: readonly Family<MetricsSource>[] = [
   ),
 ];
 
-/** The event loop is asked this often how late it is; each time wakes an idle agent. */
-const LOOP_PRECISION_MS = 100;
+/** The event loop is asked this often how late it is, and the lag that is shown includes it; each time wakes an idle agent. */
+export const LOOP_PRECISION_MS = 100;
 
 /** Renders metrics as OpenMetrics or as the older Prometheus text. */
 export class Exposition {

@@ -57,6 +57,9 @@ function world(entries: ConntrackEntry[] = []) {
     dump: (family: string, each: (entry: ConntrackEntry) => void) => {
       if (family === "ipv4") for (const one of entries) each(one);
     },
+    *dumpInPieces(family: string, each: (entry: ConntrackEntry) => void) {
+      for (const one of family === "ipv4" ? entries : []) yield each(one);
+    },
     get: (of: ConntrackEntry["original"]) =>
       entries.find(({ original }) => original.sourcePort === of.sourcePort) ?? null,
     setMark: (of: ConntrackEntry["original"], mark: number) => {
@@ -152,14 +155,57 @@ describe("open flows", () => {
     }
   });
 
-  test("the ending of a former flow with the same ports does not take the new one out", () => {
+  describe("an ending of a flow with the same ports", () => {
     const flow = tuple("192.0.2.7", 1);
-    const { options, records } = world([entry(flow, STATE.allowed)]);
+    /** What became of the flow when its entry, or that of a former one, ended so many milliseconds after the decision. */
+    function after(milliseconds: number | null, lives: boolean) {
+      const { options, records } = world(lives ? [entry(flow, STATE.allowed)] : []);
+      let asked = 0;
+      const get = options.conntrack.get.bind(options.conntrack);
+      const conntrack = Object.assign(Object.create(options.conntrack), {
+        get: (of: ConntrackEntry["original"]) => {
+          asked++;
+          return get(of);
+        },
+      });
+      const open = new OpenFlows({ ...options, conntrack });
+      const now = Date.now();
+      open.onEvent(decided(flow, { time: now - 2_000 }));
+      const stop = milliseconds === null ? 0 : now - 2_000 + milliseconds;
+      open.onEnding(endingOf(entry(flow, STATE.allowed, { stop })));
+      const ends = records().filter(({ event }) => event === "end").length;
+      return { open: open.size, ends, asked };
+    }
+
+    test.each<[string, number | null, boolean, ReturnType<typeof after>]>([
+      ["long before its decision is that of a former flow", -5_000, true, { open: 1, ends: 0, asked: 0 }],
+      ["just before it: the kernel is asked, and has an entry", -20, true, { open: 1, ends: 0, asked: 1 }],
+      ["just before it: the kernel is asked, and has none", -20, false, { open: 0, ends: 1, asked: 1 }],
+      ["after it is its own", 1_000, true, { open: 0, ends: 1, asked: 0 }],
+      ["at a time that nobody noted: a young flow is asked for", null, true, { open: 1, ends: 0, asked: 1 }],
+    ])("%s", (_, milliseconds, lives, outcome) => expect(after(milliseconds, lives)).toEqual(outcome));
+  });
+
+  test("others get their turn while many flows are decided anew", async () => {
+    const { options } = world();
     const open = new OpenFlows(options);
-    open.onEvent(decided(flow));
-    open.onEnding(endingOf(entry(flow, STATE.allowed, { stop: Date.now() })));
-    expect(open.size).toBe(1);
-    expect(records().filter(({ event }) => event === "end")).toEqual([]);
+    for (let i = 0; i < 20_000; i++) {
+      const name = `n${i}.github.com`;
+      const flow = tuple("192.0.2.7", i + 1);
+      const parts = { address: flow.server, port: 443, names: [name], evidence: name, application: "TLS" } as const;
+      open.onEvent(decided(flow, { flowId: i + 1, name, facts: facts(parts) }));
+    }
+    let turns = 0;
+    let over = false;
+    const others = async () => {
+      for (; !over; turns++) await new Promise((resolve) => setImmediate(resolve));
+    };
+    const counted = others();
+    expect(await open.redecide(scene(BY_NAME))).toBe(0);
+    over = true;
+    await counted;
+    expect(turns).toBeGreaterThan(1);
+    expect(open.size).toBe(20_000);
   });
 
   test("flows that the lane follows are told to it", () => {
