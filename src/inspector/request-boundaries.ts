@@ -144,13 +144,44 @@ export class RequestBoundaries {
     const at = this.#at(row);
     // Last and first, so that a process that dies in between leaves no half row.
     Atomics.store(words, flagOf(row), 0);
-    const { facts, client } = flow;
+    const { client } = flow;
     const base = at * 4;
+    if (!this.#named(flow) && !this.#name(at, flow)) return;
+    const length = client.bufferStart - flow.requestStart;
+    const head = flow.requestHead;
+    const kept = head > 0 && head <= HEAD_ROOM && length <= LONGEST;
+    const copied = kept && client.copyKept(flow.requestStart, head, this.#bytes, base + HEAD_AT);
+    words[at + W.start] = client.seqOf(copied ? flow.requestStart : client.bufferStart);
+    words[at + W.head] = copied ? head : 0;
+    words[at + W.length] = copied ? length : 0;
+    words[at + W.clientAck] = flow.clientAck;
+    words[at + W.timeHigh] = Math.floor(flow.requestAt / HIGH);
+    words[at + W.timeLow] = Math.floor(flow.requestAt % HIGH) | 0;
+    Atomics.store(words, flagOf(row), 1);
+  }
+
+  /** The row has been written with these facts before: most requests are like the one before. */
+  #named({ notedFacts, facts }: TcpFlow): boolean {
+    return (
+      notedFacts !== null &&
+      notedFacts.evidence === facts.evidence &&
+      notedFacts.method === facts.method &&
+      notedFacts.path === facts.path &&
+      notedFacts.nameHidden === facts.nameHidden
+    );
+  }
+
+  /** False: there is no room for the names. */
+  #name(at: number, flow: TcpFlow): boolean {
+    const words = this.#words;
+    const { facts } = flow;
+    const base = at * 4;
+    flow.notedFacts = null;
     let text = base + TEXT_AT;
     text = this.#text(at + W.host, text, base + ROW_BYTES, facts.evidence);
     text = this.#text(at + W.method, text, base + ROW_BYTES, facts.method);
     text = this.#text(at + W.path, text, base + ROW_BYTES, facts.path);
-    if (text < 0) return;
+    if (text < 0) return false;
     words[at + W.client] = flow.c0;
     words[at + W.client + 1] = flow.c1;
     words[at + W.client + 2] = flow.c2;
@@ -160,18 +191,10 @@ export class RequestBoundaries {
     words[at + W.server + 2] = flow.s2;
     words[at + W.server + 3] = flow.s3;
     words[at + W.ports] = (flow.clientPort << 16) | flow.serverPort;
-    const length = client.bufferStart - flow.requestStart;
-    const head = flow.requestHead;
-    const kept = head > 0 && head <= HEAD_ROOM && length <= LONGEST;
-    const copied = kept && client.copyKept(flow.requestStart, head, this.#bytes, base + HEAD_AT);
-    words[at + W.start] = client.seqOf(copied ? flow.requestStart : client.bufferStart);
-    words[at + W.head] = copied ? head : 0;
-    words[at + W.length] = copied ? length : 0;
-    words[at + W.clientAck] = flow.clientAck;
     words[at + W.nameHidden] = facts.nameHidden ? 1 : 0;
-    words[at + W.timeHigh] = Math.floor(flow.requestAt / HIGH);
-    words[at + W.timeLow] = Math.floor(flow.requestAt % HIGH) | 0;
-    Atomics.store(words, flagOf(row), 1);
+    const { evidence, method, path, nameHidden } = facts;
+    flow.notedFacts = { evidence, method, path, nameHidden };
+    return true;
   }
 
   #at(row: number): number {

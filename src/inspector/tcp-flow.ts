@@ -1,5 +1,6 @@
 import type { FlowTuple } from "../flow/event.ts";
 import type { Decision } from "../model/decision.ts";
+import type { Facts } from "../model/facts.ts";
 import type { BodyReader } from "../packet/http/body.ts";
 import type { BufferPool } from "./buffer-pool.ts";
 import type { DnsStreams } from "./dns-stream.ts";
@@ -83,6 +84,8 @@ export class TcpFlow extends FollowedFlow {
   boundary = -1;
   /** Up to where the row is written; -1: it says nothing. */
   notedEnd = -1;
+  /** What the row says of the last request; null: it has not been written by this flow. */
+  notedFacts: Pick<Facts, "evidence" | "method" | "path" | "nameHidden"> | null = null;
   /** Taken over from an agent that died, and no request has come since. */
   recalled = false;
   /** End of what was inspected and decided (`allowed`, and the first request of `http`). */

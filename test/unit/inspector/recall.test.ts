@@ -177,6 +177,35 @@ describe("a kept HTTP connection whose agent is killed between two requests", ()
   });
 });
 
+test("what the row says is of the last request, whatever the ones before were", () => {
+  const narrow = (path: string) =>
+    compileScene(
+      scene([
+        policy(
+          "z",
+          [
+            rule("no", "Deny", {
+              domains: ["api.example.com"],
+              ports: ["TCP 80"],
+              methods: ["POST"],
+              paths: [{ kind: "prefix", value: path }],
+            }),
+          ],
+          { priority: 1, defaultDeny: false },
+        ),
+      ]),
+    );
+  const memory = newMemory();
+  const { t, talk } = kept(memory);
+  for (const one of [get("/ok/2"), get("/ok/2"), post("/ok/three", "x"), post("/ok/three", "y")]) {
+    expect(t.of(talk.client(one))).toBe("pass");
+  }
+  expect(recall(started(memory.slice(0), talk, narrow("/ok/three")))).toBe(0);
+  expect(recall(started(memory.slice(0), talk, narrow("/ok/2")))).toBe(1);
+  expect(t.of(talk.client(get("/ok/2")))).toBe("pass");
+  expect(recall(started(memory.slice(0), talk, narrow("/ok")))).toBe(1);
+});
+
 describe("one that is killed elsewhere is reset", () => {
   const cases: readonly [string, (side: Side) => void][] = [
     [
