@@ -20,6 +20,7 @@ import { type FromLane, type LaneStart, PULSE, type ToLane } from "./lane-messag
 import { RateLimit } from "./log.ts";
 import { type LaneParts, publishLane } from "./metrics/lane-pulse.ts";
 import { LATENCY_SLOTS, LatencyHistogram } from "./metrics/latency.ts";
+import { WaitingPackets } from "./waiting-packets.ts";
 
 /** How long the lane sleeps at most, so that its pulse is seen to beat while there is no traffic. */
 const BEAT_MS = 100;
@@ -27,6 +28,10 @@ const BEAT = new Uint8Array([1]);
 /** Bits of what the poller found, in the order of its descriptors. */
 const READY = { strict: 1, observed: 2, wake: 4 } as const;
 const TROUBLE_INTERVAL_MS = 1_000;
+/** Where a waiting packet came from. */
+const STRICT = 0;
+const OBSERVED = 1;
+const NO_BYTES = new Uint8Array(0);
 
 /**
  * The packet lane: one thread that waits for queued packets, hands them to the inspector and carries out its commands.
@@ -48,8 +53,9 @@ export class Lane implements Commands {
   readonly #verdictTimes: LatencyHistogram;
   readonly #troubles = new RateLimit(TROUBLE_INTERVAL_MS);
   readonly #marks: MarkLayout;
-  /** Which queue a waiting packet came from, and its mark: ids count up per queue, so the queue is part of the key. */
-  readonly #origins = new Map<number, { queue: Queue; id: number; mark: number }>();
+  readonly #waiting = new WaitingPackets();
+  /** Lent to the inspector for one call, one packet after the other. */
+  readonly #packet: QueuedPacket = { id: 0, question: 0, bytes: NO_BYTES, start: 0, end: 0, observed: false };
   readonly #beatDescriptor: number;
   /** Says in the conntrack mark of a followed flow that its packets are for this agent. */
   readonly #generationBit: number;
@@ -57,7 +63,6 @@ export class Lane implements Commands {
   #former: number;
   #learned: Binding[] = [];
   #nextBeat = 0;
-  #nextTicket = 1;
   #receivedAt = 0;
   #stopped = false;
 
@@ -110,7 +115,7 @@ export class Lane implements Commands {
       injector: this.#injector,
       strict: this.#strict,
       observed: this.#observed,
-      waiting: this.#origins,
+      waiting: this.#waiting,
     };
     this.#poller = new Poller([this.#strict.fd, this.#observed.fd, start.wakeFd]);
     this.#post({ kind: "bound", fds: [this.#strict.fd, this.#observed.fd] });
@@ -142,19 +147,22 @@ export class Lane implements Commands {
   }
 
   verdict(ticket: number, answer: number, replacement: Uint8Array | null): void {
-    const origin = this.#origins.get(ticket);
-    if (origin === undefined) {
+    const slot = this.#waiting.find(ticket);
+    if (slot < 0) {
       this.#trouble(`a second verdict for packet ${ticket}`);
       return;
     }
-    this.#origins.delete(ticket);
+    const queue = this.#waiting.queueAt(slot) === OBSERVED ? this.#observed : this.#strict;
+    const id = this.#waiting.idAt(slot);
+    const mark = this.#waiting.markAt(slot);
+    this.#waiting.removeAt(slot);
     if (answer === UNASKED && this.#former >= 0) {
-      origin.queue.requeue(origin.id, this.#former + (origin.queue === this.#observed ? 1 : 0));
+      queue.requeue(id, this.#former + (queue === this.#observed ? 1 : 0));
       return;
     }
     const follows = answer === ANSWER.look || answer === ANSWER.confirm || answer === ANSWER.http;
     const word = follows ? answer | this.#generationBit : Math.max(answer, DROP);
-    origin.queue.verdict(origin.id, answer > DROP, withWord(this.#marks, origin.mark, word), replacement);
+    queue.verdict(id, answer > DROP, withWord(this.#marks, mark, word), replacement);
   }
 
   inject(packet: Uint8Array, towards: "client" | "server"): void {
@@ -177,25 +185,23 @@ export class Lane implements Commands {
   #drain(queue: Queue, observed: boolean): number {
     const count = queue.receive();
     const { batch } = queue;
+    const packet = this.#packet;
+    packet.bytes = batch.bytes;
+    packet.observed = observed;
     const time = now();
     this.#receivedAt = time;
     for (let i = 0; i < count; i++) {
-      const ticket = this.#nextTicket++;
       const mark = batch.mark[i]!;
-      this.#origins.set(ticket, { queue, id: batch.id[i]!, mark });
-      const packet: QueuedPacket = {
-        id: ticket,
-        question: wordOf(this.#marks, mark),
-        bytes: batch.bytes,
-        start: batch.offset[i]!,
-        end: batch.offset[i]! + batch.length[i]!,
-        observed,
-      };
+      const ticket = this.#waiting.add(observed ? OBSERVED : STRICT, batch.id[i]!, mark);
+      packet.id = ticket;
+      packet.question = wordOf(this.#marks, mark);
+      packet.start = batch.offset[i]!;
+      packet.end = packet.start + batch.length[i]!;
       try {
         this.#inspector.packet(packet, time);
       } catch (error) {
         // A fault of ours must not leave the packet without a verdict, nor let it pass.
-        if (this.#origins.has(ticket)) this.verdict(ticket, DROP, null);
+        if (this.#waiting.find(ticket) >= 0) this.verdict(ticket, DROP, null);
         this.#trouble(error instanceof Error ? (error.stack ?? error.message) : String(error));
       }
     }

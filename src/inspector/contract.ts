@@ -3,8 +3,8 @@ import type { Action, Decision, Reason } from "../model/decision.ts";
 import type { Address } from "../net/address.ts";
 
 /**
- * One queued packet, as the loop hands it in. `bytes` is borrowed: it is overwritten after the call, so whatever
- * must outlive it (inspected bytes) is copied. Every packet gets exactly one verdict, now or later (held).
+ * One queued packet, as the loop hands it in. The object and its `bytes` are borrowed: both are overwritten after the call,
+ * so whatever must outlive it (inspected bytes) is copied. Every packet gets exactly one verdict, now or later (held).
  */
 export interface QueuedPacket {
   /** NFQUEUE packet id, unique among the packets that wait. */
