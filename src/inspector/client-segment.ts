@@ -11,6 +11,7 @@ import { OUT_OF_ORDER } from "./limits.ts";
 import { end, refuse } from "./refuse.ts";
 import type { Offered } from "./stream.ts";
 import type { Held, TcpFlow } from "./tcp-flow.ts";
+import { unseenHandshake } from "./unseen-handshake.ts";
 
 const NO_WORDS = new Uint8Array(0);
 
@@ -171,7 +172,9 @@ function plausible(flow: TcpFlow, arrival: Arrival): boolean {
   if (!headersAreBare(arrival, flow.phase === "looking")) return false;
   // A reset may carry words (RFC 9293 §3.5.3), which nobody would have read.
   if ((flags & TCP_FLAG.rst) !== 0) return segment.payloadEnd === segment.payloadStart;
-  if ((flags & TCP_FLAG.ack) === 0 || !flow.serverKnown) return false;
+  if ((flags & TCP_FLAG.ack) === 0) return false;
+  if (!flow.serverKnown && flow.phase === "looking") unseenHandshake(flow, segment.ack);
+  if (!flow.serverKnown) return false;
   if (flow.httpHanded) return true;
   if (seqDiff(segment.ack, flow.serverNext) > 0 || seqDiff(segment.ack, flow.serverIsn + 1) < 0) return false;
   const end = flow.client.offsetOf(segment.seq) + segment.payloadEnd - segment.payloadStart;

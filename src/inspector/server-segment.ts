@@ -9,8 +9,7 @@ import type { Arrival, Lane } from "./lane.ts";
 import { noteBoundary } from "./recall.ts";
 import { refuse } from "./refuse.ts";
 import type { TcpFlow } from "./tcp-flow.ts";
-
-const MOST_SCALE = 14;
+import { MOST_SCALE, unseenHandshake } from "./unseen-handshake.ts";
 
 /** A packet of the server on a flow that the lane follows. */
 export function serverSegment(lane: Lane, flow: TcpFlow, arrival: Arrival, now: number): void {
@@ -27,7 +26,9 @@ export function serverSegment(lane: Lane, flow: TcpFlow, arrival: Arrival, now: 
     synAck(lane, flow, arrival);
     return;
   }
-  if (!flow.serverKnown || (flags & TCP_FLAG.ack) === 0) {
+  const answers = (flags & TCP_FLAG.ack) !== 0;
+  if (answers && !flow.serverKnown && flow.phase === "looking") unseenHandshake(flow, arrival.segment.seq);
+  if (!answers || !flow.serverKnown) {
     unexpected(lane, flow, arrival);
     return;
   }

@@ -107,6 +107,7 @@ meta l4proto tcp jump no_data
 goto ask_remembered
 }
 ${noData()}
+${bareSynAck()}
 chain carried {
 meta l4proto udp @th,64,2 3 @th,72,32 { 0x1, 0x6b3343cf } goto ask_remembered
 accept
@@ -148,6 +149,24 @@ ip hdrlength 5 ip length 52 ${timestamps} accept
 ip hdrlength 5 ip length 40 ${plain} accept
 ip6 nexthdr tcp ip6 length 32 ${timestamps} accept
 ip6 nexthdr tcp ip6 length 20 ${plain} accept
+}`;
+}
+
+/**
+ * A server's SYN-ACK goes on unasked where it carries nothing but its header: what an agent would learn from it stands in the
+ * client's next segment too, and that one is asked about. Bare means: no flag but SYN, ACK and the ECE of RFC 3168, no urgent pointer, no IP
+ * options, and as long as its headers say. One that does not fit the connection is invalid to conntrack.
+ */
+function bareSynAck(): string {
+  // Words of header, most common first; the second number is the same with ECE.
+  const rules = [10, 8, 6, 7, 9, 5].flatMap((words) => {
+    const header = words << 12;
+    const plain = `@th,96,16 { 0x${(header | 0x12).toString(16)}, 0x${(header | 0x52).toString(16)} } @th,144,16 0 accept`;
+    return [`ip hdrlength 5 ip length ${20 + words * 4} ${plain}`, `ip6 nexthdr tcp ip6 length ${words * 4} ${plain}`];
+  });
+  return `
+chain bare_syn_ack {
+${rules.join("\n")}
 }`;
 }
 
@@ -198,6 +217,7 @@ jump inside_source
 goto ask_from_server
 }
 chain followed_reply {
+meta l4proto tcp tcp flags & (syn | ack) == syn | ack jump bare_syn_ack
 meta l4proto tcp jump no_data
 goto ask_from_server
 }

@@ -421,6 +421,18 @@ describe.each(FAMILIES)("$name", (family) => {
     expect(listener.questions.length).toBe(2);
   });
 
+  test("looking: the SYN-ACK goes unasked", async () => {
+    const port = nextPort++;
+    await echoServer(OUTSIDE, family.server, port);
+    const listener = await listen(() => ANSWER.look);
+    const { socket } = await dial(STRICT, family.server, port);
+    await sleep(50);
+    expect(listener.questions.length).toBe(1);
+    expect(await say(socket, "GET")).toBe("GET");
+    // The request, and the answer.
+    expect(listener.questions.length).toBe(3);
+  });
+
   test("confirming: both directions ask, bare acknowledgements too", async () => {
     const port = nextPort++;
     await echoServer(OUTSIDE, family.server, port);
