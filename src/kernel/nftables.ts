@@ -148,12 +148,18 @@ export class Ruleset {
   }
 }
 
-/** nft's JSON listing without what changes by itself: handles, and the order of hashed elements. */
+/**
+ * nft's JSON listing without what changes by itself: handles, the order of hashed elements, and the elements of sets with
+ * timeouts, which come and go while the rules stay.
+ */
 export function canonicalTable(json: string): string {
-  const listed = JSON.parse(json) as { nftables: { metainfo?: unknown; set?: { elem?: unknown[] } }[] };
+  const listed = JSON.parse(json) as {
+    nftables: { metainfo?: unknown; set?: { flags?: string[]; elem?: unknown[] } }[];
+  };
   const lines: string[] = [];
   for (const item of listed.nftables) {
     if (item.metainfo !== undefined) continue;
+    if (item.set?.flags?.includes("timeout")) delete item.set.elem;
     if (item.set?.elem) item.set.elem = item.set.elem.map((element) => JSON.stringify(element)).sort();
     lines.push(
       JSON.stringify(item, (key, value) =>

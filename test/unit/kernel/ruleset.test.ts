@@ -133,3 +133,11 @@ test("two listings are the same where only handles and the order of elements dif
   expect(canonicalTable(listing(1, ["x", "y"]))).toBe(canonicalTable(listing(2, ["y", "x"])));
   expect(canonicalTable(listing(1, ["x", "y"]))).not.toBe(canonicalTable(listing(1, ["x"])));
 });
+
+test("elements of a set with timeouts come and go; the set itself does not", () => {
+  const listing = (flags: string[], elements?: string[]) =>
+    JSON.stringify({ nftables: [{ set: { name: "a", flags, elem: elements } }] });
+  expect(canonicalTable(listing(["timeout"], ["x"]))).toBe(canonicalTable(listing(["timeout"])));
+  expect(canonicalTable(listing(["timeout"]))).not.toBe(canonicalTable(JSON.stringify({ nftables: [] })));
+  expect(canonicalTable(listing(["interval"], ["x"]))).not.toBe(canonicalTable(listing(["interval"])));
+});
