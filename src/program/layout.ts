@@ -53,7 +53,6 @@ export const CLASS_FLAG = { selected: 1, audited: 2, isolated: 4, isolatedByAll:
 /** Names of all policies, looked up by suffix (name-table.ts). */
 export interface NameTableData {
   readonly slots: Uint32Array;
-  readonly tags: Uint8Array;
   readonly records: Uint8Array;
   /** The list of the sets that hold `*`. */
   readonly any: number;
