@@ -202,6 +202,9 @@ async function prepare(lab: Lab, wire: Wire): Promise<void> {
       "net/netfilter/nf_conntrack_tcp_timeout_time_wait=1",
       "net/netfilter/nf_conntrack_udp_timeout=2",
       "net/netfilter/nf_conntrack_udp_timeout_stream=2",
+      // The probe knows by the refusal that a change has come, a thousand times a second.
+      "net/ipv4/icmp_ratelimit=0",
+      "net/ipv4/icmp_msgs_per_sec=1000000",
     ]),
     settings(outside, ["net/ipv4/tcp_max_tw_buckets=4096"]),
     // The switch between node and outside is the lab's, no part of what is measured.

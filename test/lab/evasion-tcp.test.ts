@@ -124,7 +124,11 @@ const ROWS: Row[] = [
   visibleDecoy("bad checksum", { badChecksum: true }),
   visibleDecoy("an MD5 signature option", { options: MD5 }),
   visibleDecoy("acknowledges what was never sent", { ackBy: 100_000 }),
-  visibleDecoy("acknowledges what is long past", { ackBy: -100_000 }),
+  row(
+    "acknowledges what is long past",
+    opened((name, other) => [send(0, hello(other), { ackBy: -100_000 }), wait(60), send(0, hello(name))]),
+    "the first acknowledgement stands for the SYN-ACK, so the decoy is read (ADR 0011)",
+  ),
   visibleDecoy("no ACK flag", { flags: 8 }),
   visibleDecoy("urgent pointer", { flags: 0x38, urgent: 40 }),
   row(
