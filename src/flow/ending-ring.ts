@@ -1,4 +1,4 @@
-import { type Page, pageOf } from "./bytes.ts";
+import { ByteWriter, type Page, pageOf } from "./bytes.ts";
 import { ENDING_BYTES, type FlowEnding, PackedEnding, packEnding } from "./ending.ts";
 
 /** Header words; the first two count endings and wrap at 2^32. */
@@ -21,11 +21,11 @@ function pageIn(ring: SharedArrayBuffer): Page {
 /** The writing end of a ring of endings, in the thread that reads them from the kernel. It may wait: what it does not read yet, the kernel keeps. */
 export class EndingWriter {
   readonly #header: Int32Array;
-  readonly #page: Page;
+  readonly #writer: ByteWriter;
 
   constructor(ring: SharedArrayBuffer) {
     this.#header = new Int32Array(ring, 0, HEADER_BYTES / 4);
-    this.#page = pageIn(ring);
+    this.#writer = new ByteWriter(pageIn(ring));
   }
 
   /** Waits for room for as long as `goOn` says. */
@@ -38,7 +38,8 @@ export class EndingWriter {
       if (!goOn()) return;
       Atomics.wait(header, READ, read, FULL_WAIT_MS);
     }
-    packEnding(ending, this.#page, (written & (SLOTS - 1)) * ENDING_BYTES);
+    this.#writer.back((written & (SLOTS - 1)) * ENDING_BYTES);
+    packEnding(ending, this.#writer);
     Atomics.store(header, WRITTEN, (written + 1) | 0);
   }
 

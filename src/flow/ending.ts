@@ -1,6 +1,6 @@
-import { ByteReader, type Page, pageOf } from "./bytes.ts";
+import { ByteReader, type ByteWriter, type Page, pageOf } from "./bytes.ts";
 import type { FlowTuple } from "./event.ts";
-import { readAddress } from "./event-codec.ts";
+import { readAddress, readEnds, writeAddress, writeEnds } from "./event-codec.ts";
 
 /** What the kernel saw last of a flow. TCP: `reset`, `closed` (both ends said so) or `timeout`; others have only the last. */
 export const LAST_SEEN = ["reset", "closed", "timeout"] as const;
@@ -42,6 +42,7 @@ export const ENDING = {
   durationMs: 104,
 } as const;
 export const ENDING_BYTES = 112;
+const ADDRESS_BYTES = 16;
 
 /** An ending as it lies in memory, borrowed: fields are read when they are asked for. */
 export class PackedEnding implements FlowEnding {
@@ -50,12 +51,8 @@ export class PackedEnding implements FlowEnding {
   readonly #reader = new ByteReader(new Uint8Array(0));
 
   get flow(): FlowTuple {
-    const { page, at } = this;
-    const reader = this.#reader;
-    reader.open(page, at + ENDING.client, at + ENDING.asked);
-    const client = readAddress(reader);
-    const server = readAddress(reader);
-    return { protocol: this.protocol, client, server, clientPort: reader.half(), serverPort: reader.half() };
+    this.#reader.open(this.page, this.at + ENDING.client, this.at + ENDING.asked);
+    return readEnds(this.#reader, this.protocol);
   }
 
   get protocol(): number {
@@ -104,29 +101,19 @@ export class PackedEnding implements FlowEnding {
   }
 }
 
-/** Writes an ending; `at` is a multiple of 4. */
-export function packEnding(ending: FlowEnding, { bytes, view }: Page, at: number): void {
-  const { flow } = ending;
-  bytes[at] = flow.protocol;
-  bytes[at + ENDING.lastSeen] = LAST_SEEN.indexOf(ending.lastSeen);
-  view.setUint16(at + ENDING.askedPort, ending.askedPort);
-  view.setUint32(at + ENDING.mark, ending.mark);
-  packAddress(view, at + ENDING.client, flow.client);
-  packAddress(view, at + ENDING.server, flow.server);
-  view.setUint16(at + ENDING.clientPort, flow.clientPort);
-  view.setUint16(at + ENDING.serverPort, flow.serverPort);
-  packAddress(view, at + ENDING.asked, ending.asked);
-  view.setFloat64(at + ENDING.stop, ending.stop);
-  view.setFloat64(at + ENDING.sentPackets, ending.sentPackets);
-  view.setFloat64(at + ENDING.sentBytes, ending.sentBytes);
-  view.setFloat64(at + ENDING.receivedPackets, ending.receivedPackets);
-  view.setFloat64(at + ENDING.receivedBytes, ending.receivedBytes);
-  view.setFloat64(at + ENDING.durationMs, ending.durationMs);
-}
-
-function packAddress(view: DataView, at: number, address: FlowTuple["server"]): void {
-  view.setUint32(at, address.w0);
-  view.setUint32(at + 4, address.w1);
-  view.setUint32(at + 8, address.w2);
-  view.setUint32(at + 12, address.w3);
+/** Writes an ending where the writer stands, in the order of ENDING. */
+export function packEnding(ending: FlowEnding, writer: ByteWriter): void {
+  writer.byte(ending.flow.protocol);
+  writer.byte(LAST_SEEN.indexOf(ending.lastSeen));
+  writer.half(ending.askedPort);
+  writer.word(ending.mark);
+  writeEnds(writer, ending.flow);
+  writeAddress(writer, ending.asked);
+  writer.skip(ENDING.stop - ENDING.asked - ADDRESS_BYTES);
+  writer.float(ending.stop);
+  writer.float(ending.sentPackets);
+  writer.float(ending.sentBytes);
+  writer.float(ending.receivedPackets);
+  writer.float(ending.receivedBytes);
+  writer.float(ending.durationMs);
 }

@@ -81,10 +81,7 @@ export function encodeEvent(event: FlowEvent, outcome: number, audit: number, wr
   writer.float(event.flowId);
   writer.float(event.time);
   writer.float(event.workloadId);
-  writeAddress(writer, tuple.client);
-  writeAddress(writer, tuple.server);
-  writer.half(tuple.clientPort);
-  writer.half(tuple.serverPort);
+  writeEnds(writer, tuple);
   const lengths = writer.length;
   writer.skip(AT.texts - AT.name);
   const name = writer.bare(event.name, MOST.name, FACTS_ROOM);
@@ -101,14 +98,22 @@ export function encodeEvent(event: FlowEvent, outcome: number, audit: number, wr
 
 export function writeTuple(writer: ByteWriter, tuple: FlowTuple): void {
   writer.byte(tuple.protocol);
+  writeEnds(writer, tuple);
+}
+
+export function readTuple(reader: ByteReader): FlowTuple {
+  return readEnds(reader, reader.byte());
+}
+
+/** Client, server and their ports, as they lie in every record of a flow (TUPLE_BYTES). */
+export function writeEnds(writer: ByteWriter, tuple: FlowTuple): void {
   writeAddress(writer, tuple.client);
   writeAddress(writer, tuple.server);
   writer.half(tuple.clientPort);
   writer.half(tuple.serverPort);
 }
 
-export function readTuple(reader: ByteReader): FlowTuple {
-  const protocol = reader.byte();
+export function readEnds(reader: ByteReader, protocol: number): FlowTuple {
   const client = readAddress(reader);
   const server = readAddress(reader);
   return { protocol, client, server, clientPort: reader.half(), serverPort: reader.half() };

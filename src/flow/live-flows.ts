@@ -255,7 +255,8 @@ export class LiveFlows {
       if (this.#store.owner(handle) === undefined) continue;
       const view = this.view(handle);
       if (view.page.bytes[view.at + AT.state] === HTTP) continue;
-      const known = alike.get(likeness(view));
+      const like = likeness(view);
+      const known = alike.get(like);
       if (known !== undefined && isAlike(view, known)) {
         this.#store.setOwner(handle, known.outcome);
         continue;
@@ -267,7 +268,7 @@ export class LiveFlows {
         const { page, at, length } = this.view(handle);
         this.#store.setOwner(handle, outcome);
         if (alike.size < MOST_ALIKE)
-          alike.set(likeness(this.#view), {
+          alike.set(like, {
             bytes: page.bytes.slice(at, at + length),
             before: flow.decision,
             outcome,

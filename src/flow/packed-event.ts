@@ -10,7 +10,7 @@ import {
   KINDS,
   MAX_EVENT_BYTES,
   NO_OUTCOME,
-  readAddress,
+  readEnds,
   readFacts,
   STATES,
 } from "./event-codec.ts";
@@ -77,19 +77,8 @@ export class PackedEvent implements FlowEvent {
   }
 
   get tuple(): FlowTuple {
-    const { bytes, view } = this.page;
-    const reader = this.#reader;
-    reader.open(this.page, this.at + AT.client, this.at + AT.clientPort);
-    const client = readAddress(reader);
-    const server = readAddress(reader);
-    const clientPort = view.getUint16(this.at + AT.clientPort);
-    return {
-      protocol: bytes[this.at + AT.protocol]!,
-      client,
-      server,
-      clientPort,
-      serverPort: view.getUint16(this.at + AT.serverPort),
-    };
+    this.#reader.open(this.page, this.at + AT.client, this.at + AT.name);
+    return readEnds(this.#reader, this.page.bytes[this.at + AT.protocol]!);
   }
 
   get decision(): Decision {

@@ -4,24 +4,12 @@ import { expect, test } from "vitest";
 import type { FlowEnding } from "../../../src/flow/ending.ts";
 import { createEndingRing, EndingReader, EndingWriter } from "../../../src/flow/ending-ring.ts";
 import { ipv4 } from "../../../src/net/address.ts";
-import { tupleTo } from "./events.ts";
+import { address, port, tuple, tupleTo, word } from "./events.ts";
 
 const count = fc.integer({ min: 0, max: 2 ** 50 });
-const port = fc.integer({ min: 0, max: 65535 });
-const word = fc.integer({ min: 0, max: 0xffffffff });
-const address = fc.record({ w0: word, w1: word, w2: word, w3: word }, { noNullPrototype: true });
 const ending: fc.Arbitrary<FlowEnding> = fc.record(
   {
-    flow: fc.record(
-      {
-        protocol: fc.integer({ min: 0, max: 255 }),
-        client: address,
-        server: address,
-        clientPort: port,
-        serverPort: port,
-      },
-      { noNullPrototype: true },
-    ),
+    flow: tuple,
     asked: address,
     askedPort: port,
     mark: word,

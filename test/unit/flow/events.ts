@@ -53,9 +53,9 @@ export function event(parts: Partial<FlowEvent> = {}): FlowEvent {
   };
 }
 
-const word = fc.integer({ min: 0, max: 0xffffffff });
-const port = fc.integer({ min: 0, max: 65535 });
-const address = fc.record({ w0: word, w1: word, w2: word, w3: word }, { noNullPrototype: true });
+export const word = fc.integer({ min: 0, max: 0xffffffff });
+export const port = fc.integer({ min: 0, max: 65535 });
+export const address = fc.record({ w0: word, w1: word, w2: word, w3: word }, { noNullPrototype: true });
 const name = fc.stringMatching(/^[a-z0-9-]{1,20}(\.[a-z]{2,60}){1,3}$/);
 const some = <T>(of: fc.Arbitrary<T>) => fc.option(of, { nil: null });
 const decision: fc.Arbitrary<Decision> = fc.record(
@@ -91,18 +91,19 @@ function anyFacts(texts: fc.Arbitrary<string>): fc.Arbitrary<Facts> {
   ) as fc.Arbitrary<Facts>;
 }
 
+export const tuple: fc.Arbitrary<FlowTuple> = fc.record(
+  {
+    protocol: fc.integer({ min: 0, max: 255 }),
+    client: address,
+    server: address,
+    clientPort: port,
+    serverPort: port,
+  },
+  { noNullPrototype: true },
+);
+
 /** Events whose texts are drawn from `texts`. */
 export function anyEvent(texts: fc.Arbitrary<string> = name): fc.Arbitrary<FlowEvent> {
-  const tuple = fc.record(
-    {
-      protocol: fc.integer({ min: 0, max: 255 }),
-      client: address,
-      server: address,
-      clientPort: port,
-      serverPort: port,
-    },
-    { noNullPrototype: true },
-  );
   return fc.record(
     {
       kind: fc.constantFrom("flow", "request", "dns"),
