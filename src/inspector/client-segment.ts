@@ -173,8 +173,7 @@ function plausible(flow: TcpFlow, arrival: Arrival): boolean {
   // A reset may carry words (RFC 9293 §3.5.3), which nobody would have read.
   if ((flags & TCP_FLAG.rst) !== 0) return segment.payloadEnd === segment.payloadStart;
   if ((flags & TCP_FLAG.ack) === 0) return false;
-  if (!flow.serverKnown && flow.phase === "looking") unseenHandshake(flow, segment.ack);
-  if (!flow.serverKnown) return false;
+  if (!flow.serverKnown && !unseenHandshake(flow, segment.ack)) return false;
   if (flow.httpHanded) return true;
   if (seqDiff(segment.ack, flow.serverNext) > 0 || seqDiff(segment.ack, flow.serverIsn + 1) < 0) return false;
   const end = flow.client.offsetOf(segment.seq) + segment.payloadEnd - segment.payloadStart;

@@ -1,3 +1,4 @@
+import type { FlowTuple } from "../flow/event.ts";
 import type { Packet } from "../packet/ip.ts";
 
 /** The key of a flow: protocol as on the wire, addresses as words, ports (ICMP echo: identifier and 0). */
@@ -39,8 +40,23 @@ export function keyOf(packet: Packet, fromServer: boolean, into: FlowKey): void 
   into.serverPort = echo ? 0 : fromServer ? packet.sourcePort : packet.destinationPort;
 }
 
+/** Fills `into` from a tuple, whose client is the one of the key. */
+export function setTuple(into: FlowKey, tuple: FlowTuple): void {
+  const { client: c, server: s } = tuple;
+  into.protocol = tuple.protocol;
+  setWords(into, c.w0, c.w1, c.w2, c.w3, s.w0, s.w1, s.w2, s.w3);
+  into.clientPort = tuple.clientPort;
+  into.serverPort = tuple.serverPort;
+}
+
+/** The key of something larger, by itself. */
+export function copyKey(from: FlowKey): FlowKey {
+  const { protocol, c0, c1, c2, c3, s0, s1, s2, s3, clientPort, serverPort } = from;
+  return { protocol, c0, c1, c2, c3, s0, s1, s2, s3, clientPort, serverPort };
+}
+
 /** Sets the address words of both ends. */
-export function setWords(
+function setWords(
   key: FlowKey,
   c0: number,
   c1: number,

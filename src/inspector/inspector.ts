@@ -13,7 +13,7 @@ import type { DnsGuard } from "./dns/guard.ts";
 import { DnsUdp } from "./dns/udp.ts";
 import { isDns, resumeSyn, synPacket, unknownTcp } from "./first-packet.ts";
 import { leave } from "./flow-life.ts";
-import { type FlowKey, keyOf, newFlowKey, setWords } from "./flow-table.ts";
+import { type FlowKey, keyOf, newFlowKey, setTuple } from "./flow-table.ts";
 import { flowDue, resume } from "./inspect-stream.ts";
 import { stopWaiting } from "./judge.ts";
 import { type AnyFlow, type Arrival, Lane } from "./lane.ts";
@@ -179,13 +179,8 @@ export class Inspector {
 
   /** Conntrack says that the entry is gone. */
   flowEnded(tuple: FlowTuple): void {
-    const { client: c, server: s } = tuple;
-    const key = this.#key;
-    key.protocol = tuple.protocol;
-    setWords(key, c.w0, c.w1, c.w2, c.w3, s.w0, s.w1, s.w2, s.w3);
-    key.clientPort = tuple.clientPort;
-    key.serverPort = tuple.serverPort;
-    const flow = this.#lane.flows.find(key);
+    setTuple(this.#key, tuple);
+    const flow = this.#lane.flows.find(this.#key);
     if (flow === null || flow.kind !== "tcp" || this.#now - flow.bornAt < TOO_YOUNG_TO_END) return;
     leave(this.#lane, flow, 0);
   }

@@ -1,4 +1,4 @@
-import { type FlowEntry, type FlowKey, FlowTable } from "./flow-table.ts";
+import { copyKey, type FlowEntry, type FlowKey, FlowTable } from "./flow-table.ts";
 
 interface Entry extends FlowEntry {
   readonly workloadId: number;
@@ -30,9 +30,7 @@ export class LatelyAllowed {
     const known = this.#table.find(flow);
     if (known !== null) this.#table.remove(known);
     else if (this.#table.size >= MOST) return;
-    const { protocol, c0, c1, c2, c3, s0, s1, s2, s3, clientPort, serverPort, workloadId } = flow;
-    const key = { protocol, c0, c1, c2, c3, s0, s1, s2, s3, clientPort, serverPort };
-    const entry = { ...key, workloadId, hash: 0, bucketNext: null };
+    const entry = { ...copyKey(flow), workloadId: flow.workloadId, hash: 0, bucketNext: null };
     this.#table.add(entry);
     this.#young.push(entry);
   }

@@ -1,5 +1,5 @@
 import type { FlowTuple } from "../flow/event.ts";
-import { type FlowKey, newFlowKey, setWords } from "./flow-table.ts";
+import { type FlowKey, newFlowKey, setTuple } from "./flow-table.ts";
 import { firstFacts } from "./judge.ts";
 import type { Lane } from "./lane.ts";
 import type { Boundary } from "./request-boundaries.ts";
@@ -43,14 +43,10 @@ export function recallFlows(lane: Lane, handed: readonly HandedFlow[], now: numb
   const key = newFlowKey();
   const flows: TcpFlow[] = [];
   for (const { tuple, start } of handed) {
-    const { client: c, server: s } = tuple;
-    key.protocol = tuple.protocol;
-    setWords(key, c.w0, c.w1, c.w2, c.w3, s.w0, s.w1, s.w2, s.w3);
-    key.clientPort = tuple.clientPort;
-    key.serverPort = tuple.serverPort;
+    setTuple(key, tuple);
     const known = recollection.take(key, start);
     if (known === null) continue;
-    const row = lane.program.workloadAt(c.w0, c.w1, c.w2, c.w3);
+    const row = lane.program.workloadAt(key.c0, key.c1, key.c2, key.c3);
     if (row < 0 || lane.flows.find(key) !== null) {
       boundaries.release(known.row, -1);
       continue;

@@ -1,4 +1,4 @@
-import { type FlowEntry, type FlowKey, FlowTable } from "./flow-table.ts";
+import { copyKey, type FlowEntry, type FlowKey, FlowTable } from "./flow-table.ts";
 import type { Boundary, RequestBoundaries } from "./request-boundaries.ts";
 
 interface Remembered extends FlowEntry {
@@ -15,11 +15,9 @@ export class Recollection {
     this.#boundaries = boundaries;
     this.#table = new FlowTable<Remembered>(seed);
     for (const [row, boundary] of boundaries.begin()) {
-      const { protocol, c0, c1, c2, c3, s0, s1, s2, s3, clientPort, serverPort } = boundary;
-      const key = { protocol, c0, c1, c2, c3, s0, s1, s2, s3, clientPort, serverPort };
       // Two rows of one flow contradict each other: neither is believed.
-      const other = this.#table.find(key);
-      if (other === null) this.#table.add({ ...key, row, boundary, hash: 0, bucketNext: null });
+      const other = this.#table.find(boundary);
+      if (other === null) this.#table.add({ ...copyKey(boundary), row, boundary, hash: 0, bucketNext: null });
       else {
         boundaries.release(row, -1);
         boundaries.open(other.row);

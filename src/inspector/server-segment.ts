@@ -9,7 +9,7 @@ import type { Arrival, Lane } from "./lane.ts";
 import { noteBoundary } from "./recall.ts";
 import { refuse } from "./refuse.ts";
 import type { TcpFlow } from "./tcp-flow.ts";
-import { MOST_SCALE, unseenHandshake } from "./unseen-handshake.ts";
+import { takeServerNumbers, unseenHandshake } from "./unseen-handshake.ts";
 
 /** A packet of the server on a flow that the lane follows. */
 export function serverSegment(lane: Lane, flow: TcpFlow, arrival: Arrival, now: number): void {
@@ -27,8 +27,7 @@ export function serverSegment(lane: Lane, flow: TcpFlow, arrival: Arrival, now: 
     return;
   }
   const answers = (flags & TCP_FLAG.ack) !== 0;
-  if (answers && !flow.serverKnown && flow.phase === "looking") unseenHandshake(flow, arrival.segment.seq);
-  if (!answers || !flow.serverKnown) {
+  if (!answers || (!flow.serverKnown && !unseenHandshake(flow, arrival.segment.seq))) {
     unexpected(lane, flow, arrival);
     return;
   }
@@ -71,13 +70,8 @@ function synAck(lane: Lane, flow: TcpFlow, arrival: Arrival): void {
     return;
   }
   if (!flow.serverKnown) {
-    flow.serverKnown = true;
-    flow.serverIsn = segment.seq;
-    flow.serverNext = seqAdd(segment.seq, 1);
-    flow.serverWindow = segment.window;
-    const scale = readTcpOptions(packet.bytes, segment.optionsStart, segment.payloadStart).windowScale;
-    // Scaling counts only if both sides offer it (RFC 7323 §2.2).
-    flow.serverScale = flow.clientScale >= 0 && scale >= 0 ? Math.min(scale, MOST_SCALE) : 0;
+    const { windowScale } = readTcpOptions(packet.bytes, segment.optionsStart, segment.payloadStart);
+    takeServerNumbers(flow, segment.seq, segment.window, windowScale);
   }
   lane.answer(arrival.id, ANSWER.pass);
 }
