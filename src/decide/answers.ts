@@ -1,6 +1,7 @@
 import type { Facts } from "../model/facts.ts";
 import { TCP, UDP } from "../net/ports.ts";
-import { ACTION, ACTIONS, ENTRY, GROUP, NONE, PORT, RULE, TLS } from "../program/layout.ts";
+import { namesPort } from "../program/entry-ports.ts";
+import { ACTION, ACTIONS, ENTRY, GROUP, NONE, RULE, TLS } from "../program/layout.ts";
 import { NAME_MARK } from "../program/marks.ts";
 import type { Program } from "../program/program.ts";
 import { ANSWER, type RuleAnswers } from "./walk.ts";
@@ -91,17 +92,10 @@ export class FlowAnswers implements RuleAnswers {
   }
 
   ports(entry: number, { action }: Asking): number {
-    const { entries, ports } = this.program.rules;
-    const count = entries[entry * ENTRY.stride + ENTRY.portCount]!;
+    const { rules } = this.program;
+    const count = rules.entries[entry * ENTRY.stride + ENTRY.portCount]!;
     if (count === NONE) return action === ACTION.allow && this.foreignResolver ? no : yes;
-    const { protocol, port } = this.facts;
-    const first = entries[entry * ENTRY.stride + ENTRY.ports]!;
-    for (let row = first * PORT.stride; row < (first + count) * PORT.stride; row += PORT.stride) {
-      const wanted = ports[row + PORT.protocol]!;
-      if (wanted !== 0 && wanted !== protocol) continue;
-      if (port >= ports[row + PORT.from]! && port <= ports[row + PORT.to]!) return yes;
-    }
-    return no;
+    return namesPort(rules, entry, this.facts.protocol, this.facts.port) ? yes : no;
   }
 
   cidrs(entry: number): number {

@@ -1,5 +1,6 @@
 import type { Decision } from "../model/decision.ts";
-import type { Application, Facts } from "../model/facts.ts";
+import type { Facts } from "../model/facts.ts";
+import { sameAddress } from "../net/address.ts";
 import type { Walk } from "../program/layout.ts";
 import type { Program } from "../program/program.ts";
 import { decide } from "./decide.ts";
@@ -60,70 +61,39 @@ class Slot {
   wanted: readonly string[] | null = null;
   #cls = -2;
   #walk: Walk = "enforce";
-  #w0 = 0;
-  #w1 = 0;
-  #w2 = 0;
-  #w3 = 0;
-  #port = 0;
-  #protocol = 0;
-  #names: readonly string[] = [];
-  #aliases: readonly string[] = [];
-  #namesFinal = false;
-  #application: Application = "Unknown";
-  #evidence: string | null | undefined;
-  #nameHidden = false;
-  #encryptedClientHello: boolean | undefined;
-  #method: string | null | undefined;
-  #path: string | null | undefined;
-  #ended = false;
+  #facts: Facts | null = null;
 
   holds(cls: number, facts: Facts, walk: Walk): boolean {
-    const { address } = facts;
-    return (
-      this.#cls === cls &&
-      this.#walk === walk &&
-      this.#w3 === address.w3 &&
-      this.#w2 === address.w2 &&
-      this.#w1 === address.w1 &&
-      this.#w0 === address.w0 &&
-      this.#port === facts.port &&
-      this.#protocol === facts.protocol &&
-      this.#names === facts.names &&
-      this.#aliases === facts.aliases &&
-      this.#namesFinal === facts.namesFinal &&
-      this.#application === facts.application &&
-      this.#evidence === facts.evidence &&
-      this.#nameHidden === facts.nameHidden &&
-      this.#encryptedClientHello === facts.encryptedClientHello &&
-      this.#method === facts.method &&
-      this.#path === facts.path &&
-      this.#ended === facts.ended
-    );
+    return this.#facts !== null && this.#cls === cls && this.#walk === walk && sameFacts(this.#facts, facts);
   }
 
+  /** Copies the facts: those of a flow change while it is read. */
   take(cls: number, facts: Facts, walk: Walk, decision: Decision | null): void {
-    const { address } = facts;
     this.#cls = cls;
     this.#walk = walk;
-    this.#w0 = address.w0;
-    this.#w1 = address.w1;
-    this.#w2 = address.w2;
-    this.#w3 = address.w3;
-    this.#port = facts.port;
-    this.#protocol = facts.protocol;
-    this.#names = facts.names;
-    this.#aliases = facts.aliases;
-    this.#namesFinal = facts.namesFinal;
-    this.#application = facts.application;
-    this.#evidence = facts.evidence;
-    this.#nameHidden = facts.nameHidden;
-    this.#encryptedClientHello = facts.encryptedClientHello;
-    this.#method = facts.method;
-    this.#path = facts.path;
-    this.#ended = facts.ended;
+    this.#facts = { ...facts };
     this.decision = decision;
     this.wanted = null;
   }
+}
+
+/** What flows differ in most comes first. */
+function sameFacts(a: Facts, b: Facts): boolean {
+  return (
+    sameAddress(a.address, b.address) &&
+    a.port === b.port &&
+    a.protocol === b.protocol &&
+    a.names === b.names &&
+    a.aliases === b.aliases &&
+    a.namesFinal === b.namesFinal &&
+    a.application === b.application &&
+    a.evidence === b.evidence &&
+    a.nameHidden === b.nameHidden &&
+    a.encryptedClientHello === b.encryptedClientHello &&
+    a.method === b.method &&
+    a.path === b.path &&
+    a.ended === b.ended
+  );
 }
 
 /** Spreads what flows differ in most. A pod that makes answers meet in one slot wins nothing but walks. */

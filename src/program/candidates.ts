@@ -1,3 +1,4 @@
+import { namesPort } from "./entry-ports.ts";
 import { CLASS, ENTRY, NONE, POLICY, POLICY_FLAG, PORT, type ProgramData, RULE, type Walk } from "./layout.ts";
 
 /** In a list of candidates: the rules behind it are of another policy, or of another policy and tier. Else a rule number. */
@@ -101,20 +102,13 @@ export class Candidates {
   }
 
   #canApply(rule: number, protocol: number, port: number): boolean {
-    const { rules, entries, ports } = this.#data.rules;
-    const count = rules[rule * RULE.stride + RULE.entryCount]!;
+    const data = this.#data.rules;
+    const count = data.rules[rule * RULE.stride + RULE.entryCount]!;
     if (count === NONE) return true;
-    const first = rules[rule * RULE.stride + RULE.entries]!;
+    const first = data.rules[rule * RULE.stride + RULE.entries]!;
     for (let entry = first; entry < first + count; entry++) {
-      const row = entry * ENTRY.stride;
-      const wantedCount = entries[row + ENTRY.portCount]!;
-      if (wantedCount === NONE) return true;
-      const from = entries[row + ENTRY.ports]!;
-      for (let at = from * PORT.stride; at < (from + wantedCount) * PORT.stride; at += PORT.stride) {
-        const wanted = ports[at + PORT.protocol]!;
-        if (wanted !== 0 && wanted !== protocol) continue;
-        if (port >= ports[at + PORT.from]! && port <= ports[at + PORT.to]!) return true;
-      }
+      if (data.entries[entry * ENTRY.stride + ENTRY.portCount] === NONE) return true;
+      if (namesPort(data, entry, protocol, port)) return true;
     }
     return false;
   }

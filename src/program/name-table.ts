@@ -144,7 +144,7 @@ function insert(slots: Uint32Array, records: Uint8Array, hash: number, offset: n
 
 /** The bits of a slot that hold an offset; the others hold those of the hash. */
 function offsetMask(records: Uint8Array): number {
-  return 2 ** (32 - Math.clz32(records.length)) - 1;
+  return 0xffffffff >>> Math.clz32(records.length);
 }
 
 function writeWord(records: Uint8Array, offset: number, value: number): number {
