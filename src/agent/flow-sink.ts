@@ -117,12 +117,17 @@ export class FlowSink {
   }
 
   #turnPage(): void {
+    if (this.#queuePage()) this.#flushSoon();
+  }
+
+  /** False: nothing stands in the page. */
+  #queuePage(): boolean {
     const page = this.#page;
+    if (page === null || page.length === 0) return false;
     this.#page = null;
-    if (page === null || page.length === 0) return;
     this.#queue.push(page);
     this.#queuedBytes += page.length;
-    this.#flushSoon();
+    return true;
   }
 
   #schedule(delay: number): void {
@@ -151,11 +156,7 @@ export class FlowSink {
 
   async #flush(): Promise<void> {
     if (this.#ended) return;
-    if (this.#page !== null && this.#page.length > 0) {
-      this.#queue.push(this.#page);
-      this.#queuedBytes += this.#page.length;
-      this.#page = null;
-    }
+    this.#queuePage();
     const lost = this.#lostUnsaid;
     const pages = this.#queue;
     if (pages.length === 0 && lost === 0) return;

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { type ConntrackEntry, familyOf, readConntrackEntry, type Tuple, writeTuple } from "./conntrack-entry.ts";
 import { ENOENT, SystemError } from "./libc.ts";
 import { NetlinkSocket } from "./netlink.ts";
-import { MessageWriter, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, netfilterType } from "./netlink-message.ts";
+import { type Message, MessageWriter, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, netfilterType } from "./netlink-message.ts";
 
 const SUBSYSTEM = 1;
 const MESSAGE_NEW = 0;
@@ -22,11 +22,8 @@ export class Conntrack {
 
   /** Every entry of one family, handed over one by one. Throws a SystemError. */
   dump(family: "ipv4" | "ipv6", each: (entry: ConntrackEntry) => void): void {
-    const sequence = this.begin(MESSAGE_GET, NLM_F_REQUEST | NLM_F_DUMP, family === "ipv4" ? 2 : 10);
-    this.socket.request("dump conntrack", this.writer.end().message(), sequence, (data, message) => {
-      const entry = readConntrackEntry(data, message.start, message.end);
-      if (entry !== null) each(entry);
-    });
+    const sequence = this.beginDump(family);
+    this.socket.request("dump conntrack", this.writer.end().message(), sequence, entriesTo(each));
   }
 
   /**
@@ -36,14 +33,8 @@ export class Conntrack {
   *dumpInPieces(family: "ipv4" | "ipv6", each: (entry: ConntrackEntry) => void): Generator<void> {
     const socket = new NetlinkSocket();
     try {
-      const writer = new MessageWriter(64);
-      const sequence = socket.nextSequence();
-      const flags = NLM_F_REQUEST | NLM_F_DUMP;
-      writer.begin(netfilterType(SUBSYSTEM, MESSAGE_GET), flags, sequence, family === "ipv4" ? 2 : 10, 0);
-      yield* socket.pieces("dump conntrack", writer.end().message(), sequence, (data, message) => {
-        const entry = readConntrackEntry(data, message.start, message.end);
-        if (entry !== null) each(entry);
-      });
+      const sequence = this.beginDump(family);
+      yield* socket.pieces("dump conntrack", this.writer.end().message(), sequence, entriesTo(each));
     } finally {
       socket.close();
     }
@@ -71,6 +62,10 @@ export class Conntrack {
     return this.ask("mark conntrack entry", sequence);
   }
 
+  private beginDump(family: "ipv4" | "ipv6"): number {
+    return this.begin(MESSAGE_GET, NLM_F_REQUEST | NLM_F_DUMP, family === "ipv4" ? 2 : 10);
+  }
+
   private begin(command: number, flags: number, family: number): number {
     const sequence = this.socket.nextSequence();
     this.writer.clear();
@@ -91,6 +86,14 @@ export class Conntrack {
   close(): void {
     this.socket.close();
   }
+}
+
+/** What reads an answer and hands over its entries. */
+function entriesTo(each: (entry: ConntrackEntry) => void): (data: Uint8Array, message: Message) => void {
+  return (data, message) => {
+    const entry = readConntrackEntry(data, message.start, message.end);
+    if (entry !== null) each(entry);
+  };
 }
 
 /** The endings of flows, as the kernel reports them. Wait for `fd` in a Poller, then `drain`. */
