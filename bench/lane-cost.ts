@@ -3,11 +3,10 @@
  * agent, once waved through by bench/load/queue.c behind the agent's own ruleset. Compared by processor time, so that a
  * neighbour on the machine does not count.
  */
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { LOADS, type Load, runLoad } from "./loads.ts";
 import { QUEUE, QueueLoop } from "./queue-loop.ts";
-import { agentPid, pause, type Stage, threadTimes, until } from "./stage.ts";
+import { agentPid, crash, pause, type Stage, threadTimes } from "./stage.ts";
 import { type Summary, summarize } from "./statistics.ts";
 
 /** Packets a second of processor time. */
@@ -27,10 +26,7 @@ export async function measureLaneCost(stage: Stage, rounds: number, seconds: num
     map.set(load.id, [...(map.get(load.id) ?? []), value]);
   for (let round = 0; round < rounds; round++) {
     for (const load of loads) add(lane, load, await laneRate(stage, load, seconds));
-    // A crash leaves the ruleset, and frees the queues.
-    const pid = await agentPid(stage.agent);
-    await stage.agent?.kill();
-    await until(async () => !existsSync(`/proc/${pid}`), "the queue");
+    await crash(stage.agent);
     for (const load of loads) add(c, load, await bareRate(stage, load, seconds));
     await stage.startAgent();
   }

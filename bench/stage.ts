@@ -126,15 +126,12 @@ export class Stage {
     await Promise.allSettled(Object.values(NAMES).map((name) => removeLab(name)));
   }
 
-  /** A crash leaves the ruleset, and frees the queues. */
   async leaveRuleset(): Promise<void> {
     const config = await this.limit.configYaml(1, await this.config());
     const agent = await AgentProcess.start(this.limit, {
       ...{ node: 1, command: [SALLYPORT], policies: this.policies, config },
     });
-    const pid = await agentPid(agent);
-    await agent.kill();
-    await until(async () => !existsSync(`/proc/${pid}`), "the queue");
+    await crash(agent);
   }
 
   /** From now on a loop in C gives this answer to whatever is asked in the third lab. */
@@ -254,6 +251,13 @@ export async function until(holds: () => Promise<boolean>, what: string, limitMs
 
 export function pause(milliseconds: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}
+
+/** Ends an agent by a crash, which leaves the ruleset and frees the queues. */
+export async function crash(agent: AgentProcess | null): Promise<void> {
+  const pid = await agentPid(agent);
+  await agent?.kill();
+  await until(async () => !existsSync(`/proc/${pid}`), "the queue");
 }
 
 /** The process that gives the verdicts: an agent may be watched by a supervisor, whose child it is. */
