@@ -6,6 +6,7 @@ import { type Commands, DROP, type QueuedPacket, type ResolveRequest, UNASKED } 
 import { DnsGuard } from "../inspector/dns/guard.ts";
 import { Inspector } from "../inspector/inspector.ts";
 import type { HandedFlow } from "../inspector/recall.ts";
+import { takesLooseSegments } from "../kernel/conntrack.ts";
 import { MSG_DONTWAIT, MSG_NOSIGNAL, send } from "../kernel/libc.ts";
 import { type MarkLayout, markLayout, withWord, wordOf } from "../kernel/marks.ts";
 import { EventFd, Poller } from "../kernel/poller.ts";
@@ -28,6 +29,8 @@ const BEAT = new Uint8Array([1]);
 /** Bits of what the poller found, in the order of its descriptors. */
 const READY = { strict: 1, observed: 2, wake: 4 } as const;
 const TROUBLE_INTERVAL_MS = 1_000;
+/** How often it is looked up how conntrack takes segments: others set that too. */
+const SETTING_INTERVAL_MS = 1_000;
 /** Where a waiting packet came from. */
 const STRICT = 0;
 const OBSERVED = 1;
@@ -63,6 +66,7 @@ export class Lane implements Commands {
   #former: number;
   #learned: Binding[] = [];
   #nextBeat = 0;
+  #nextSetting = 0;
   #receivedAt = 0;
   #stopped = false;
 
@@ -103,6 +107,7 @@ export class Lane implements Commands {
       run: start.run,
       boundaries: boundaries.rows,
     });
+    this.#inspector.looseWindows = takesLooseSegments();
     const failOpen = config.failMode === "Open";
     const queues = queuesOf(config.queueNumber, start.generation);
     this.#former = start.former ? queuesOf(config.queueNumber, otherGeneration(start.generation)).strict : -1;
@@ -276,6 +281,10 @@ export class Lane implements Commands {
     if (this.#beatDescriptor >= 0 && time >= this.#nextBeat) {
       this.#nextBeat = time + BEAT_MS - 1;
       send(this.#beatDescriptor, BEAT, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+    if (time >= this.#nextSetting) {
+      this.#nextSetting = time + SETTING_INTERVAL_MS;
+      this.#inspector.looseWindows = takesLooseSegments();
     }
     this.#pulse[PULSE.loops]!++;
     publishLane(this.#pulse, this.#published);

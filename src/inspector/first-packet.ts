@@ -69,12 +69,23 @@ export function synPacket(
   flow.bornAt = now;
   flow.clientScale = options.windowScale;
   flow.watching = !guarded;
-  if (guarded) flow.plainSyn = plainSyn(arrival);
+  if (guarded) {
+    flow.plainSyn = plainSyn(arrival);
+    flow.wantsSynAck = known !== null || arrival.remembered !== STATE.none || lane.looseWindows;
+  }
   if (isDns(lane, arrival, key)) {
     openDns(lane, flow, arrival);
     return;
   }
   decideSyn(lane, flow, arrival.id, segment.payloadEnd > segment.payloadStart, now);
+}
+
+/**
+ * The answer to a SYN that may go on undecided. A server that has taken an earlier SYN of other numbers keeps to those, and begins to read
+ * elsewhere than the inspector would; so where there may have been one, the SYN-ACK is asked about (`confirm`), and must answer this SYN.
+ */
+function lookAt(flow: TcpFlow): number {
+  return flow.wantsSynAck && !flow.serverKnown ? ANSWER.confirm : ANSWER.look;
 }
 
 /** Sent again: the same answer as before. */
@@ -86,7 +97,7 @@ function again(lane: Lane, flow: TcpFlow, arrival: Arrival): void {
   }
   // Its options need not be those of the first one, which the server may never have seen.
   const replacement = flow.watching ? null : plainSyn(arrival);
-  lane.commands.verdict(arrival.id, flow.httpHanded ? ANSWER.http : ANSWER.look, replacement);
+  lane.commands.verdict(arrival.id, flow.httpHanded ? ANSWER.http : lookAt(flow), replacement);
 }
 
 /**
@@ -152,7 +163,7 @@ function decideSyn(lane: Lane, flow: TcpFlow, packetId: number, early: boolean, 
   flow.decision = decision;
   flow.watching = decision !== null;
   flow.phase = "looking";
-  lane.commands.verdict(packetId, ANSWER.look, flow.plainSyn);
+  lane.commands.verdict(packetId, lookAt(flow), flow.plainSyn);
 }
 
 function limited(lane: Lane, flow: TcpFlow, packetId: number, now: number): void {

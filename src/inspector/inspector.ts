@@ -88,6 +88,11 @@ export class Inspector {
     this.#lane.adopting = value;
   }
 
+  /** Whether conntrack compares the numbers of TCP segments loosely: then every SYN-ACK has to be seen. */
+  set looseWindows(value: boolean) {
+    this.#lane.looseWindows = value;
+  }
+
   /** `now` in milliseconds since the epoch; it must not go backwards. */
   packet(queued: QueuedPacket, now: number): void {
     this.#now = now;

@@ -48,6 +48,8 @@ export class Lane {
   program: Program;
   config: AgentConfig;
   adopting: boolean;
+  /** Conntrack lets segments pass whose numbers do not fit (`nf_conntrack_tcp_be_liberal`). */
+  looseWindows = false;
   readonly names: NameTable;
   readonly dns: DnsGuard;
   readonly commands: Commands;

@@ -73,7 +73,7 @@ function synAck(lane: Lane, flow: TcpFlow, arrival: Arrival): void {
     const { windowScale } = readTcpOptions(packet.bytes, segment.optionsStart, segment.payloadStart);
     takeServerNumbers(flow, segment.seq, segment.window, windowScale);
   }
-  lane.answer(arrival.id, ANSWER.pass);
+  lane.answer(arrival.id, flow.wantsSynAck && flow.phase === "looking" ? ANSWER.look : ANSWER.pass);
 }
 
 function unexpected(lane: Lane, flow: TcpFlow, arrival: Arrival): void {

@@ -54,6 +54,8 @@ export class TcpFlow extends FollowedFlow {
   finAt = -1;
   clientAck = 0;
 
+  /** Its SYN-ACK must be seen: an earlier SYN of other numbers may be the one that the server has taken. */
+  wantsSynAck = false;
   serverKnown = false;
   serverIsn = 0;
   /** Sequence number after the last byte that the server has sent and the client has been given. */

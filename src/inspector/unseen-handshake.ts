@@ -15,10 +15,10 @@ const FIRST_WINDOW = 0xffff;
  * dropped, so the flow is never handed over. How far the server scales its windows is unknown, so the widest is taken: the check
  * of windows is not what holds (DESIGN §4.4), the comparison of copies is.
  *
- * False: only the SYN-ACK of an undecided flow goes unasked.
+ * False: only the SYN-ACK of an undecided flow goes unasked, and only where no other SYN than the flow's own can have been answered.
  */
 export function unseenHandshake(flow: TcpFlow, next: number): boolean {
-  if (flow.phase !== "looking") return false;
+  if (flow.phase !== "looking" || flow.wantsSynAck) return false;
   takeServerNumbers(flow, seqAdd(next, -1), FIRST_WINDOW, MOST_SCALE);
   return true;
 }

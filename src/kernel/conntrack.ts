@@ -138,6 +138,15 @@ export class ConntrackEndings {
 
 const SYSCTL = "/proc/sys/net/netfilter/";
 
+/** Whether conntrack of this namespace takes TCP segments out of the window for valid ones; also where that cannot be read. */
+export function takesLooseSegments(): boolean {
+  try {
+    return readFileSync(`${SYSCTL}nf_conntrack_tcp_be_liberal`, "latin1").trim() !== "0";
+  } catch {
+    return true;
+  }
+}
+
 /**
  * Has conntrack count packets and bytes and note times, for entries made from now on. Returns the names of the
  * settings that could not be switched on; without them flow records carry no sizes.

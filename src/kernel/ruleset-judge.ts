@@ -254,6 +254,8 @@ ip6 saddr . meta l4proto . th sport @internal_endpoints6 accept
 }
 
 /**
+ * A SYN on an entry that is not new is told as `looking`, whatever is remembered: an earlier SYN may have been answered.
+ *
  * The question: what conntrack remembers, whether a resolver was asked, whether the destination was translated. Then
  * the queue: the observed one lets packets pass while nobody listens, the strict one does not.
  */
@@ -285,6 +287,8 @@ ${w.gain(QUESTION)}
 ${w.state} { ${w.word(STATE.looking)}, ${w.word(STATE.confirming)} } ${w.gain(LOOKING)}
 ${w.state} == ${w.word(STATE.allowed)} ${w.gain(ALLOWED)}
 ${w.state} == ${w.word(STATE.http)} ${w.gain(HTTP)}
+${SYN} ${w.state} { ${w.word(STATE.rejected)}, ${w.word(STATE.inbound)} } ${w.gain(LOOKING)}
+${SYN} ${w.state} == ${w.word(STATE.none)} ct state != new ${w.gain(LOOKING)}
 meta l4proto != { tcp, udp } return
 th dport 53 ip daddr @resolvers4 ${w.gain(TO_RESOLVER)}
 th dport 53 ip6 daddr @resolvers6 ${w.gain(TO_RESOLVER)}

@@ -1,4 +1,5 @@
 import { OUTSIDE } from "../../src/lab/addresses.ts";
+import type { Step } from "../support/attacker/script.ts";
 import { describeTwins, stageWith } from "../support/attacker/stage.ts";
 import { base64, hello, open, pieces, read, send, wait } from "../support/attacker/steps.ts";
 import { type Row, row, type Trick } from "../support/attacker/twins.ts";
@@ -42,7 +43,71 @@ const visibleDecoy = (trick: string, more: Parameters<typeof send>[2]): Row =>
     opened((name, other) => [send(0, hello(other), more), wait(60), send(0, hello(name))]),
   );
 
+const FIRST_SEQUENCE = 100_000;
+
+/**
+ * A hello in which another one ends, for a server that begins to read behind the first `before` bytes: to it they lie before its
+ * window, and TCP cuts such bytes off.
+ */
+const helloBehindHello = (name: string, other: string) => {
+  const inner = hello(name);
+  const outer = hello(other, { extra: [[0xfafa, inner]] });
+  return { outer, before: outer.length - inner.length };
+};
+
+/** The server has taken the first SYN; the inspector shall believe a second one, with an earlier sequence number. */
+const secondSyn =
+  (second: Parameters<typeof open>[0], between: readonly Step[] = []): Trick =>
+  (name, other) => {
+    const { outer, before } = helloBehindHello(name, other);
+    return [
+      open({ isn: FIRST_SEQUENCE }),
+      ...between,
+      open({ isn: FIRST_SEQUENCE - before, blind: true, ...second }),
+      wait(40),
+      send(0, outer),
+      wait(100),
+      send(0, outer),
+      read(),
+    ];
+  };
+const OTHER_START = "the name that is inspected is the other one";
+
 const ROWS: Row[] = [
+  row("a second SYN with an earlier sequence number", secondSyn({}), OTHER_START),
+  row("a second SYN that does not reach the server", secondSyn({ ttl: 9 }), OTHER_START),
+  row(
+    "a reset and a second SYN that do not reach the server",
+    secondSyn({ ttl: 9 }, [send(0, "", { flags: RST, ttl: 9 }), wait(30)]),
+    OTHER_START,
+  ),
+  row(
+    "a reset and a second SYN that do not reach a server whose SYN-ACK has no answer",
+    (name, other) => {
+      const { outer, before } = helloBehindHello(name, other);
+      return [
+        open({ isn: FIRST_SEQUENCE, blind: true }),
+        wait(30),
+        send(0, "", { flags: RST, ttl: 9 }),
+        wait(30),
+        open({ isn: FIRST_SEQUENCE - before, blind: true, ttl: 9 }),
+        // By then the server has said its SYN-ACK again.
+        wait(1200),
+        send(0, outer),
+        wait(100),
+        send(0, outer),
+        read(),
+      ];
+    },
+    OTHER_START,
+  ),
+  row("an earlier sequence number after a connection that came to nothing", (name) => [
+    open({ isn: FIRST_SEQUENCE, blind: true, ttl: 9 }),
+    wait(30),
+    open({ isn: FIRST_SEQUENCE - 500 }),
+    send(0, hello(name)),
+    read(),
+  ]),
   row(
     "1-byte segments",
     opened((name) => pieces(hello(name), 1)),

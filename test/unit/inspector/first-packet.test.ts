@@ -40,7 +40,7 @@ describe("a SYN", () => {
     expect(t.of(talk.syn())).toBe("look");
     expect(t.of(talk.syn())).toBe("look");
     expect(t.inspector.flows).toBe(1);
-    expect(t.of(t.talk({ isn: 5555 }).syn())).toBe("look");
+    expect(t.of(t.talk({ isn: 5555 }).syn())).toBe("confirm");
     expect(t.inspector.flows).toBe(1);
   });
 

@@ -79,3 +79,50 @@ describe("a pod that lies about what it was sent", () => {
     expect(t.of(talk.client(evil, { at: hello.length, ack: talk.serverIsn + 1 - 50 }))).not.toMatch(/pass|allow|http/);
   });
 });
+
+describe("a SYN where an earlier one may have been answered", () => {
+  /** What the server took is another number than the inspector was told of last. */
+  function second(): { t: Transcript; first: Talk; talk: Talk } {
+    const { t, talk: first } = opened();
+    const talk = t.talk({ to: WEB, isn: first.isn - 200 });
+    talk.remembered = STATE.looking;
+    expect(t.of(talk.syn())).toBe("confirm");
+    return { t, first, talk };
+  }
+
+  test("is followed once the server has answered it", () => {
+    const { t, talk } = second();
+    expect(t.of(talk.synAck())).toBe("look");
+    expect(t.of(talk.client(hello))).toBe("pass");
+    expect(t.of(talk.acknowledge(hello.length, serverHello))).toBe("allow");
+  });
+
+  test("brings no bytes to a server that has not answered it", () => {
+    const { t, first, talk } = second();
+    expect(t.of(talk.client(hello))).toBe("drop");
+    expect(t.of(first.synAck())).toBe("drop");
+    expect(t.of(talk.server("220 hello"))).toBe("drop");
+    expect(t.of(talk.client(hello, { at: 0 }))).toBe("drop");
+    expect(t.of(talk.syn())).toBe("confirm");
+  });
+
+  test("is one on an entry that conntrack knows, also where the agent does not", () => {
+    const t = new Transcript();
+    t.bind("api.github.com", WEB);
+    const talk = t.talk({ to: WEB });
+    talk.remembered = STATE.looking;
+    expect(t.of(talk.syn())).toBe("confirm");
+    expect(t.of(talk.client(hello))).toBe("drop");
+  });
+
+  test("is every one where conntrack does not compare the numbers", () => {
+    const t = new Transcript();
+    t.bind("api.github.com", WEB);
+    t.inspector.looseWindows = true;
+    const talk = t.talk({ to: WEB });
+    expect(t.of(talk.syn())).toBe("confirm");
+    expect(t.of(talk.client(hello, { at: 0 }))).toBe("drop");
+    expect(t.of(talk.synAck())).toBe("look");
+    expect(t.of(talk.client(hello, { at: 0 }))).toBe("pass");
+  });
+});
