@@ -4,7 +4,8 @@ import { gateName } from "../src/decide/gate.ts";
 import type { Facts } from "../src/model/facts.ts";
 import type { DomainPattern } from "../src/net/pattern.ts";
 import { buildCidrTable, findPrefix } from "../src/program/cidr-table.ts";
-import { buildNameTable, findNameLists, MOST_LISTS } from "../src/program/name-table.ts";
+import { buildNameTable } from "../src/program/name-buckets.ts";
+import { NameFinder } from "../src/program/name-table.ts";
 import { PostingsBuilder } from "../src/program/postings.ts";
 import { address, cidr, compileScene, facts, policy, rule, workload } from "../test/support/cases.ts";
 
@@ -52,19 +53,19 @@ function names(count: number): void {
   const postings = new PostingsBuilder();
   const table = buildNameTable([set], postings);
   const built = performance.now() - start;
-  const bytes = table.slots.byteLength + table.records.byteLength + postings.share().byteLength;
+  const bytes = table.records.byteLength + postings.share().byteLength;
   console.log(
     `${count} names: built in ${built.toFixed(0)} ms, ${(bytes / count).toFixed(1)} bytes a name, ${text.toFixed(1)} of them text`,
   );
-  const lists = new Uint32Array(MOST_LISTS);
+  const finder = new NameFinder(table);
   // In the order of a full-period step, so that each look-up goes somewhere else in the table.
   const hit = (i: number): string => {
     const pattern = set[(i * 7919) % count]!;
     return pattern.kind === "exact" ? pattern.name : pattern.kind === "below" ? `www.${pattern.name}` : "";
   };
-  measureNames("look-up of a name that is there", hit, (name) => findNameLists(table, name, lists));
+  measureNames("look-up of a name that is there", hit, (name) => finder.find(name));
   const miss = (i: number): string => `www.host-${i}.elsewhere.test`;
-  measureNames("look-up of a name that is not", miss, (name) => findNameLists(table, name, lists));
+  measureNames("look-up of a name that is not", miss, (name) => finder.find(name));
 }
 
 /** A name comes from a packet that has just been read, so its own bytes are at hand, flat; the table's are not. */

@@ -5,7 +5,7 @@ import type { Address } from "../net/address.ts";
 import { buildCidrTable } from "./cidr-table.ts";
 import { type Classes, classify } from "./classes.ts";
 import type { ProgramData } from "./layout.ts";
-import { buildNameTable } from "./name-table.ts";
+import { buildNameTable } from "./name-buckets.ts";
 import { comparePolicies } from "./order.ts";
 import { PostingsBuilder } from "./postings.ts";
 import { RuleCompiler } from "./rules.ts";

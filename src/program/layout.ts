@@ -52,8 +52,7 @@ export const CLASS_FLAG = { selected: 1, audited: 2, isolated: 4, isolatedByAll:
 
 /** Names of all policies, looked up by suffix (name-table.ts). */
 export interface NameTableData {
-  readonly slots: Uint32Array;
-  readonly records: Uint8Array;
+  readonly records: Uint32Array;
   /** The list of the sets that hold `*`. */
   readonly any: number;
   readonly setCount: number;

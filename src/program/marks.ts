@@ -1,7 +1,7 @@
 import type { Facts } from "../model/facts.ts";
 import { findPrefix, PREFIX } from "./cidr-table.ts";
 import { CLASS, type ProgramData } from "./layout.ts";
-import { findNameLists, MOST_LISTS } from "./name-table.ts";
+import { NameFinder } from "./name-table.ts";
 import { listHolds } from "./postings.ts";
 
 /** How a set of names meets the names of a flow; several may hold. */
@@ -24,7 +24,7 @@ export class Marks {
   private readonly data: ProgramData;
   private readonly names: Uint32Array;
   private readonly cidrs: Uint32Array;
-  private readonly lists = new Uint32Array(MOST_LISTS);
+  private readonly finder: NameFinder;
   private generation = 0;
   private namesDone = false;
   private cidrsDone = false;
@@ -33,6 +33,7 @@ export class Marks {
 
   constructor(data: ProgramData) {
     this.data = data;
+    this.finder = new NameFinder(data.names);
     this.names = new Uint32Array(data.names.setCount);
     this.cidrs = new Uint32Array(data.cidrs.setCount);
   }
@@ -72,14 +73,14 @@ export class Marks {
   }
 
   private markName(name: string, bit: number): void {
-    const found = findNameLists(this.data.names, name, this.lists);
+    const found = this.finder.find(name);
     const fresh = (this.generation << NAME_BITS) >>> 0;
     const { classes, classLists, postings } = this.data;
     const at = this.cls * CLASS.stride;
     const own = classes[at + CLASS.names]!;
     const ownCount = classes[at + CLASS.nameCount]!;
     for (let i = 0; i < found; i++) {
-      const list = this.lists[i]!;
+      const list = this.finder.lists[i]!;
       const length = postings[list]!;
       // a name that thousands of other classes' sets hold costs what this class asks about, not what they do
       const few = length <= ownCount * 4;

@@ -1,238 +1,173 @@
-import type { DomainPattern } from "../net/pattern.ts";
 import type { NameTableData } from "./layout.ts";
-import type { PostingsBuilder } from "./postings.ts";
-import { sharedBytes, sharedWords } from "./words.ts";
 
-// A tree of labels, from the last one to the first, so that names which end alike share their end. One record a node: its parent
-// (offset of that record, 0: the root; the highest bit: it has children), one byte `length << 2 | below << 1 | exact`, the lists that the node has
-// (four bytes each: `below`, then `exact`), the label. `slots` holds record offsets by the hash of parent and label (0: free), and
-// above them, in the bits that no offset needs, more of the hash, so that a miss seldom leaves this array. In a table that is larger than the
-// caches a look-up costs two reads from memory: a slot, and a record. About 15 bytes a name and its own labels.
-const PARENT = 4;
-const LIST = 4;
-const CHILDREN = 0x8000_0000;
-const EXACT = 1;
-const BELOW = 2;
-const ROOT = 0;
-const LONGEST = 253;
-/** RFC 1035 §2.3.4. */
-const LONGEST_LABEL = 63;
-/** Slots a node: fewer cost probes, more cost memory. */
-const ROOM = 1.4;
+// A tree of labels, from the last one to the first, so that names which end alike share their end. One record a node, and the records
+// lie in buckets of two cache lines, each in the bucket that its hash names or, where that was full, in one behind it. In a table that is
+// larger than the caches a step down the tree so costs one wait for memory, and a name that is there little more in all, for the
+// upper part of the tree stays in the caches.
+//
+// A bucket, in words: records, then zeros; the last word is not 0 where a record that belongs here or before stands behind it.
+// A record: `parent << 3 | flags`, parent an offset; `list << 6 | length` (never 0); the label, four bytes a word from its
+// end on; the second list of a node that has both. `list` is that of `below` where there is one. About 10 bytes a name and its own labels.
+export const BUCKET = 32;
+/** Words of a bucket that records may fill. */
+export const ROOM = BUCKET - 1;
+/** Words of a record before its label. */
+export const HEAD = 2;
+export const FLAG_BITS = 3;
+export const FLAG = { exact: 1, below: 2, children: 4 } as const;
+export const LENGTH_BITS = 6;
+export const LENGTH = 63;
+/** No record's offset. */
+export const ROOT = 0x1fff_ffff;
+export const ROOT_HASH = 0x811c9dc5;
 /** Lists that one name can find at most: one a label (RFC 1035 §2.3.4: 127), and the one of `*`. */
 export const MOST_LISTS = 128;
+const LONGEST = 253;
 
 const DOT = 46;
-const OFFSET = 0x811c9dc5;
-const PRIME = 0x01000193;
+const NO_ASCII = 0xff;
 const WORDS = 0x1_0000_0000;
 
-/** Sets are given in order of their ids; the lists are added to `postings`. Names are canonical (net/name.ts). */
-export function buildNameTable(sets: readonly (readonly DomainPattern[])[], postings: PostingsBuilder): NameTableData {
-  const drafts = new Drafts();
-  const any: number[] = [];
-  for (const [id, set] of sets.entries()) {
-    for (const pattern of set) {
-      if (pattern.kind !== "any") drafts.add(pattern.name, pattern.kind === "below", id);
-      else if (any.at(-1) !== id) any.push(id);
+/** The labels of a name, the last one first: their words, lengths and hashes. Reused from name to name. */
+export class Labels {
+  readonly words = new Uint32Array(LONGEST + 1);
+  /** Where the words of a label begin. */
+  readonly rows = new Uint8Array(LONGEST + 1);
+  readonly lengths = new Uint8Array(LONGEST + 1);
+  /** Of all labels down to this one. */
+  readonly hashes = new Uint32Array(LONGEST + 1);
+  count = 0;
+  /** False: a label that is too long for any name stands before these. */
+  whole = true;
+
+  /** At most 253 units. What lies beyond ASCII is like nothing that a table holds. */
+  read(name: string): void {
+    const { words, rows, lengths } = this;
+    let label = 0;
+    let hash = ROOT_HASH;
+    let length = 0;
+    let word = 0;
+    let at = 0;
+    for (let i = name.length - 1; i >= 0; i--) {
+      const unit = name.charCodeAt(i);
+      if (unit === DOT) {
+        if ((length & 3) !== 0) words[at++] = word;
+        hash = mix(hash ^ word, length);
+        lengths[label] = length;
+        this.hashes[label++] = hash;
+        rows[label] = at;
+        length = word = 0;
+        continue;
+      }
+      word = (word << 8) | (unit > 0x7f ? NO_ASCII : unit);
+      if ((++length & 3) !== 0) continue;
+      if (length > LENGTH) {
+        this.count = label;
+        this.whole = false;
+        return;
+      }
+      words[at++] = word;
+      hash = mix(hash, word);
+      word = 0;
     }
+    words[at] = word;
+    lengths[label] = length;
+    this.hashes[label++] = mix(hash ^ word, length);
+    this.count = label;
+    this.whole = true;
   }
-  return { ...drafts.finish(postings), any: postings.add(any), setCount: sets.length };
 }
 
-/** The nodes with their sets, before their number is known. Node 0 is the root. */
-class Drafts {
-  private readonly labels: string[] = [""];
-  private readonly parents: number[] = [0];
-  /** First set of each list: of node n, `exact` at 2n and `below` at 2n + 1; -1: no such list. */
-  private readonly firstSet: number[] = [-1, -1];
-  private readonly allSets = new Map<number, number[]>();
-  private slots = new Uint32Array(64);
+function mix(hash: number, word: number): number {
+  const mixed = Math.imul(hash ^ word, 0x9e3779b1);
+  return (mixed ^ (mixed >>> 15)) >>> 0;
+}
 
-  add(name: string, below: boolean, set: number): void {
-    let node = 0;
-    for (let end = name.length; end >= 0; ) {
-      const dot = end === 0 ? -1 : name.lastIndexOf(".", end - 1);
-      node = this.child(node, name.slice(dot + 1, end));
-      end = dot;
+/** Looks names up, one after the other: `lists` holds what the last one found. */
+export class NameFinder {
+  /** Offsets in the postings. */
+  readonly lists = new Uint32Array(MOST_LISTS);
+  readonly #records: Uint32Array;
+  readonly #any: number;
+  readonly #labels = new Labels();
+
+  constructor(table: NameTableData) {
+    this.#records = table.records;
+    this.#any = table.any;
+  }
+
+  /**
+   * Writes the lists of all patterns that match a canonical name into `lists` and says how many. Walks from the last label to
+   * the first and ends where the table knows no name that ends so. The labels themselves are compared, so names made to collide cost
+   * probes and match nothing.
+   */
+  find(name: string): number {
+    const { lists } = this;
+    const labels = this.#labels;
+    const records = this.#records;
+    let count = 0;
+    if (this.#any !== 0) lists[count++] = this.#any;
+    if (name.length > LONGEST) return count;
+    labels.read(name);
+    const last = labels.whole ? labels.count - 1 : labels.count;
+    let node: number = ROOT;
+    for (let level = 0; level < labels.count; level++) {
+      node = this.#child(node, level);
+      if (node === ROOT) return count;
+      const flags = records[node]!;
+      const list = records[node + 1]! >>> LENGTH_BITS;
+      if (level === last) {
+        if ((flags & FLAG.exact) !== 0) lists[count++] = (flags & FLAG.below) === 0 ? list : this.#second(node);
+        return count;
+      }
+      if ((flags & FLAG.below) !== 0 && count < MOST_LISTS - 1) lists[count++] = list;
+      if ((flags & FLAG.children) === 0) return count;
     }
-    this.join(node * 2 + (below ? 1 : 0), set);
+    return count;
   }
 
-  finish(postings: PostingsBuilder): Omit<NameTableData, "any" | "setCount"> {
-    const count = this.labels.length;
-    const slots = sharedWords(Math.ceil(count * ROOM) + 4);
-    const records = sharedBytes(this.bytes());
-    if (records.length > CHILDREN) throw new RangeError("the names of all policies take more than 2 GiB");
-    const offsets = new Uint32Array(count);
-    const hasChildren = new Uint8Array(count);
-    for (let node = 1; node < count; node++) hasChildren[this.parents[node]!] = 1;
-    // Offset 0 is the root's, so no record begins there.
-    let offset = 1;
-    for (let node = 1; node < count; node++) {
-      const label = this.labels[node]!;
-      const parent = offsets[this.parents[node]!]!;
-      offsets[node] = offset;
-      insert(slots, records, labelHash(parent, label, 0, label.length), offset);
-      offset = writeWord(records, offset, (parent | (hasChildren[node] === 1 ? CHILDREN : 0)) >>> 0);
-      const [exact, below] = [this.sets(node * 2), this.sets(node * 2 + 1)];
-      records[offset++] = (label.length << 2) | (below === null ? 0 : BELOW) | (exact === null ? 0 : EXACT);
-      if (below !== null) offset = writeWord(records, offset, postings.add(below));
-      if (exact !== null) offset = writeWord(records, offset, postings.add(exact));
-      for (let i = 0; i < label.length; i++) records[offset++] = label.charCodeAt(i);
+  /** The record of `parent`'s child with this label of the name; ROOT: there is none. */
+  #child(parent: number, level: number): number {
+    const records = this.#records;
+    const { words, rows, lengths, hashes } = this.#labels;
+    const length = lengths[level]!;
+    const size = (length + 3) >>> 2;
+    const row = rows[level]!;
+    const buckets = records.length / BUCKET;
+    let bucket = bucketOf(hashes[level]!, buckets);
+    for (let left = buckets; left > 0; left--) {
+      let at = bucket * BUCKET;
+      const end = at + ROOM;
+      // Read first, so that both lines are on their way.
+      while (at < end) {
+        const second = records[at + 1]!;
+        if (second === 0) break;
+        const first = records[at]!;
+        if (first >>> FLAG_BITS === parent && (second & LENGTH) === length) {
+          let same = 0;
+          while (same < size && records[at + HEAD + same] === words[row + same]) same++;
+          if (same === size) return at;
+        }
+        at += recordSize(first, second & LENGTH);
+      }
+      if (records[end] === 0) return ROOT;
+      bucket = bucket + 1 === buckets ? 0 : bucket + 1;
     }
-    return { slots, records };
+    return ROOT;
   }
 
-  /** The child of a node with this label, made where there is none. */
-  private child(parent: number, label: string): number {
-    if (label.length > LONGEST_LABEL) throw new RangeError(`label \`${label}\` is longer than ${LONGEST_LABEL} bytes`);
-    if (this.labels.length * 2 > this.slots.length) this.grow();
-    let slot = labelHash(parent, label, 0, label.length) % this.slots.length;
-    for (; this.slots[slot] !== 0; slot = slot + 1 === this.slots.length ? 0 : slot + 1) {
-      const node = this.slots[slot]!;
-      if (this.parents[node] === parent && this.labels[node] === label) return node;
-    }
-    const node = this.labels.push(label) - 1;
-    this.parents.push(parent);
-    this.firstSet.push(-1, -1);
-    this.slots[slot] = node;
-    return node;
-  }
-
-  private grow(): void {
-    const slots = new Uint32Array(this.slots.length * 2);
-    for (let node = 1; node < this.labels.length; node++) {
-      const label = this.labels[node]!;
-      let slot = labelHash(this.parents[node]!, label, 0, label.length) % slots.length;
-      while (slots[slot] !== 0) slot = slot + 1 === slots.length ? 0 : slot + 1;
-      slots[slot] = node;
-    }
-    this.slots = slots;
-  }
-
-  private join(list: number, set: number): void {
-    const first = this.firstSet[list]!;
-    const sets = this.allSets.get(list);
-    if (first < 0) this.firstSet[list] = set;
-    else if (sets !== undefined) {
-      if (sets.at(-1) !== set) sets.push(set);
-    } else if (first !== set) this.allSets.set(list, [first, set]);
-  }
-
-  private sets(list: number): readonly number[] | null {
-    const first = this.firstSet[list]!;
-    return first < 0 ? null : (this.allSets.get(list) ?? [first]);
-  }
-
-  private bytes(): number {
-    let bytes = 1;
-    for (let node = 1; node < this.labels.length; node++) {
-      bytes += PARENT + 1 + this.labels[node]!.length;
-      if (this.firstSet[node * 2]! >= 0) bytes += LIST;
-      if (this.firstSet[node * 2 + 1]! >= 0) bytes += LIST;
-    }
-    return bytes;
+  #second(node: number): number {
+    return this.#records[node + HEAD + (((this.#records[node + 1]! & LENGTH) + 3) >>> 2)]!;
   }
 }
 
-function insert(slots: Uint32Array, records: Uint8Array, hash: number, offset: number): void {
-  let slot = slotOf(hash, slots.length);
-  while (slots[slot] !== 0) slot = slot + 1 === slots.length ? 0 : slot + 1;
-  slots[slot] = (offset | (hash & ~offsetMask(records))) >>> 0;
+/** Words of a record. */
+export function recordSize(flags: number, length: number): number {
+  return HEAD + ((length + 3) >>> 2) + (flags & (flags >>> 1) & 1);
 }
 
-/** The bits of a slot that hold an offset; the others hold those of the hash. */
-function offsetMask(records: Uint8Array): number {
-  return 0xffffffff >>> Math.clz32(records.length);
-}
-
-function writeWord(records: Uint8Array, offset: number, value: number): number {
-  records[offset] = value;
-  records[offset + 1] = value >>> 8;
-  records[offset + 2] = value >>> 16;
-  records[offset + 3] = value >>> 24;
-  return offset + 4;
-}
-
-function readWord(records: Uint8Array, offset: number): number {
-  return (
-    (records[offset]! | (records[offset + 1]! << 8) | (records[offset + 2]! << 16) | (records[offset + 3]! << 24)) >>> 0
-  );
-}
-
-/**
- * Writes the lists of all patterns that match a canonical name into `lists` and says how many. Walks from the last label to
- * the first and ends where the table knows no name that ends so. The text itself is compared, so names made to collide cost
- * probes and match nothing.
- */
-export function findNameLists(table: NameTableData, name: string, lists: Uint32Array): number {
-  let count = 0;
-  if (table.any !== 0) lists[count++] = table.any;
-  if (name.length > LONGEST) return count;
-  const { records } = table;
-  let node = ROOT;
-  for (let end = name.length; ; ) {
-    let start = end;
-    while (start > 0 && name.charCodeAt(start - 1) !== DOT) start--;
-    node = findChild(table, node, name, start, end);
-    if (node === ROOT) return count;
-    const flags = records[node + PARENT]!;
-    const list = node + PARENT + 1;
-    if (start === 0) {
-      if ((flags & EXACT) !== 0) lists[count++] = readWord(records, (flags & BELOW) === 0 ? list : list + LIST);
-      return count;
-    }
-    if ((flags & BELOW) !== 0 && count < MOST_LISTS - 1) lists[count++] = readWord(records, list);
-    if ((records[node + 3]! & 0x80) === 0) return count;
-    end = start - 1;
-  }
-}
-
-/** The record of `parent`'s child with the label `name[start, end)`; ROOT: there is none. */
-function findChild(table: NameTableData, parent: number, name: string, start: number, end: number): number {
-  const { slots, records } = table;
-  const length = end - start;
-  if (length > LONGEST_LABEL) return ROOT;
-  const hash = labelHash(parent, name, start, end);
-  const mask = offsetMask(records);
-  let slot = slotOf(hash, slots.length);
-  for (let word = slots[slot]!; word !== 0; word = slots[slot]!) {
-    const node = word & mask;
-    if (((word ^ hash) & ~mask) === 0 && isChild(records, node, parent, name, start, length)) return node;
-    slot = slot + 1 === slots.length ? 0 : slot + 1;
-  }
-  return ROOT;
-}
-
-function isChild(
-  records: Uint8Array,
-  node: number,
-  parent: number,
-  name: string,
-  start: number,
-  length: number,
-): boolean {
-  const flags = records[node + PARENT]!;
-  if (flags >>> 2 !== length || (readWord(records, node) & ~CHILDREN) !== parent) return false;
-  const text = node + PARENT + 1 + ((flags & BELOW) === 0 ? 0 : LIST) + ((flags & EXACT) === 0 ? 0 : LIST);
-  return sameText(records, text, name, start, length);
-}
-
-function sameText(records: Uint8Array, text: number, name: string, start: number, length: number): boolean {
-  for (let i = 0; i < length; i++) if (records[text + i] !== name.charCodeAt(start + i)) return false;
-  return true;
-}
-
-function labelHash(parent: number, name: string, start: number, end: number): number {
-  let mixed = Math.imul(OFFSET ^ parent, PRIME);
-  for (let i = start; i < end; i++) mixed = Math.imul(mixed ^ name.charCodeAt(i), PRIME);
-  mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
-  mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-  return (mixed ^ (mixed >>> 16)) >>> 0;
-}
-
-/** A multiplication where a remainder would divide. The bits that stand in the slot are mixed anew, for the highest choose it. */
-function slotOf(hash: number, slots: number): number {
-  return Math.trunc(((Math.imul(hash, 0x27d4eb2f) >>> 0) / WORDS) * slots);
+/** A multiplication where a remainder would divide. */
+export function bucketOf(hash: number, buckets: number): number {
+  const mixed = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return Math.trunc((((mixed ^ (mixed >>> 16)) >>> 0) / WORDS) * buckets);
 }

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type DomainPattern, patternMatches } from "../../../src/net/pattern.ts";
-import { buildNameTable, findNameLists, MOST_LISTS } from "../../../src/program/name-table.ts";
+import { buildNameTable } from "../../../src/program/name-buckets.ts";
+import { NameFinder } from "../../../src/program/name-table.ts";
 import { PostingsBuilder } from "../../../src/program/postings.ts";
 import { domain } from "../../support/cases.ts";
 import { runs } from "../../support/runs.ts";
@@ -10,11 +11,11 @@ function open(sets: readonly (readonly DomainPattern[])[]) {
   const builder = new PostingsBuilder();
   const table = buildNameTable(sets, builder);
   const postings = builder.share();
-  const lists = new Uint32Array(MOST_LISTS);
+  const finder = new NameFinder(table);
   return (name: string): number[] => {
-    const found = findNameLists(table, name, lists);
+    const found = finder.find(name);
     const sets = new Set<number>();
-    for (const list of lists.subarray(0, found)) {
+    for (const list of finder.lists.subarray(0, found)) {
       for (const set of postings.subarray(list + 1, list + 1 + postings[list]!)) sets.add(set);
     }
     return [...sets].sort((a, b) => a - b);
@@ -65,6 +66,18 @@ describe("the name table", () => {
       }),
       { numRuns: runs(300) },
     );
+  });
+
+  test.each([1, 3, 4, 5, 31, 60, 63])("labels of %i bytes and more names than a bucket holds", (size) => {
+    const stem = (i: number) => String(i).padStart(size, "x").slice(-size);
+    const names = Array.from({ length: Math.min(500, 10 ** size) }, (_, i) => stem(i));
+    const lookup = open(names.map((label): DomainPattern[] => [domain(`${label}.test`), domain(`*.${label}.test`)]));
+    for (const [id, label] of names.entries()) {
+      expect(lookup(`${label}.test`)).toEqual([id]);
+      expect(lookup(`a.b.${label}.test`)).toEqual([id]);
+      expect(lookup(`${label}y.test`)).toEqual([]);
+    }
+    expect(lookup(`${"a".repeat(64)}.${names[0]!}.test`)).toEqual([0]);
   });
 
   test("reads any text without harm", () => {
