@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { open } from "node:fs/promises";
-import { dieWithParent } from "../kernel/libc.ts";
+import { dieWithParent, trimMemory } from "../kernel/libc.ts";
 import { probeQueueMethod, Ruleset } from "../kernel/nftables.ts";
 import { Agent, type WorkerFiles } from "./agent.ts";
 import { Applier } from "./applier.ts";
@@ -13,6 +13,7 @@ import { defaultStateFolder, removeState } from "./journal/folder.ts";
 import { Journal } from "./journal/journal.ts";
 import { checkPrivileges } from "./kernel-check.ts";
 import { createLogger, type Logger, RateLimit } from "./log.ts";
+import { MemoryKeeper } from "./memory-keeper.ts";
 import { Observatory } from "./metrics/observatory.ts";
 import { Problems } from "./metrics/problems.ts";
 import type { AgentOptions } from "./options.ts";
@@ -37,6 +38,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   let observatory: Observatory | null = null;
   let applier: Applier | null = null;
   const sources = new Sources(options, log, (inputs) => void applier?.apply(inputs));
+  const keeper = memoryKeeper(sources);
   try {
     const method = await probing;
     checkPrivileges();
@@ -70,6 +72,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     await agent.start();
     applier = new Applier({ apply: (inputs) => agent.apply(inputs), wanted: () => sources.inputs, log });
     sources.follow();
+    keeper.start();
     const succession = new Succession(agent, options, log, () => void observatory?.close());
     await succession.open(place);
     const why = await succession.until(stopped);
@@ -81,6 +84,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     succession.close();
     log.info({ event: "stopped" });
   } finally {
+    keeper.close();
     place?.lock?.release();
     sources.close();
     await observatory?.close();
@@ -135,6 +139,25 @@ function openSink(options: AgentOptions, log: Logger): FlowSink | null {
     (error: Error) => onTrouble(error.message, 0),
   );
   return new FlowSink({ target: new FlowFile({ path, maxSize, keep }), lostLine, onTrouble });
+}
+
+function memoryKeeper(sources: Sources): MemoryKeeper {
+  let before = performance.eventLoopUtilization();
+  return new MemoryKeeper({
+    release: () => {
+      sources.putAway();
+      // Only this kind shrinks the young generation too. `bin/sallyport` asks V8 for it; elsewhere the heap stays as it is.
+      globalThis.gc?.({ type: "major", execution: "sync", flavor: "last-resort" });
+    },
+    trim: trimMemory,
+    resident: () => process.memoryUsage.rss(),
+    busy: () => {
+      const now = performance.eventLoopUtilization();
+      const { utilization } = performance.eventLoopUtilization(now, before);
+      before = now;
+      return utilization;
+    },
+  });
 }
 
 function stopSignal(): Promise<string> {

@@ -3,11 +3,11 @@ import type { AgentConfig } from "../model/config.ts";
 import type { DestinationGroup, Policy } from "../model/policy.ts";
 import type { Workload } from "../model/workload.ts";
 import { type Address, parseAddress } from "../net/address.ts";
-import { type DocumentFile, DocumentReader, hasErrors } from "../policy/documents.ts";
+import { type DocumentFile, DocumentReader, hasErrors, putAway } from "../policy/documents.ts";
 import { formatProblem } from "../policy/problem.ts";
 import { readPlainDocuments } from "../policy/source.ts";
 import { type WorkloadFileListener, WorkloadFileSource } from "../workloads/file-source.ts";
-import { DocumentFiles } from "../workloads/files.ts";
+import { DocumentFiles, packText, unpackText } from "../workloads/files.ts";
 import { IdentityTable } from "../workloads/identity.ts";
 import type { Logger } from "./log.ts";
 import type { AgentOptions } from "./options.ts";
@@ -34,8 +34,8 @@ export class Sources {
   readonly #log: Logger;
   readonly #changed: (inputs: Inputs) => void;
   readonly #files = new DocumentFiles();
-  /** An agent has nobody to warn. */
-  readonly #reader = new DocumentReader(false);
+  /** An agent has nobody to warn, and few of a cluster's policies concern it. */
+  readonly #reader = new DocumentReader(false, { pack: packText, unpack: unpackText });
   /** What was read last, or why it could not be. */
   #read: readonly DocumentFile[] | string = [];
   #documents: Documents;
@@ -92,6 +92,12 @@ export class Sources {
     this.#documents = loaded.documents;
     this.#soon();
     return true;
+  }
+
+  /** Lets what was read take as little memory as it can. */
+  putAway(): void {
+    this.#files.putAway();
+    putAway(this.#documents.policies);
   }
 
   close(): void {

@@ -1,7 +1,9 @@
 import type { AgentConfig } from "../model/config.ts";
 import type { DestinationGroup, Policy } from "../model/policy.ts";
-import { oneLine } from "./check.ts";
+import { oneLine, shown } from "./check.ts";
 import { type FileReading, Places, type ReadDocument, readFile } from "./file-reading.ts";
+import { PackedPolicy, Subjects } from "./packed-policy.ts";
+import { RulePacking, type TextPacker } from "./packed-rules.ts";
 import type { Problem, ProblemCode } from "./problem.ts";
 import type { ReadObject } from "./reading.ts";
 import { type Located, warnAbout } from "./warnings.ts";
@@ -38,21 +40,32 @@ export function loadDocuments(files: readonly DocumentFile[]): LoadedDocuments {
 /** Reads documents again and again: what has the text it had before costs nothing, and what is made of it is the same object. */
 export class DocumentReader {
   readonly #warnings: boolean;
+  readonly #packing: RulePacking | null;
   #files = new Map<string, FileReading>();
 
-  /** `warnings`: whether problems that are no errors are looked for as well. */
-  constructor(warnings: boolean) {
+  /**
+   * `warnings`: whether problems that are no errors are looked for as well. `packer`: policies are to take
+   * little memory, and time when their rules are asked for.
+   */
+  constructor(warnings: boolean, packer: TextPacker | null = null) {
     this.#warnings = warnings;
+    this.#packing = packer === null ? null : new RulePacking(packer);
   }
 
-  /** As `loadDocuments`. */
+  /** As `loadDocuments`. Keeps the files: their `text` may be made when it is asked for. */
   load(files: readonly DocumentFile[]): LoadedDocuments {
-    const readings = files.map((file) => readFile(file, this.#files.get(file.path) ?? null));
-    this.#files = new Map(readings.map((reading) => [reading.path, reading]));
+    const packing = this.#packing === null ? null : { subjects: new Subjects(), rules: this.#packing };
+    const readings = files.map((file) => readFile(file, this.#files.get(file.path) ?? null, packing));
+    this.#files = new Map(readings.map((reading) => [reading.file.path, reading]));
     const assembly = new Assembly(this.#warnings);
     for (const reading of readings) assembly.file(reading);
-    return assembly.finish(readings.map(({ path }) => path));
+    return assembly.finish(files.map(({ path }) => path));
   }
+}
+
+/** Lets policies of a reader with a packer take as little memory as they can. */
+export function putAway(policies: readonly Policy[]): void {
+  for (const policy of policies) if (policy instanceof PackedPolicy) policy.putAway();
 }
 
 export function hasErrors(problems: readonly Problem[]): boolean {
@@ -85,7 +98,7 @@ class Assembly {
 
   file(file: FileReading): void {
     for (const problem of file.problems) {
-      this.#report(file.path, () => problem, "error", "Unreadable", problem.message);
+      this.#report(file.file.path, () => problem, "error", "Unreadable", problem.message);
     }
     for (const document of file.documents) {
       for (const object of document.objects) this.#object({ file, document, object });
@@ -103,7 +116,7 @@ class Assembly {
     if (content === null) return;
     const located = <T>(value: T): Located<T> => ({
       value,
-      file: entry.file.path,
+      file: entry.file.file.path,
       locate: (path, where) => this.#locate(entry, path, where),
     });
     if (content.type === "policy") this.#policies.push(located(content.value));
@@ -133,7 +146,7 @@ class Assembly {
 
   #reportFaults({ file, document, object }: Entry): void {
     for (const { code, message, path, where } of object.faults) {
-      this.#report(file.path, () => this.#places.locate(file, document, path, where), "error", code, message);
+      this.#report(file.file.path, () => this.#places.locate(file, document, path, where), "error", code, message);
     }
   }
 
@@ -150,12 +163,12 @@ class Assembly {
       return;
     }
     const { line, column } = this.#locate(first, path, "value");
-    const at = `${first.file.path}:${line}:${column}`;
+    const at = `${first.file.file.path}:${line}:${column}`;
     const message =
       name.key === "AgentConfig"
-        ? `a second AgentConfig, ${name.shown}: the first is at ${at}; keep one`
-        : `${name.shown} is already at ${at}: rename or remove one`;
-    this.#report(entry.file.path, place, "error", "Duplicate", message);
+        ? `a second AgentConfig, ${shown(name.ref)}: the first is at ${at}; keep one`
+        : `${shown(name.ref)} is already at ${at}: rename or remove one`;
+    this.#report(entry.file.file.path, place, "error", "Duplicate", message);
   }
 
   /** Among policies a warning, once a document. Alone they are the wrong file, and an agent would run without policies. */
@@ -164,7 +177,7 @@ class Assembly {
       if (!this.#known) this.#reportFaults(entry);
       else if (this.#warnings) {
         const message = "pods and namespaces are no policies, so they are left out: name their file with `--workloads`";
-        this.#report(entry.file.path, () => this.#locate(entry, ["kind"], "value"), "warning", "LeftOut", message);
+        this.#report(entry.file.file.path, () => this.#locate(entry, ["kind"], "value"), "warning", "LeftOut", message);
       }
     }
   }

@@ -26,17 +26,21 @@ export interface ReadObject {
   readonly path: Path;
   /** `foreign`: a pod or a namespace, which may lie in the same folder; `known`: of a kind of Sallyport's. */
   readonly is: "foreign" | "known" | "unknown";
-  /** What no other object may be called, and how it is named in messages. */
-  readonly name: { readonly key: string; readonly shown: string } | null;
+  /** What no other object may be called, and the reference that names it in messages. */
+  readonly name: { readonly key: string; readonly ref: string } | null;
   readonly faults: readonly Fault[];
   /** Null where something is wrong. */
   readonly content: Content | null;
 }
 
+/** Thousands of objects have it. */
+const ROOT: Path = [];
+const FAULTLESS: readonly Fault[] = [];
+
 /** The objects of a document. Of a list of workloads only the first: they are reported once. */
 export function readObjects(value: unknown): ReadObject[] {
   const list = isRecord(value) && value.kind === "List" && value.apiVersion === "v1" && Array.isArray(value.items);
-  if (!list) return readObject(value, []);
+  if (!list) return readObject(value, ROOT);
   const items = value.items as unknown[];
   if (isWorkload(items[0]) && items.every(isWorkload)) return readObject(items[0], ["items", 0]);
   return items.flatMap((item, index) => readObject(item, ["items", index]));
@@ -50,7 +54,15 @@ function readObject(value: unknown, path: Path): ReadObject[] {
     return [{ path, is: isWorkload(value) ? "foreign" : "unknown", name: null, faults: [kind], content: null }];
   }
   const { content, faults } = readContent(kind, value, path);
-  return [{ path, is: "known", name: nameOf(value as Record<string, unknown>, kind), faults, content }];
+  return [
+    {
+      path,
+      is: "known",
+      name: nameOf(value as Record<string, unknown>, kind),
+      faults: faults.length === 0 ? FAULTLESS : faults,
+      content,
+    },
+  ];
 }
 
 function readContent(kind: Kind, value: unknown, path: Path): Pick<ReadObject, "content" | "faults"> {
@@ -109,9 +121,9 @@ function kindOf(value: unknown, base: Path): Kind | Fault {
 function nameOf({ metadata }: Record<string, unknown>, kind: Kind): ReadObject["name"] {
   if (!isRecord(metadata) || typeof metadata.name !== "string") return null;
   const namespace = kind === "EgressPolicy" && typeof metadata.namespace === "string" ? metadata.namespace : null;
-  const named = policyRef({ kind: kind as Policy["kind"], name: metadata.name, namespace });
+  const ref = policyRef({ kind: kind as Policy["kind"], name: metadata.name, namespace });
   // Which of two configurations would hold is not for chance to say.
-  return { key: kind === "AgentConfig" ? kind : named, shown: shown(named) };
+  return { key: kind === "AgentConfig" ? kind : ref, ref };
 }
 
 function isWorkload(value: unknown): boolean {

@@ -6,12 +6,17 @@ import { MAX_SOURCE_LENGTH, MAX_VALUES, readYaml, type SourceProblem } from "./y
 export interface SourceText {
   /** `known`: the text is that of a document that was read before. */
   readonly content: { readonly known: true } | { readonly known: false; readonly value: unknown };
-  /** Of a document that was read by itself: its text, from its first line to the next separator. */
-  readonly text: string | null;
+  /** Of a document that was read by itself: where its text lies in that of the file, from its first line to the next separator. */
+  readonly span: Span | null;
   /** Values in it; 0 for one that was read with the whole file. */
   readonly size: number;
   /** Lines of the file above it; 0 for one that was read with the whole file. */
   readonly above: number;
+}
+
+export interface Span {
+  readonly start: number;
+  readonly end: number;
 }
 
 export interface SourceTexts {
@@ -35,7 +40,7 @@ export function readSource(text: string, known: Known): SourceTexts {
   if (plain !== null) return { documents: plain, problems: [] };
   const { documents, problems } = readYaml(text);
   return {
-    documents: documents.map(({ value }) => ({ content: { known: false, value }, text: null, size: 0, above: 0 })),
+    documents: documents.map(({ value }) => ({ content: { known: false, value }, span: null, size: 0, above: 0 })),
     problems,
   };
 }
@@ -49,42 +54,47 @@ export function readPlainDocuments(text: string): unknown[] | null {
 function readPlainFile(text: string, known: Known): SourceText[] | null {
   if (/^\s*[[{]/.test(text)) {
     const value = readJson(text);
-    return value === NOT_PLAIN ? null : [{ content: { known: false, value }, text: null, size: 0, above: 0 }];
+    return value === NOT_PLAIN ? null : [{ content: { known: false, value }, span: null, size: 0, above: 0 }];
   }
   if (MARKER.test(text)) return null;
   const budget = { values: MAX_VALUES };
   const documents: SourceText[] = [];
   let above = 0;
-  for (const part of partsOf(text)) {
+  for (const { part, start } of partsOf(text)) {
     if (!isBlank(part)) {
-      const document = readPart(part, known(part), budget, above);
-      if (document === null) return null;
-      documents.push(document);
+      const content = readPart(part, known(part), budget);
+      if (content === null) return null;
+      documents.push({ ...content, span: { start, end: start + part.length }, above });
     }
     above += linesOf(part) + 1;
   }
   return documents;
 }
 
-function readPart(text: string, known: number | null, budget: ValueBudget, above: number): SourceText | null {
+function readPart(
+  text: string,
+  known: number | null,
+  budget: ValueBudget,
+): Pick<SourceText, "content" | "size"> | null {
   if (known !== null) {
     budget.values -= known;
-    return budget.values < 0 ? null : { content: { known: true }, text, size: known, above };
+    return budget.values < 0 ? null : { content: { known: true }, size: known };
   }
   const before = budget.values;
   const value = readPlain(text, budget);
-  return value === NOT_PLAIN ? null : { content: { known: false, value }, text, size: before - budget.values, above };
+  return value === NOT_PLAIN ? null : { content: { known: false, value }, size: before - budget.values };
 }
 
-function partsOf(text: string): string[] {
-  const parts: string[] = [];
+function partsOf(text: string): { part: string; start: number }[] {
+  const parts: { part: string; start: number }[] = [];
   let start = 0;
   for (const match of text.matchAll(SEPARATOR)) {
-    parts.push(text.slice(start, match.index));
+    parts.push({ part: text.slice(start, match.index), start });
     start = match.index + match[0].length;
   }
   const rest = text.slice(start);
-  parts.push(rest.replace(/^--- *$/m, ""));
+  // A separator without a line behind it ends the file.
+  parts.push({ part: rest.replace(/^--- *$/m, ""), start });
   return parts;
 }
 

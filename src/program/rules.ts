@@ -42,8 +42,10 @@ export class RuleCompiler {
     const used = { names: new Set<number>(), cidrs: new Set<number>() };
     const flags =
       (policy.mode === "Audit" ? POLICY_FLAG.audit : 0) | (policy.defaultDeny ? POLICY_FLAG.defaultDeny : 0);
-    this.policies.push(this.ruleNames.length, policy.rules.length, TIERS.indexOf(policy.tier), flags);
-    for (const rule of policy.rules) this.addRule(rule, id, used);
+    // Once: a packed policy makes its rules for each who asks.
+    const { rules } = policy;
+    this.policies.push(this.ruleNames.length, rules.length, TIERS.indexOf(policy.tier), flags);
+    for (const rule of rules) this.addRule(rule, id, used);
     this.setsOf.push(used);
     return id;
   }

@@ -1,7 +1,18 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type DocumentFile, DocumentReader, loadDocuments } from "../../../src/policy/documents.ts";
+import {
+  type DocumentFile,
+  DocumentReader,
+  type LoadedDocuments,
+  loadDocuments,
+  putAway,
+} from "../../../src/policy/documents.ts";
+import { packText, unpackText } from "../../../src/workloads/files.ts";
 import { runs } from "../../support/runs.ts";
+
+const PACKER = { pack: packText, unpack: unpackText };
 
 const rule = (text: string) => `  rules:\n    - name: one\n      action: Allow\n      to:\n        - ${text}\n`;
 const policy = (name: string, body: string) =>
@@ -68,6 +79,83 @@ describe("reading again", () => {
       }),
       { numRuns: runs(60) },
     );
+  });
+
+  test("packed policies say what the others say, version after version", () => {
+    const unpacked = (loaded: LoadedDocuments): LoadedDocuments => ({
+      ...loaded,
+      policies: loaded.policies.map(({ kind, name, namespace, tier, priority, mode, defaultDeny, subject, rules }) => ({
+        kind,
+        name,
+        namespace,
+        tier,
+        priority,
+        mode,
+        defaultDeny,
+        subject,
+        rules,
+      })),
+    });
+    fc.assert(
+      fc.property(fc.array(files, { minLength: 2, maxLength: 5 }), (versions) => {
+        const reader = new DocumentReader(true, PACKER);
+        for (const version of versions) {
+          const loaded = reader.load(version);
+          expect(unpacked(loaded)).toEqual(loadDocuments(version));
+          putAway(loaded.policies);
+          expect(unpacked(loaded)).toEqual(loadDocuments(version));
+        }
+      }),
+      { numRuns: runs(60) },
+    );
+  });
+
+  test("packed policies with every field of a rule, and one subject for those that select alike", () => {
+    const everything = readFileSync(
+      join(import.meta.dirname, "../../../examples/two-apps/policies/10-app1.yaml"),
+      "utf8",
+    );
+    const subject = "  subject: { podSelector: { matchExpressions: [{ key: app, operator: In, values: [x, y] }] } }\n";
+    const fields = [
+      "cidrs: [10.0.0.0/8, '2001:db8::/32', '::/0']\n          except: [10.1.0.0/16]",
+      "domains: ['*', '*.b.example']\n          ports: [{ protocol: UDP, port: 1, endPort: 9 }, { protocol: Any }]",
+      "domains: [c.example]\n          http: { methods: [GET], paths: [{ regex: '/a\"\\.b' }, { suffix: /c }] }",
+      "group: g\n          tls: { required: true, encryptedClientHello: Deny }",
+    ].map((field, i) => policy(`p${i}`, subject + rule(field)));
+    const version = [
+      { path: "f", text: fields.join("---\n") },
+      { path: "g", text: everything },
+    ];
+    const { policies, problems } = new DocumentReader(false, PACKER).load(version);
+    expect(problems).toEqual([]);
+    putAway(policies);
+    for (const [index, one] of loadDocuments(version).policies.entries()) {
+      expect(policies[index]!.rules).toEqual(one.rules);
+      expect(policies[index]!.subject).toEqual(one.subject);
+    }
+    expect(new Set(policies.slice(0, fields.length).map((one) => one.subject)).size).toBe(1);
+  });
+
+  test("hundreds of packed policies keep their own rules, whatever is read and put away in between", () => {
+    const version = (from: number, to: number) =>
+      Array.from({ length: to - from }, (_, i) => policy(`p${from + i}`, rule(`cidrs: [10.0.${from + i}.0/24]`)));
+    const reader = new DocumentReader(false, PACKER);
+    const first = reader.load([{ path: "f", text: version(0, 150).join("---\n") }]).policies;
+    putAway(first.slice(0, 100));
+    const second = reader.load([
+      { path: "f", text: [...version(200, 210), ...version(0, 150)].join("---\n") },
+    ]).policies;
+    putAway(second);
+    const third = reader.load([
+      { path: "f", text: version(0, 150).join("---\n") },
+      { path: "g", text: version(220, 225).join("---\n") },
+    ]).policies;
+    for (const one of [...first, ...second, ...third]) {
+      expect(one.rules).toMatchObject([
+        { to: [{ cidrs: [{ base: { w3: 0x0a000000 + Number(one.name.slice(1)) * 256 } }] }] },
+      ]);
+    }
+    expect(third.slice(0, 150)).toEqual(first);
   });
 
   test("a document that only moved is the same object", () => {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { readWorkloadFile, WorkloadFileSource } from "../../../src/workloads/file-source.ts";
-import { DocumentFiles, readDocumentFiles } from "../../../src/workloads/files.ts";
+import { DocumentFiles, readDocumentFiles, type SourceFile } from "../../../src/workloads/files.ts";
 import { IdentityTable } from "../../../src/workloads/identity.ts";
 
 let folder: string;
@@ -20,6 +20,9 @@ const write = (name: string, text: string | Uint8Array) => {
   return join(folder, name);
 };
 
+const plain = (files: readonly SourceFile[]) =>
+  files.map(({ path, text, problem }) => (problem === undefined ? { path, text } : { path, text, problem }));
+
 describe("documents", () => {
   test("of folders, in order, without what is hidden or of another kind", () => {
     mkdirSync(join(folder, "b"));
@@ -33,7 +36,7 @@ describe("documents", () => {
 
   test("a file named is read whatever it is called, and once", () => {
     const path = write("policy.conf", "text");
-    expect(readDocumentFiles([path, path])).toEqual([{ path, text: "text" }]);
+    expect(plain(readDocumentFiles([path, path]))).toEqual([{ path, text: "text" }]);
   });
 
   test("every path that holds nothing is named", () => {
@@ -63,12 +66,12 @@ describe("documents", () => {
     for (const [index, file] of again.entries()) expect(file).toBe(first[index]);
     // Of the same size, in the same tick.
     write("b.yaml", "owt");
-    expect(files.read(paths)[1]).toEqual({ path: paths[1], text: "owt" });
+    expect(plain(files.read(paths))[1]).toEqual({ path: paths[1], text: "owt" });
     write("b.yaml", "tow");
     expect(files.read(paths)[1]!.text).toBe("tow");
     await new Promise((resolve) => setTimeout(resolve, 120));
     const settled = files.read(paths);
-    expect(files.read(paths)).toEqual(settled);
+    for (const [index, file] of files.read(paths).entries()) expect(file).toBe(settled[index]);
     write("a.yaml", "eno");
     renameSync(write("new", "wot"), paths[1]!);
     expect(files.read(paths).map(({ text }) => text)).toEqual(["eno", "wot", ""]);
@@ -77,11 +80,26 @@ describe("documents", () => {
     expect(files.read(paths.slice(1))[0]!.text).toBe("wot");
   });
 
+  test("put away, they are the same objects and say the same", () => {
+    // A byte order mark of the text itself, and what is no ASCII.
+    const texts = ["one", "", "\ufeff\ufeffzwei: \u00fc \u{1f600}\n".repeat(100)];
+    const paths = texts.map((text, index) => write(`${index}.yaml`, text));
+    const files = new DocumentFiles();
+    const before = files.read(paths);
+    const read = before.map(({ text }) => text);
+    files.putAway();
+    files.putAway();
+    expect(before.map(({ text }) => text)).toEqual(read);
+    for (const [index, file] of files.read(paths).entries()) expect(file).toBe(before[index]);
+    write("0.yaml", "eno");
+    expect(files.read(paths).map(({ text }) => text)).toEqual(["eno", ...read.slice(1)]);
+  });
+
   test("a file that is no text says where, and the others are read", () => {
     const latin1 = write("latin1.yaml", Uint8Array.of(0x61, 0x0a, 0xc3, 0xbc, 0xef, 0xbf, 0xbd, 0x66, 0xfc, 0x72));
     const other = write("other.yaml", "text");
     const problem = { line: 2, column: 4, message: "the file is not UTF-8 text: save it as UTF-8" };
-    expect(readDocumentFiles([latin1, other])).toEqual([
+    expect(plain(readDocumentFiles([latin1, other]))).toEqual([
       { path: latin1, text: "", problem },
       { path: other, text: "text" },
     ]);
