@@ -1,0 +1,73 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { MemoryKeeper } from "../../../src/agent/memory-keeper.ts";
+
+const MIB = 1024 * 1024;
+const MINUTE = 60_000;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** A process that needs 100 MiB; what it holds beyond that is let go of. */
+function processWith(held: { resident: number; busy: number }) {
+  const done: string[] = [];
+  const keeper = new MemoryKeeper({
+    release: () => done.push("release"),
+    trim: () => {
+      done.push("trim");
+      held.resident = 100 * MIB;
+    },
+    resident: () => held.resident,
+    busy: () => held.busy,
+  });
+  const check = (now: number) => {
+    keeper.check(now);
+    vi.advanceTimersByTime(1_000);
+    return done.splice(0).join(" ");
+  };
+  return { keeper, check, done };
+}
+
+describe("memory is given back", () => {
+  test("after the start, then only when the process has grown", () => {
+    const held = { resident: 150 * MIB, busy: 0 };
+    const { check } = processWith(held);
+    expect(check(0)).toBe("release trim");
+    expect(check(5_000)).toBe("");
+    held.resident = 107 * MIB;
+    expect(check(10_000)).toBe("");
+    held.resident = 108 * MIB;
+    expect(check(15_000)).toBe("release trim");
+  });
+
+  test("once a minute from a main thread that is busy, at once when it rests", () => {
+    const held = { resident: 150 * MIB, busy: 0.9 };
+    const { check } = processWith(held);
+    expect(check(0)).toBe("release trim");
+    held.resident = 200 * MIB;
+    expect(check(MINUTE - 1)).toBe("");
+    expect(check(MINUTE)).toBe("release trim");
+    held.resident = 200 * MIB;
+    held.busy = 0.01;
+    expect(check(MINUTE + 5_000)).toBe("release trim");
+  });
+
+  test("by itself, until it is closed", () => {
+    const held = { resident: 150 * MIB, busy: 0 };
+    const { keeper, done } = processWith(held);
+    keeper.start();
+    vi.advanceTimersByTime(999);
+    expect(done).toEqual([]);
+    vi.advanceTimersByTime(101);
+    expect(done).toEqual(["release", "trim"]);
+    held.resident = 150 * MIB;
+    vi.advanceTimersByTime(4_950);
+    expect(done).toEqual(["release", "trim", "release"]);
+    keeper.close();
+    vi.advanceTimersByTime(MINUTE);
+    expect(done).toEqual(["release", "trim", "release"]);
+  });
+});
