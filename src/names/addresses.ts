@@ -14,6 +14,8 @@ export const ALIASES_PER_ADDRESS = 256;
 
 export interface NameEntry {
   readonly name: string;
+  /** Of `name`: hundreds of names that differ in their last letters may share an address. */
+  readonly hash: number;
   aliases: readonly string[];
   expires: number;
   /** The end that a journal was told last. */
@@ -25,8 +27,9 @@ export interface AddressEntry {
   readonly hash: number;
   /** Least recently learned first. */
   names: NameEntry[];
-  bound: Bound;
-  /** The first of `names` to expire. */
+  /** Null: its names have changed since it was made. */
+  bound: Bound | null;
+  /** None of `names` expires before this. */
   expires: number;
   sameHash: AddressEntry | null;
   newer: AddressEntry | null;
@@ -41,19 +44,35 @@ export interface WorkloadEntry {
   oldest: AddressEntry | null;
 }
 
-/** After a change of its names. */
-export function refresh(entry: AddressEntry): void {
+/** What the names of an entry are, made when it is asked for: answers come more often than flows. */
+export function boundOf(entry: AddressEntry): Bound {
+  entry.bound ??= makeBound(entry);
+  return entry.bound;
+}
+
+function makeBound(entry: AddressEntry): Bound {
   const aliases = new Set<string>();
   for (const name of entry.names) {
     for (const alias of name.aliases) {
       if (aliases.size < ALIASES_PER_ADDRESS) aliases.add(alias);
     }
   }
-  entry.bound = Object.freeze({
+  return Object.freeze({
     names: Object.freeze(entry.names.map((name) => name.name)),
     aliases: aliases.size === 0 ? NOTHING_BOUND.aliases : Object.freeze([...aliases]),
   });
-  entry.expires = firstExpiry(entry.names);
+}
+
+export function hashName(name: string): number {
+  let hash = name.length;
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+  return hash;
+}
+
+/** Place of a name among those of an address, -1: not there. The name that was learned last is looked at first. */
+export function indexOfName(names: readonly NameEntry[], name: string, hash: number): number {
+  for (let at = names.length - 1; at >= 0; at--) if (names[at]!.hash === hash && names[at]!.name === name) return at;
+  return -1;
 }
 
 export function firstExpiry(names: readonly NameEntry[]): number {
@@ -90,8 +109,8 @@ export function insert(workload: WorkloadEntry, hash: number, address: Address):
     address: { w0: address.w0, w1: address.w1, w2: address.w2, w3: address.w3 },
     hash,
     names: [],
-    bound: NOTHING_BOUND,
-    expires: 0,
+    bound: null,
+    expires: Number.POSITIVE_INFINITY,
     sameHash,
     newer: null,
     older: workload.newest,

@@ -3,14 +3,16 @@ import {
   type AddressEntry,
   ALIASES_PER_ADDRESS,
   type Bound,
+  boundOf,
   find,
   firstExpiry,
   hashAddress,
+  hashName,
+  indexOfName,
   insert,
   moveToFront,
   type NameEntry,
   NOTHING_BOUND,
-  refresh,
   remove,
   type WorkloadEntry,
 } from "./addresses.ts";
@@ -90,21 +92,31 @@ export class NameTable {
     now: number,
   ): void {
     const expires = now + Math.max(Math.min(ttlSeconds, LONGEST_TTL_SECONDS) * 1000, this.#minimumLifetime);
-    for (const address of addresses) this.restore({ workloadId, address, name: question, aliases, expires }, now);
+    for (const address of addresses) this.#take(workloadId, address, question, aliases, expires, now);
   }
 
   /** Takes a binding with a known end: from the journal of an earlier run. */
   restore(binding: Binding, now: number): void {
-    if (!(binding.expires > now)) return;
-    let workload = this.#workloads.get(binding.workloadId);
+    const { workloadId, address, name, aliases, expires } = binding;
+    if (expires > now) this.#take(workloadId, address, name, aliases, expires, now);
+  }
+
+  #take(
+    workloadId: number,
+    address: Address,
+    name: string,
+    aliases: readonly string[],
+    expires: number,
+    now: number,
+  ): void {
+    let workload = this.#workloads.get(workloadId);
     if (workload === undefined) {
       workload = { byHash: new Map(), bindings: 0, newest: null, oldest: null };
-      this.#workloads.set(binding.workloadId, workload);
+      this.#workloads.set(workloadId, workload);
     }
-    const hash = hashAddress(binding.address, this.#seed);
-    const entry = find(workload, hash, binding.address) ?? insert(workload, hash, binding.address);
-    this.#bind(workload, entry, binding);
-    refresh(entry);
+    const hash = hashAddress(address, this.#seed);
+    const entry = find(workload, hash, address) ?? insert(workload, hash, address);
+    this.#bind(workloadId, workload, entry, name, aliases, expires);
     moveToFront(workload, entry);
     while (workload.bindings > this.#limit) this.#evictOldest(workload, entry, now);
   }
@@ -117,7 +129,7 @@ export class NameTable {
     if (entry === null) return NOTHING_BOUND;
     if (now >= entry.expires && !this.#expire(workload, entry, now)) return NOTHING_BOUND;
     moveToFront(workload, entry);
-    return entry.bound;
+    return boundOf(entry);
   }
 
   /** A live flow uses the address: its bindings stay while that goes on. What has expired is not revived. */
@@ -151,23 +163,45 @@ export class NameTable {
     }
   }
 
-  #bind(workload: WorkloadEntry, entry: AddressEntry, binding: Binding): void {
-    const at = entry.names.findIndex((known) => known.name === binding.name);
-    const known = at < 0 ? undefined : entry.names.splice(at, 1)[0];
-    const name: NameEntry = {
-      name: binding.name,
+  /** A repeated answer moves its name behind the others and its end, nothing else. */
+  #bind(
+    workloadId: number,
+    workload: WorkloadEntry,
+    entry: AddressEntry,
+    name: string,
+    aliases: readonly string[],
+    expires: number,
+  ): void {
+    const { names } = entry;
+    const hash = hashName(name);
+    const at = indexOfName(names, name, hash);
+    if (at >= 0) {
+      const known = names[at]!;
+      if (at < names.length - 1) {
+        names.splice(at, 1);
+        names.push(known);
+        entry.bound = null;
+      }
       // The chain of an earlier answer still binds for Deny as long as the name is bound.
-      aliases: known === undefined ? binding.aliases : union(known.aliases, binding.aliases),
-      expires: Math.max(known?.expires ?? 0, binding.expires),
-      told: known?.told ?? 0,
-    };
-    entry.names.push(name);
-    const longer = name.expires - name.told > this.#inUse * TELL_AFTER;
-    if (longer || name.aliases !== known?.aliases) this.#tell(binding.workloadId, entry.address, name);
-    if (known !== undefined) return;
+      const all = union(known.aliases, aliases);
+      const changed = all !== known.aliases;
+      if (changed) {
+        known.aliases = all;
+        entry.bound = null;
+      }
+      known.expires = Math.max(known.expires, expires);
+      if (changed || known.expires - known.told > this.#inUse * TELL_AFTER)
+        this.#tell(workloadId, entry.address, known);
+      return;
+    }
+    const fresh: NameEntry = { name, hash, aliases, expires, told: 0 };
+    names.push(fresh);
+    entry.bound = null;
+    entry.expires = Math.min(entry.expires, expires);
+    this.#tell(workloadId, entry.address, fresh);
     this.#count(workload, 1);
-    if (entry.names.length > this.#namesPerAddress) {
-      entry.names.shift();
+    if (names.length > this.#namesPerAddress) {
+      names.shift();
       this.#count(workload, -1);
       this.#evicted++;
     }
@@ -183,13 +217,15 @@ export class NameTable {
   /** Drops what has expired; false: nothing is left of the entry. */
   #expire(workload: WorkloadEntry, entry: AddressEntry, now: number): boolean {
     const alive = entry.names.filter((name) => name.expires > now);
+    entry.expires = firstExpiry(alive);
+    if (alive.length === entry.names.length) return true;
     this.#count(workload, alive.length - entry.names.length);
     entry.names = alive;
+    entry.bound = null;
     if (alive.length === 0) {
       remove(workload, entry);
       return false;
     }
-    refresh(entry);
     return true;
   }
 
@@ -208,7 +244,7 @@ export class NameTable {
     entry.names.shift();
     this.#evicted++;
     this.#count(workload, -1);
-    refresh(entry);
+    entry.bound = null;
   }
 
   #count(workload: WorkloadEntry, change: number): void {

@@ -1,4 +1,5 @@
 import { isNameByte } from "./host-name.ts";
+import { NameTexts } from "./name-texts.ts";
 
 /** Where a name was read: its text and the first byte after it. One for each message, for all its names. */
 export interface NameCursor {
@@ -8,11 +9,14 @@ export interface NameCursor {
    */
   text: string | null;
   next: number;
-  /** The last name that was nothing but a pointer: most records of an answer point to the same. -1: none yet. */
+  /** Where the name lies that a pointer led to last, or the first name: most records of an answer point to the same. -1: none yet. */
   lastTarget: number;
   lastText: string | null;
   /** Bytes of names that may still be decompressed: a small message must not unfold into a large one. */
   budget: number;
+  readonly texts: NameTexts;
+  /** The name that is being read. */
+  readonly bytes: Uint8Array;
 }
 
 export type DnsNameProblem = "NameOverrun" | "NameTooLong" | "NamePointer" | "NameLabelType" | "NamesTooLong";
@@ -21,11 +25,20 @@ const MAX_WIRE = 255;
 /** An honest jump leads to at least one more label. Chains of bare pointers would make each record cost thousands. */
 const MAX_JUMPS = 127;
 const MAX_ALL_NAMES = 1 << 14;
-const DOT = ".";
+const DOT = 0x2e;
 const STAR = 0x2a;
 
-export function newNameCursor(): NameCursor {
-  return { text: null, next: 0, lastTarget: -1, lastText: null, budget: MAX_ALL_NAMES };
+export function newNameCursor(texts: NameTexts = new NameTexts()): NameCursor {
+  const bytes = new Uint8Array(MAX_WIRE);
+  return { text: null, next: 0, lastTarget: -1, lastText: null, budget: MAX_ALL_NAMES, texts, bytes };
+}
+
+/** For the next message. */
+export function resetNameCursor(cursor: NameCursor): void {
+  cursor.text = cursor.lastText = null;
+  cursor.next = 0;
+  cursor.lastTarget = -1;
+  cursor.budget = MAX_ALL_NAMES;
 }
 
 /**
@@ -39,7 +52,7 @@ export function readDnsName(
   at: number,
   into: NameCursor,
 ): DnsNameProblem | null {
-  let text: string | null = "";
+  let length = 0;
   let wire = 1;
   let position = at;
   let stretch = at;
@@ -61,17 +74,17 @@ export function readDnsName(
     wire += size + 1;
     if (wire > MAX_WIRE) return "NameTooLong";
     if (position + size >= limit) return "NameOverrun";
-    text = appendLabel(buf, position + 1, position + 1 + size, text);
+    if (length >= 0) length = appendLabel(buf, position + 1, position + 1 + size, into.bytes, length);
     position += size + 1;
   }
   into.budget -= wire;
   if (into.budget < 0) return "NamesTooLong";
-  if (jumps > 0 && into.next === at + 2) {
-    into.lastTarget = start + (((buf[at]! & 0x3f) << 8) | buf[at + 1]!);
-    into.lastText = text;
-  }
+  const text = length < 0 ? null : into.texts.text(into.bytes, length);
+  if (jumps === 0) {
+    into.next = position + 1;
+    if (into.lastTarget < 0) remember(into, at, text);
+  } else if (into.next === at + 2) remember(into, start + (((buf[at]! & 0x3f) << 8) | buf[at + 1]!), text);
   into.text = text;
-  if (jumps === 0) into.next = position + 1;
   return null;
 }
 
@@ -81,14 +94,20 @@ function reuse(into: NameCursor, next: number): null {
   return null;
 }
 
-function appendLabel(buf: Uint8Array, start: number, end: number, before: string | null): string | null {
-  if (before === null) return null;
-  let text = before === "" ? "" : before + DOT;
+function remember(into: NameCursor, target: number, text: string | null): void {
+  into.lastTarget = target;
+  into.lastText = text;
+}
+
+/** Where the name ends now; -1: text cannot hold it. */
+function appendLabel(buf: Uint8Array, start: number, end: number, bytes: Uint8Array, length: number): number {
+  let to = length;
+  if (to > 0) bytes[to++] = DOT;
   for (let at = start; at < end; at++) {
     let c = buf[at]!;
     if (c >= 0x41 && c <= 0x5a) c += 0x20;
-    else if (!isNameByte(c) && c !== STAR) return null;
-    text += String.fromCharCode(c);
+    else if (!isNameByte(c) && c !== STAR) return -1;
+    bytes[to++] = c;
   }
-  return text;
+  return to;
 }

@@ -13,6 +13,16 @@ interface Parameter {
   readonly value: Uint8Array;
 }
 
+/** Some record holds ECH keys. */
+export function hidesNames(message: DnsMessage): boolean {
+  return hasKeys(message.answers) || hasKeys(message.authority) || hasKeys(message.additional);
+}
+
+function hasKeys(records: DnsMessage["answers"]): boolean {
+  for (const { service } of records) if (service !== null && service.echStart >= 0) return true;
+  return false;
+}
+
 /**
  * Takes the ECH keys (SvcParam 5, RFC 9460 §14.3.2) out of every SVCB and HTTPS record of `message`, in place and at constant
  * length, so that TCP sequence numbers stay true: the room goes to a parameter with a private-use key, which clients

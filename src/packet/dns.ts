@@ -1,5 +1,5 @@
 import { type Address, ipv4 } from "../net/address.ts";
-import { type DnsNameProblem, type NameCursor, newNameCursor, readDnsName } from "./dns-name.ts";
+import { type DnsNameProblem, type NameCursor, newNameCursor, readDnsName, resetNameCursor } from "./dns-name.ts";
 import { readServiceBinding, type ServiceBinding, type ServiceBindingProblem } from "./dns-service-binding.ts";
 import { half, word } from "./network-order.ts";
 
@@ -93,27 +93,38 @@ interface Reader {
   edns: DnsEdns | null;
 }
 
-/** Reads the message that fills `buf[start, end)` exactly: bytes behind the last record are a problem. */
-export function parseDnsMessage(buf: Uint8Array, start: number, end: number): DnsMessage | MalformedDns {
+const NONE: readonly DnsRecord[] = Object.freeze([]);
+
+/**
+ * Reads the message that fills `buf[start, end)` exactly: bytes behind the last record are a problem. Who reads many messages
+ * keeps one cursor for them.
+ */
+export function parseDnsMessage(
+  buf: Uint8Array,
+  start: number,
+  end: number,
+  cursor: NameCursor = newNameCursor(),
+): DnsMessage | MalformedDns {
   if (end - start < 12 || end > buf.length) return malformed("Truncated");
   const questionCount = half(buf, start + 4);
-  const counts = [half(buf, start + 6), half(buf, start + 8), half(buf, start + 10)];
-  if (questionCount + counts[0]! + counts[1]! + counts[2]! > MAX_RECORDS) return malformed("TooManyRecords");
-  const reader: Reader = { buf, start, end, at: start + 12, cursor: newNameCursor(), edns: null };
+  const answerCount = half(buf, start + 6);
+  const authorityCount = half(buf, start + 8);
+  const additionalCount = half(buf, start + 10);
+  if (questionCount + answerCount + authorityCount + additionalCount > MAX_RECORDS) return malformed("TooManyRecords");
+  resetNameCursor(cursor);
+  const reader: Reader = { buf, start, end, at: start + 12, cursor, edns: null };
   let question: DnsQuestion | null = null;
   for (let index = 0; index < questionCount; index++) {
     const next = readQuestion(reader);
     if (typeof next === "string") return malformed(next);
     question ??= next;
   }
-  const answers: DnsRecord[] = [];
-  const authority: DnsRecord[] = [];
-  const additional: DnsRecord[] = [];
-  const problem =
-    readSection(reader, counts[0]!, answers, false) ??
-    readSection(reader, counts[1]!, authority, false) ??
-    readSection(reader, counts[2]!, additional, true);
-  if (problem !== null) return malformed(problem);
+  const answers = readSection(reader, answerCount, false);
+  if (typeof answers === "string") return malformed(answers);
+  const authority = readSection(reader, authorityCount, false);
+  if (typeof authority === "string") return malformed(authority);
+  const additional = readSection(reader, additionalCount, true);
+  if (typeof additional === "string") return malformed(additional);
   if (reader.at !== end) return malformed("TrailingBytes");
   const high = buf[start + 2]!;
   const low = buf[start + 3]!;
@@ -160,7 +171,9 @@ function readQuestion(reader: Reader): DnsQuestion | DnsProblem {
   };
 }
 
-function readSection(reader: Reader, count: number, into: DnsRecord[], additional: boolean): DnsProblem | null {
+function readSection(reader: Reader, count: number, additional: boolean): readonly DnsRecord[] | DnsProblem {
+  if (count === 0) return NONE;
+  const into: DnsRecord[] = [];
   for (let index = 0; index < count; index++) {
     const record = readRecord(reader);
     if (typeof record === "string") return record;
@@ -168,7 +181,7 @@ function readSection(reader: Reader, count: number, into: DnsRecord[], additiona
     else if (!additional || reader.edns !== null || record.name !== "") return "OptRecord";
     else reader.edns = readOpt(reader.buf, record);
   }
-  return null;
+  return into;
 }
 
 function readRecord(reader: Reader): DnsRecord | DnsProblem {

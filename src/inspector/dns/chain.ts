@@ -12,6 +12,7 @@ export interface Resolution {
 
 const MOST_HOPS = 16;
 const MOST_ADDRESSES = 256;
+const NO_ALIASES: readonly string[] = Object.freeze([]);
 
 /**
  * Follows the CNAMEs from the question through the answer section, in whatever order the records stand, and takes the
@@ -19,6 +20,7 @@ const MOST_ADDRESSES = 256;
  * records off the chain, the other sections. A loop, a second CNAME of one name that differs, or too many hops end the walk.
  */
 export function followChain(message: DnsMessage, question: string): Resolution {
+  if (message.answers.every((record) => record.address !== null && record.name === question)) return direct(message);
   const addresses: Address[] = [];
   const aliases = new Set<string>();
   const visited = new Set<string>();
@@ -42,6 +44,17 @@ export function followChain(message: DnsMessage, question: string): Resolution {
   }
   aliases.delete(question);
   return { addresses, aliases: [...aliases], ttl: Number.isFinite(ttl) ? ttl : 0 };
+}
+
+/** Nothing but addresses of the question: most answers are. */
+function direct({ answers }: DnsMessage): Resolution {
+  const addresses: Address[] = [];
+  let ttl = answers.length === 0 ? 0 : Number.POSITIVE_INFINITY;
+  for (const record of answers) {
+    if (addresses.length < MOST_ADDRESSES) addresses.push(record.address!);
+    ttl = Math.min(ttl, record.ttl);
+  }
+  return { addresses, aliases: NO_ALIASES, ttl };
 }
 
 function takeAddresses(record: DnsRecord, addresses: Address[], aliases: Set<string>): void {

@@ -1,10 +1,12 @@
-import { gateName } from "../../decide/gate.ts";
+import type { gateName } from "../../decide/gate.ts";
+import { GateMemo } from "../../decide/gate-memo.ts";
 import type { FlowTuple } from "../../flow/event.ts";
 import type { AgentConfig, Limits } from "../../model/config.ts";
 import type { Decision } from "../../model/decision.ts";
 import type { NameTable } from "../../names/table.ts";
 import { DNS_CLASS_IN, type DnsMessage, parseDnsMessage } from "../../packet/dns.ts";
-import { stripEncryptedClientHello } from "../../packet/dns-strip.ts";
+import { newNameCursor } from "../../packet/dns-name.ts";
+import { hidesNames, stripEncryptedClientHello } from "../../packet/dns-strip.ts";
 import { PROTOCOL } from "../../packet/ip.ts";
 import type { Program } from "../../program/program.ts";
 import { isBindable } from "./bindable.ts";
@@ -92,18 +94,21 @@ export class DnsGuard {
   readonly #pending: PendingQuestions;
   readonly #search: SearchLists;
   readonly #gate: typeof gateName;
+  /** Lent to the parser for one message after the other. */
+  readonly #cursor = newNameCursor();
 
   constructor(options: DnsGuardOptions) {
     this.#names = options.names;
     this.#denial = options.dnsDenial;
     this.#pending = new PendingQuestions(options.limits.pendingQuestions);
     this.#search = new SearchLists(options.clusterDomain, options.searchSuffixes ?? []);
-    this.#gate = options.gate ?? gateName;
+    const memo = new GateMemo();
+    this.#gate = options.gate ?? ((program, cls, name, walk) => memo.gate(program, cls, name, walk));
   }
 
   /** Judges the message `bytes[start, end)` of a client. The bytes are borrowed. Never throws on what they hold. */
   question(context: DnsContext, bytes: Uint8Array, start: number, end: number, now: number): QuestionVerdict {
-    const message = parseDnsMessage(bytes, start, end);
+    const message = parseDnsMessage(bytes, start, end, this.#cursor);
     const isolated = isGated(context);
     const problem = problemOf(message);
     if (problem !== null || message.kind !== "message") {
@@ -129,7 +134,7 @@ export class DnsGuard {
   answer(context: DnsContext, bytes: Uint8Array, start: number, end: number, now: number): AnswerVerdict {
     const { workloadId, flowKey } = context;
     const isolated = isGated(context);
-    const message = parseDnsMessage(bytes, start, end);
+    const message = parseDnsMessage(bytes, start, end, this.#cursor);
     if (message.kind !== "message") return isolated ? { kind: "drop", why: "Malformed" } : AS_IT_IS;
     const name = answeredName(message);
     const asked =
@@ -138,8 +143,8 @@ export class DnsGuard {
         : this.#pending.answered(workloadId, flowKey, message.id, name, message.question?.type ?? 0, now);
     if (asked === null) return isolated ? { kind: "drop", why: "Unasked" } : AS_IT_IS;
     // A truncated answer is asked again over TCP; half a chain would bind too little, or the wrong end of it.
-    if (!message.truncated && message.rcode === 0) this.#learn(context, message, asked.name, now);
-    return isolated ? withoutKeys(message, bytes.slice(start, end)) : AS_IT_IS;
+    if (!message.truncated && message.rcode === 0) this.#learn(context, message, asked, now);
+    return isolated && hidesNames(message) ? withoutKeys(message, bytes.slice(start, end)) : AS_IT_IS;
   }
 
   /** The workload is gone. */

@@ -1,12 +1,18 @@
 import type { FlowTuple } from "../../flow/event.ts";
+import { sameAddress } from "../../net/address.ts";
 
 /** A question that passed and waits for its answer. */
 export interface Asked {
-  readonly id: number;
+  flow: FlowTuple;
+  id: number;
   /** Canonical, so that a resolver or client that mixes the case (0x20) still matches. */
-  readonly name: string;
-  readonly type: number;
+  name: string;
+  type: number;
   expires: number;
+  /** Asked before this one, with the same key. */
+  sameKey: Asked | null;
+  newer: Asked | null;
+  older: Asked | null;
 }
 
 /** How long an answer may take. Clients give up or ask again after 5 s. */
@@ -22,7 +28,7 @@ const SAME_ID = 4;
  */
 export class PendingQuestions {
   readonly #limit: number;
-  readonly #workloads = new Map<number, Map<string, Asked[]>>();
+  readonly #workloads = new Map<number, Waiting>();
 
   constructor(limit: number) {
     this.#limit = Math.max(1, limit);
@@ -30,26 +36,16 @@ export class PendingQuestions {
 
   /** True: the same question of the same flow was waiting already (sent again by the client). */
   ask(workloadId: number, flow: FlowTuple, id: number, name: string, type: number, now: number): boolean {
-    let flows = this.#workloads.get(workloadId);
-    if (flows === undefined) {
-      flows = new Map();
-      this.#workloads.set(workloadId, flows);
+    let waiting = this.#workloads.get(workloadId);
+    if (waiting === undefined) {
+      waiting = new Waiting();
+      this.#workloads.set(workloadId, waiting);
     }
-    const key = keyOf(flow, id);
-    const waiting = (flows.get(key) ?? []).filter((asked) => asked.expires > now);
-    const again = waiting.find((asked) => asked.name === name && asked.type === type);
-    if (again !== undefined) again.expires = now + ANSWER_WITHIN_MS;
-    else waiting.push({ id, name, type, expires: now + ANSWER_WITHIN_MS });
-    if (waiting.length > SAME_ID) waiting.shift();
-    // Behind all others: a Map keeps the order of insertion, so the oldest stands first.
-    flows.delete(key);
-    flows.set(key, waiting);
-    dropOldest(flows, this.#limit, now);
-    return again !== undefined;
+    return waiting.ask(flow, id, name, type, now, this.#limit);
   }
 
   /**
-   * Takes the question that an answer belongs to; null: nobody asked. `name` null: the answer repeats no question (RFC 1035
+   * Takes the question that an answer belongs to, and says its name; null: nobody asked. `name` null: the answer repeats no question (RFC 1035
    * §4.1.1 allows that with an error), and its flow and id have to do.
    */
   answered(
@@ -59,24 +55,13 @@ export class PendingQuestions {
     name: string | null,
     type: number,
     now: number,
-  ): Asked | null {
-    const flows = this.#workloads.get(workloadId);
-    const key = keyOf(flow, id);
-    const waiting = flows?.get(key);
-    if (flows === undefined || waiting === undefined) return null;
-    const at = waiting.findIndex(
-      (asked) => asked.expires > now && (name === null || (asked.name === name && asked.type === type)),
-    );
-    if (at < 0) return null;
-    const [asked] = waiting.splice(at, 1);
-    if (waiting.length === 0) flows.delete(key);
-    if (flows.size === 0) this.#workloads.delete(workloadId);
-    return asked!;
+  ): string | null {
+    return this.#workloads.get(workloadId)?.take(flow, id, name, type, now) ?? null;
   }
 
-  /** Flows that wait for an answer. */
+  /** Questions that wait for an answer. */
   count(workloadId: number): number {
-    return this.#workloads.get(workloadId)?.size ?? 0;
+    return this.#workloads.get(workloadId)?.count ?? 0;
   }
 
   forgetWorkload(workloadId: number): void {
@@ -84,15 +69,112 @@ export class PendingQuestions {
   }
 }
 
-function dropOldest(flows: Map<string, Asked[]>, limit: number, now: number): void {
-  for (const [key, waiting] of flows) {
-    const newest = waiting[waiting.length - 1]!;
-    if (flows.size <= limit && newest.expires > now) return;
-    flows.delete(key);
+/** Those of one workload: by key, and in a list by when they were asked. Room is used again. */
+class Waiting {
+  count = 0;
+  /** The one asked last under each key. */
+  readonly #byKey = new Map<number, Asked>();
+  #newest: Asked | null = null;
+  #oldest: Asked | null = null;
+  #free: Asked | null = null;
+
+  ask(flow: FlowTuple, id: number, name: string, type: number, now: number, limit: number): boolean {
+    while (this.#oldest !== null && this.#oldest.expires <= now) this.#removeOldest();
+    const key = keyOf(flow, id);
+    const expires = now + ANSWER_WITHIN_MS;
+    let ofFlow = 0;
+    let first: Asked | null = null;
+    for (let asked = this.#byKey.get(key) ?? null; asked !== null; asked = asked.sameKey) {
+      if (!isOf(asked, flow)) continue;
+      if (asked.name === name && asked.type === type) {
+        asked.expires = expires;
+        this.#unlink(asked);
+        this.#append(asked);
+        return true;
+      }
+      ofFlow++;
+      first = asked;
+    }
+    if (ofFlow >= SAME_ID) this.#remove(first!, key);
+    this.#add(key, flow, id, name, type, expires);
+    if (this.count > limit) this.#removeOldest();
+    return false;
+  }
+
+  /** The oldest that fits. */
+  take(flow: FlowTuple, id: number, name: string | null, type: number, now: number): string | null {
+    const key = keyOf(flow, id);
+    let found: Asked | null = null;
+    for (let asked = this.#byKey.get(key) ?? null; asked !== null; asked = asked.sameKey) {
+      if (asked.expires <= now || !isOf(asked, flow)) continue;
+      if (name === null || (asked.name === name && asked.type === type)) found = asked;
+    }
+    if (found === null) return null;
+    const answered = found.name;
+    this.#remove(found, key);
+    return answered;
+  }
+
+  #add(key: number, flow: FlowTuple, id: number, name: string, type: number, expires: number): void {
+    let asked = this.#free;
+    const sameKey = this.#byKey.get(key) ?? null;
+    if (asked === null) asked = { flow, id, name, type, expires, sameKey, newer: null, older: null };
+    else {
+      this.#free = asked.older;
+      asked.flow = flow;
+      asked.id = id;
+      asked.name = name;
+      asked.type = type;
+      asked.expires = expires;
+      asked.sameKey = sameKey;
+    }
+    this.#byKey.set(key, asked);
+    this.#append(asked);
+    this.count++;
+  }
+
+  #append(asked: Asked): void {
+    asked.newer = null;
+    asked.older = this.#newest;
+    if (this.#newest === null) this.#oldest = asked;
+    else this.#newest.newer = asked;
+    this.#newest = asked;
+  }
+
+  #remove(asked: Asked, key: number): void {
+    this.#unlink(asked);
+    const last = this.#byKey.get(key)!;
+    if (last !== asked) {
+      let before = last;
+      while (before.sameKey !== asked) before = before.sameKey!;
+      before.sameKey = asked.sameKey;
+    } else if (asked.sameKey === null) this.#byKey.delete(key);
+    else this.#byKey.set(key, asked.sameKey);
+    asked.newer = asked.sameKey = null;
+    asked.older = this.#free;
+    this.#free = asked;
+    this.count--;
+  }
+
+  #removeOldest(): void {
+    const { flow, id } = this.#oldest!;
+    this.#remove(this.#oldest!, keyOf(flow, id));
+  }
+
+  #unlink(asked: Asked): void {
+    if (asked.newer === null) this.#newest = asked.older;
+    else asked.newer.older = asked.older;
+    if (asked.older === null) this.#oldest = asked.newer;
+    else asked.older.newer = asked.newer;
   }
 }
 
-function keyOf(flow: FlowTuple, id: number): string {
-  const { w0, w1, w2, w3 } = flow.client;
-  return `${flow.protocol} ${flow.clientPort} ${id} ${w3} ${w2} ${w1} ${w0}`;
+/** Several flows may share one: pods have few addresses, and ask from ports of their choice. */
+function keyOf({ clientPort }: FlowTuple, id: number): number {
+  return (clientPort << 16) | id;
+}
+
+/** Of the flow, where port and id are known to be the same. */
+function isOf(asked: Asked, flow: FlowTuple): boolean {
+  return asked.flow.protocol === flow.protocol && sameAddress(asked.flow.client, flow.client);
 }

@@ -29,18 +29,20 @@ export class SearchLists {
 
   /** Remembers a question: names made of it may follow. */
   asked(workloadId: number, name: string, now: number): void {
+    const text = this.#stemOf(name);
     let stems = this.#workloads.get(workloadId);
     if (stems === undefined) {
+      if (text === null) return;
       stems = new Map();
       this.#workloads.set(workloadId, stems);
     }
-    const text = this.#stemOf(name);
     if (text !== null) {
       const known = stems.get(text);
       const live = known !== undefined && now - known.time < WINDOW_MS;
       stems.delete(text);
       stems.set(text, { time: now, silenced: live ? known.silenced : 0 });
     }
+    if (stems.size === 0) return;
     for (const [text, { time }] of stems) {
       if (stems.size <= MOST_STEMS && now - time < WINDOW_MS) break;
       stems.delete(text);

@@ -37,13 +37,13 @@ export class DnsUdp {
   /** A packet of the client; `packet` is the parsed packet of `queued`. */
   question(queued: Pick<QueuedPacket, "id">, packet: Packet, workload: DnsWorkload, now: number): void {
     if (!this.#read(queued.id, packet, workload)) return;
-    this.#question(queued.id, packet, { ...workload, flowKey: flowOf(packet, false) }, now);
+    this.#question(queued.id, packet, contextOf(workload, packet, false), now);
   }
 
   /** A packet of the resolver; `packet` is the parsed packet of `queued`. */
   answer(queued: Pick<QueuedPacket, "id">, packet: Packet, workload: DnsWorkload, now: number): void {
     if (!this.#read(queued.id, packet, workload)) return;
-    this.#answer(queued.id, packet, { ...workload, flowKey: flowOf(packet, true) }, now);
+    this.#answer(queued.id, packet, contextOf(workload, packet, true), now);
   }
 
   #read(id: number, packet: Packet, workload: DnsWorkload): boolean {
@@ -99,6 +99,10 @@ export class DnsUdp {
   #record({ workloadId, flowKey }: DnsContext, verdict: QuestionVerdict, now: number): void {
     this.#options.commands.record(dnsEvent(this.#options.nextFlowId(), workloadId, flowKey, verdict, now));
   }
+}
+
+function contextOf({ workloadId, cls, program }: DnsWorkload, packet: Packet, fromServer: boolean): DnsContext {
+  return { workloadId, cls, program, flowKey: flowOf(packet, fromServer) };
 }
 
 function flowOf(packet: Packet, fromServer: boolean): FlowTuple {
