@@ -295,6 +295,25 @@ describe("answers that nobody asked for", () => {
     expect(scene.reply(good).kind).toBe("drop");
   });
 
+  test("a question that was sent again waits for ten seconds more, whatever else its flow asked", () => {
+    const scene = asked();
+    scene.ask(query("www.github.com"));
+    scene.now += 6_000;
+    scene.ask(query(NAME));
+    scene.now += 6_000;
+    scene.ask(query("other.github.com"), APP, 1);
+    expect(scene.reply(answer({ answers: [] }, "www.github.com")).kind).toBe("drop");
+    expect(scene.reply(good).kind).toBe("pass");
+  });
+
+  test("of five questions of one flow under one id the first is given up", () => {
+    const scene = new Scene();
+    const names = ["a", "b", "c", "d", "e"].map((label) => `${label}.github.com`);
+    for (const name of names) scene.ask(query(name));
+    const kinds = names.map((name) => scene.reply(answer({ answers: [] }, name)).kind);
+    expect(kinds).toEqual(["drop", "pass", "pass", "pass", "pass"]);
+  });
+
   test("after a denial", () => {
     const scene = new Scene();
     scene.ask(query("denied.example"));

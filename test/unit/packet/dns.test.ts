@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { ipv4 } from "../../../src/net/address.ts";
 import { type DnsMessage, type MalformedDns, parseDnsMessage } from "../../../src/packet/dns.ts";
 import { buildDnsAnswer, frameDnsMessage } from "../../../src/packet/dns-answer.ts";
+import { newNameCursor } from "../../../src/packet/dns-name.ts";
 import { DnsStreamReader } from "../../../src/packet/dns-stream.ts";
 import { stripEncryptedClientHello } from "../../../src/packet/dns-strip.ts";
 import { a, aaaa, cname, dnsMessage, https, opt, query, wireName } from "../../support/dns-message.ts";
@@ -366,3 +367,33 @@ describe("DNS over TCP", () => {
 function u8(...values: number[]): Uint8Array {
   return Uint8Array.from(values);
 }
+
+it("reads one message after the other with one cursor as each alone", () => {
+  const owner = fc.constantFrom(
+    "api.example.net",
+    "API.example.net",
+    "b.example.net",
+    "a b.example",
+    `${"x".repeat(60)}.y.example.net`,
+  );
+  const record = fc
+    .tuple(owner, owner)
+    .chain(([name, target]) => fc.constantFrom(a(name, "192.0.2.1"), cname(name, target)));
+  const message = fc
+    .tuple(owner, fc.array(record, { maxLength: 4 }))
+    .map(([name, answers]) => dnsMessage({ response: true, questions: [{ name, type: 1 }], answers }));
+  const damaged = fc.tuple(message, fc.nat(), fc.nat(255)).map(([bytes, at, value]) => {
+    const copy = bytes.slice();
+    copy[at % copy.length] = value;
+    return copy;
+  });
+  fc.assert(
+    fc.property(fc.array(fc.oneof(message, damaged), { minLength: 2, maxLength: 8 }), (messages) => {
+      const cursor = newNameCursor();
+      for (const bytes of messages) {
+        expect(parseDnsMessage(bytes, 0, bytes.length, cursor)).toEqual(parseDnsMessage(bytes, 0, bytes.length));
+      }
+    }),
+    { numRuns: runs(300) },
+  );
+});
