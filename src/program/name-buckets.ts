@@ -1,6 +1,18 @@
 import type { DomainPattern } from "../net/pattern.ts";
 import type { NameTableData } from "./layout.ts";
-import { BUCKET, bucketOf, FLAG, FLAG_BITS, HEAD, LENGTH_BITS, ROOM, ROOT, recordSize } from "./name-table.ts";
+import {
+  BUCKET,
+  bitOf,
+  bucketOf,
+  FLAG,
+  FLAG_BITS,
+  GOES_ON,
+  HEAD,
+  LENGTH_BITS,
+  ROOM,
+  ROOT,
+  recordSize,
+} from "./name-table.ts";
 import { NameTree } from "./name-tree.ts";
 import type { PostingsBuilder } from "./postings.ts";
 import { sharedWords } from "./words.ts";
@@ -70,29 +82,30 @@ class Records {
     return Math.ceil(words / (Math.floor(ROOM / mean) * mean * FILL));
   }
 
-  /** Offset by node, and which buckets were passed over; null: not all fit. */
-  #places(buckets: number): { offsets: Uint32Array; passed: Uint8Array } | null {
+  /** Offset by node, and the first words of the buckets; null: not all fit. */
+  #places(buckets: number): { offsets: Uint32Array; firsts: Uint32Array } | null {
     const offsets = new Uint32Array(this.#count);
-    const passed = new Uint8Array(buckets);
+    const firsts = new Uint32Array(buckets);
     const used = new Uint8Array(buckets);
     offsets[0] = ROOT;
     for (let node = 1; node < this.#count; node++) {
       const size = this.#sizes[node]!;
       let bucket = bucketOf(this.#tree.hashes[node]!, buckets);
+      firsts[bucket]! |= bitOf(this.#tree.hashes[node]!);
       for (let tried = 0; used[bucket]! + size > ROOM; tried++) {
         if (tried === buckets) return null;
-        passed[bucket] = 1;
+        firsts[bucket]! |= GOES_ON;
         bucket = bucket + 1 === buckets ? 0 : bucket + 1;
       }
-      offsets[node] = bucket * BUCKET + used[bucket]!;
+      offsets[node] = bucket * BUCKET + 1 + used[bucket]!;
       used[bucket]! += size;
     }
-    return { offsets, passed };
+    return { offsets, firsts };
   }
 
-  #write({ offsets, passed }: { offsets: Uint32Array; passed: Uint8Array }, buckets: number): Uint32Array {
+  #write({ offsets, firsts }: { offsets: Uint32Array; firsts: Uint32Array }, buckets: number): Uint32Array {
     const records = sharedWords(buckets * BUCKET);
-    for (let bucket = 0; bucket < buckets; bucket++) records[bucket * BUCKET + ROOM] = passed[bucket]!;
+    for (let bucket = 0; bucket < buckets; bucket++) records[bucket * BUCKET] = firsts[bucket]!;
     for (let node = 1; node < this.#count; node++) {
       const at = offsets[node]!;
       const label = this.#tree.labels[node]!;

@@ -5,12 +5,14 @@ import type { NameTableData } from "./layout.ts";
 // larger than the caches a step down the tree so costs one wait for memory, and a name that is there little more in all, for the
 // upper part of the tree stays in the caches.
 //
-// A bucket, in words: records, then zeros; the last word is not 0 where a record that belongs here or before stands behind it.
+// A bucket, in words: a bit for each record that belongs here, chosen by its hash (so that a name that is not there seldom costs more than
+// this word), the highest where a record that belongs here or before stands behind it; then records, then zeros.
 // A record: `parent << 3 | flags`, parent an offset; `list << 6 | length` (never 0); the label, four bytes a word from its
 // end on; the second list of a node that has both. `list` is that of `below` where there is one. About 10 bytes a name and its own labels.
 export const BUCKET = 32;
-/** Words of a bucket that records may fill. */
+/** Words of a bucket that records may fill, behind the first. */
 export const ROOM = BUCKET - 1;
+export const GOES_ON = 0x8000_0000;
 /** Words of a record before its label. */
 export const HEAD = 2;
 export const FLAG_BITS = 3;
@@ -135,22 +137,23 @@ export class NameFinder {
     const row = rows[level]!;
     const buckets = records.length / BUCKET;
     let bucket = bucketOf(hashes[level]!, buckets);
+    if ((records[bucket * BUCKET]! & bitOf(hashes[level]!)) === 0) return ROOT;
     for (let left = buckets; left > 0; left--) {
-      let at = bucket * BUCKET;
-      const end = at + ROOM;
-      // Read first, so that both lines are on their way.
-      while (at < end) {
+      const first = bucket * BUCKET;
+      const end = first + BUCKET;
+      let at = first + 1;
+      while (at + HEAD < end) {
         const second = records[at + 1]!;
         if (second === 0) break;
-        const first = records[at]!;
-        if (first >>> FLAG_BITS === parent && (second & LENGTH) === length) {
+        const flags = records[at]!;
+        if (flags >>> FLAG_BITS === parent && (second & LENGTH) === length) {
           let same = 0;
           while (same < size && records[at + HEAD + same] === words[row + same]) same++;
           if (same === size) return at;
         }
-        at += recordSize(first, second & LENGTH);
+        at += recordSize(flags, second & LENGTH);
       }
-      if (records[end] === 0) return ROOT;
+      if ((records[first]! & GOES_ON) === 0) return ROOT;
       bucket = bucket + 1 === buckets ? 0 : bucket + 1;
     }
     return ROOT;
@@ -164,6 +167,11 @@ export class NameFinder {
 /** Words of a record. */
 export function recordSize(flags: number, length: number): number {
   return HEAD + ((length + 3) >>> 2) + (flags & (flags >>> 1) & 1);
+}
+
+/** In the first word of the bucket. The low bits of a hash, for the high ones choose the bucket after a mixing of their own. */
+export function bitOf(hash: number): number {
+  return 1 << Math.min(hash & 31, 30);
 }
 
 /** A multiplication where a remainder would divide. */
