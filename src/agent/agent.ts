@@ -7,6 +7,7 @@ import { FlowEnder } from "./endings.ts";
 import { EndingsReader } from "./endings-reader.ts";
 import { type ExistingFlows, type Recall, settleExistingFlows } from "./existing-flows.ts";
 import { keepFixed, needsNewLane } from "./fixed-settings.ts";
+import { Floods } from "./floods.ts";
 import type { FlowLog } from "./flow-log.ts";
 import { boundariesFile, tellHanded } from "./handed.ts";
 import { Injector } from "./injector.ts";
@@ -48,6 +49,7 @@ export class Agent implements LaneListener {
   readonly #marks: MarkLayout;
   readonly #injector: Injector;
   readonly #keeper: RulesetKeeper;
+  readonly #floods: Floods;
   readonly #resolver: Resolver;
   readonly #lane: LaneHandle;
   readonly #endings: EndingsReader;
@@ -87,6 +89,7 @@ export class Agent implements LaneListener {
     const ender = new FlowEnder(this.#conntrack, this.#injector, this.#marks);
     this.#open = new OpenFlows({ conntrack: this.#conntrack, ender, marks: this.#marks, flowLog, journal, log });
     this.#keeper = new RulesetKeeper(method, place.generation, place.predecessor !== null, log);
+    this.#floods = new Floods(() => this.#keeper.dropped(), log);
     this.#resolver = new Resolver(config.agentResolvers);
     const { data } = this.#epoch.program;
     const adopting = config.existingFlows === "Adopt";
@@ -129,6 +132,7 @@ export class Agent implements LaneListener {
       lane: this.#lane,
       laneNumbers: this.#laneNumbers,
       keeper: this.#keeper,
+      floods: this.#floods,
       resolver: this.#resolver,
       open: this.#open,
       flowLog: this.#flowLog,
@@ -148,6 +152,7 @@ export class Agent implements LaneListener {
     const { inputs, program } = this.#epoch;
     const { config, workloads } = inputs;
     this.#flowLog.setWorkloads(workloads);
+    this.#floods.setWorkloads(workloads);
     const memory = this.#journal.open(program, workloads, config.limits.bindings);
     const recall: Recall = (flow, start) => memory.recall(flow, start);
     try {
@@ -214,6 +219,7 @@ export class Agent implements LaneListener {
   async #close(): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#takeOver.close();
+    this.#floods.close();
     await this.#lane.stop();
     await this.#endings.stop();
     await this.#journal.close();
@@ -298,6 +304,9 @@ export class Agent implements LaneListener {
       case "recalled":
         this.#log.info({ event: "http-recalled", ...message.counts });
         return;
+      case "policed":
+        this.#floods.onPoliced(message.address, message.perSecond);
+        return;
       case "trouble":
         this.#log.error({ event: "lane-trouble", suppressed: message.suppressed }, message.message);
     }
@@ -324,6 +333,7 @@ export class Agent implements LaneListener {
     const { config, workloads } = epoch.inputs;
     this.#epoch = epoch;
     this.#flowLog.setWorkloads(workloads);
+    this.#floods.setWorkloads(workloads);
     this.#journal.setWorkloads(workloads);
     this.#journal.setLimit(config.limits.bindings);
     if (config.agentResolvers !== before.agentResolvers) this.#resolver.setServers(config.agentResolvers);

@@ -4,6 +4,7 @@ import type { HandedFlow } from "../inspector/recall.ts";
 import type { AgentConfig } from "../model/config.ts";
 import type { Generation } from "../model/verdict.ts";
 import type { Binding } from "../names/table.ts";
+import type { Address } from "../net/address.ts";
 import type { ProgramData } from "../program/layout.ts";
 
 /** What the lane is started with. */
@@ -57,6 +58,8 @@ export type FromLane =
   | { readonly kind: "learned"; readonly bindings: readonly Binding[] }
   /** HTTP flows that were there before: those that go on, and those whose place nobody knows. */
   | { readonly kind: "recalled"; readonly counts: { readonly goneOn: number; readonly forgotten: number } }
+  /** What this pod asks beyond the rate is dropped from now on. */
+  | { readonly kind: "policed"; readonly address: Address; readonly perSecond: number }
   | { readonly kind: "trouble"; readonly message: string; readonly suppressed: number }
   | { readonly kind: "stopped" };
 

@@ -14,8 +14,9 @@ import { openQueue, type Queue } from "../kernel/queue.ts";
 import { otherGeneration, queuesOf } from "../kernel/ruleset.ts";
 import { ANSWER, BY_GENERATION_1 } from "../model/verdict.ts";
 import { type Binding, NameTable } from "../names/table.ts";
-import { openProgram } from "../program/program.ts";
+import { openProgram, type Program } from "../program/program.ts";
 import { openBoundaries } from "./boundaries.ts";
+import { FloodPolice } from "./flood-police.ts";
 import { Injector } from "./injector.ts";
 import { type FromLane, type LaneStart, PULSE, type ToLane } from "./lane-messages.ts";
 import { RateLimit } from "./log.ts";
@@ -45,6 +46,7 @@ export class Lane implements Commands {
   readonly #names: NameTable;
   readonly #strict: Queue;
   readonly #observed: Queue;
+  readonly #police: FloodPolice;
   readonly #poller: Poller;
   readonly #wake: EventFd;
   readonly #inspector: Inspector;
@@ -64,6 +66,7 @@ export class Lane implements Commands {
   readonly #generationBit: number;
   /** First queue of the agent before this one; -1: it is gone. */
   #former: number;
+  #program: Program;
   #learned: Binding[] = [];
   #nextBeat = 0;
   #nextSetting = 0;
@@ -95,8 +98,9 @@ export class Lane implements Commands {
       limits: config.limits,
     });
     const boundaries = openBoundaries(start.boundaries, config.failMode === "Open");
+    this.#program = openProgram(start.program);
     this.#inspector = new Inspector({
-      program: openProgram(start.program),
+      program: this.#program,
       names: this.#names,
       dns,
       config,
@@ -114,6 +118,12 @@ export class Lane implements Commands {
     this.#generationBit = start.generation === 1 ? BY_GENERATION_1 : 0;
     this.#strict = openQueue({ number: queues.strict, maxLength: 8192, failOpen });
     this.#observed = openQueue({ number: queues.observed, maxLength: 8192, failOpen: true });
+    this.#police = new FloodPolice({
+      queue: this.#strict,
+      held: () => this.#waiting.size,
+      onPoliced: (address, perSecond) => this.#post({ kind: "policed", address, perSecond }),
+      onTrouble: (message) => this.#trouble(message),
+    });
     this.#published = {
       inspector: this.#inspector,
       names: this.#names,
@@ -135,6 +145,7 @@ export class Lane implements Commands {
       if ((ready & READY.wake) !== 0) this.#messages();
       const strict = (ready & READY.strict) === 0 ? 0 : this.#drain(this.#strict, false);
       const strictAt = this.#receivedAt;
+      if (strict > 0) this.#police.batch(strict, this.#program, strictAt);
       const observed = (ready & READY.observed) === 0 ? 0 : this.#drain(this.#observed, true);
       const observedAt = this.#receivedAt;
       this.#inspector.tick(now());
@@ -148,6 +159,7 @@ export class Lane implements Commands {
     }
     this.#strict.close();
     this.#observed.close();
+    this.#police.close();
     this.#post({ kind: "stopped" });
   }
 
@@ -225,6 +237,7 @@ export class Lane implements Commands {
     switch (message.kind) {
       case "program": {
         const program = openProgram(message.program);
+        this.#program = program;
         this.#inspector.adopt(program, now(), message.config);
         this.#pulse[PULSE.epoch] = program.epoch;
         this.#post({ kind: "adopted", epoch: program.epoch });

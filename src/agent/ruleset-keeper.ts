@@ -116,6 +116,11 @@ export class RulesetKeeper {
     return this.#ruleset.counters();
   }
 
+  /** Packets dropped for a flood, by address. */
+  dropped(): Promise<Map<string, number>> {
+    return this.#ruleset.dropped();
+  }
+
   async #update(sets: RulesetSets): Promise<void> {
     this.#wanted = sets;
     if (this.#paused) return;

@@ -3,6 +3,7 @@ import { paint, printable, table } from "./output.ts";
 
 const SHOWN_DECISIONS = 10;
 const SHOWN_PROBLEMS = 5;
+const SHOWN_FLOODS = 5;
 
 /** A page for people: the verdict first, then what is enforced, how it goes, and what went wrong. */
 export function statusText(report: StatusReport): string {
@@ -47,6 +48,8 @@ function facts(report: StatusReport): string {
       `${records.liveFlows} open; ${log(records)}; ${times(report.limitsReached)} a workload's limit was reached`,
     ],
   ];
+  const floods = Object.entries(report.floods).sort(([, a], [, b]) => b - a);
+  if (floods.length > 0) rows.push(["floods", floodsText(floods)]);
   const width = Math.max(...rows.map(([name]) => name.length));
   return rows.map(([name, text]) => `${paint("quiet", name.padEnd(width))}  ${printable(text)}\n`).join("");
 }
@@ -67,6 +70,12 @@ function problems({ problems }: StatusReport): string {
     return `  ${time} ${paint(level === "error" ? "deny" : "warn", level)} ${printable(`${event}: ${message}`)}${many}\n`;
   });
   return `last problems:\n${lines.join("")}`;
+}
+
+function floodsText(floods: readonly (readonly [string, number])[]): string {
+  const shown = floods.slice(0, SHOWN_FLOODS).map(([workload, packets]) => `${workload} ${packets}`);
+  const more = floods.length > SHOWN_FLOODS ? `, ${floods.length - SHOWN_FLOODS} more` : "";
+  return `packets dropped beyond the rate: ${shown.join(", ")}${more}`;
 }
 
 function rulesWord(inPlace: boolean | null): string {

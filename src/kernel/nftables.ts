@@ -3,6 +3,7 @@ import { NetlinkSocket } from "./netlink.ts";
 import { AttributeReader, MessageWriter, NLM_F_REQUEST, netfilterType, readU32 } from "./netlink-message.ts";
 import { mustRun, type RunProgram, runProgram } from "./program.ts";
 import { type QueueMethod, type RulesetSpec, renderRefill, renderRemoval, renderRuleset, TABLE } from "./ruleset.ts";
+import { droppedSet } from "./ruleset-police.ts";
 import { type RulesetSets, renderSetUpdate } from "./ruleset-sets.ts";
 import { installQueueRules, queueRulesFingerprint, removeQueueRules } from "./xtables.ts";
 
@@ -31,6 +32,10 @@ const PROBE = `table inet sallyport_probe {
   }
 }
 `;
+
+interface CountedElement {
+  readonly elem: { readonly val: string; readonly counter: { readonly packets: number } };
+}
 
 /**
  * The ruleset of this network namespace. Calls are not to overlap: the caller waits for one before the next.
@@ -125,6 +130,21 @@ export class Ruleset {
     const listed = JSON.parse(result.stdout) as { nftables: { counter?: { name: string; packets: number } }[] };
     for (const { counter } of listed.nftables) if (counter) counters.set(counter.name, counter.packets);
     return counters;
+  }
+
+  /** Packets dropped for a flood since the table was installed, by address of the pod; empty where the table is gone. */
+  async dropped(): Promise<Map<string, number>> {
+    const listings = (["4", "6"] as const).map((family) =>
+      this.run(["nft", "-j", "list", "set", ...TABLE.split(" "), droppedSet(family)]),
+    );
+    const dropped = new Map<string, number>();
+    for (const { status, stdout } of await Promise.all(listings)) {
+      if (status !== 0) continue;
+      const listed = JSON.parse(stdout) as { nftables: { set?: { elem?: CountedElement[] } }[] };
+      for (const { elem } of listed.nftables.flatMap(({ set }) => set?.elem ?? []))
+        dropped.set(elem.val, elem.counter.packets);
+    }
+    return dropped;
   }
 
   close(): void {

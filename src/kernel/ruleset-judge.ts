@@ -265,6 +265,7 @@ chain ask_query {
 jump write_question
 ip saddr @observed4 goto ask_observed
 ip6 saddr @observed6 goto ask_observed
+jump police_sender
 goto ask_strict
 }
 chain ask_remembered {
@@ -272,6 +273,7 @@ ct status dnat ${w.gain(TRANSLATED)}
 jump write_question
 ip saddr @observed4 goto ask_observed
 ip6 saddr @observed6 goto ask_observed
+jump police_sender
 goto ask_strict
 }
 chain ask_from_server {
@@ -280,6 +282,7 @@ ct status dnat ${w.gain(TRANSLATED)}
 jump write_question
 ip daddr @observed4 goto ask_observed
 ip6 daddr @observed6 goto ask_observed
+jump police_receiver
 goto ask_strict
 }
 chain write_question {

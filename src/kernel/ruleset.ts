@@ -2,6 +2,7 @@ import { ANSWER, type Generation, STATE } from "../model/verdict.ts";
 import { ASKED, inPlace, type MarkLayout, markLayout, STATE_BITS } from "./marks.ts";
 import { answerChains } from "./ruleset-answer.ts";
 import { judgeChains } from "./ruleset-judge.ts";
+import { POLICE_COUNTERS, policeChains, policeSets } from "./ruleset-police.ts";
 import { type RulesetSets, renderSets, setNames } from "./ruleset-sets.ts";
 
 export const TABLE = "inet sallyport";
@@ -105,7 +106,15 @@ function vocabulary(spec: RulesetSpec): Vocabulary {
  */
 export function renderRuleset(spec: RulesetSpec): string {
   const words = vocabulary(spec);
-  const body = [renderSets(spec.sets), counters(), hookChains(words), judgeChains(words), answerChains(words)];
+  const body = [
+    renderSets(spec.sets),
+    policeSets(),
+    counters(),
+    hookChains(words),
+    judgeChains(words),
+    policeChains(words),
+    answerChains(words),
+  ];
   return `add table ${TABLE}\ndelete table ${TABLE}\ntable ${TABLE} {\n${layOut(body.join("\n"))}}\n`;
 }
 
@@ -134,6 +143,7 @@ export const COUNTERS = [
   "rejected",
   "cut",
   "mid_flow",
+  ...POLICE_COUNTERS,
 ] as const;
 
 function counters(): string {

@@ -5,20 +5,20 @@ import { connect as connectTls } from "node:tls";
 
 /**
  * A client that opens new connections at a steady pace, whatever becomes of those before, and writes down how long each took:
- * TLS to a name that it resolved once, and a question to DNS with a TCP connection behind it.
- * Words: rate a second, file of the report, resolver, TLS name, TLS address, name to ask for, TCP address, port.
+ * TLS to a name that it resolved once, and a question to DNS with a TCP connection behind it; a datagram that is echoed, if asked for.
+ * Words: rate a second, file of the report, resolver, TLS name, TLS address, name to ask for, TCP address, port[, UDP port there].
  */
 export interface Attempt {
   /** Milliseconds since the epoch. */
   readonly at: number;
   readonly ms: number;
-  readonly kind: "tls" | "dns" | "tcp";
+  readonly kind: "tls" | "dns" | "tcp" | "udp";
   /** Empty: it went well. */
   readonly problem: string;
 }
 
 const LIMIT_MS = 8_000;
-const [rate, file, server, tlsName, tlsAddress, dnsName, tcpAddress, port] = process.argv.slice(2) as [
+const [rate, file, server, tlsName, tlsAddress, dnsName, tcpAddress, port, udpPort] = process.argv.slice(2) as [
   string,
   string,
   string,
@@ -27,6 +27,7 @@ const [rate, file, server, tlsName, tlsAddress, dnsName, tcpAddress, port] = pro
   string,
   string,
   string,
+  string?,
 ];
 const attempts: Attempt[] = [];
 /** All questions from one port, as c-ares and forwarders ask; never sent twice, so that a lost one shows. */
@@ -89,9 +90,28 @@ const tls = () =>
   );
 const tcp = () => opened(() => connectTcp({ host: tcpAddress, port: Number(port) }), "connect");
 
+/** A flow of its own, sent once: a lost datagram shows. */
+function udp(): Promise<void> {
+  const echoed = createSocket("udp4");
+  return new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error("no answer")), LIMIT_MS);
+    echoed.on("error", reject).on("message", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    echoed.send("hello", Number(udpPort), tcpAddress);
+  }).finally(() => echoed.close());
+}
+
+async function dnsAndTcp(): Promise<void> {
+  await measured("dns", () => ask(dnsName));
+  await measured("tcp", tcp);
+}
+
+const works = [() => measured("tls", tls), dnsAndTcp, ...(udpPort === undefined ? [] : [() => measured("udp", udp)])];
+
 function start(turn: number): void {
-  const work =
-    turn % 2 === 0 ? measured("tls", tls) : measured("dns", () => ask(dnsName)).then(() => measured("tcp", tcp));
+  const work = works[turn % works.length]!();
   pending.add(work);
   void work.then(() => pending.delete(work));
 }

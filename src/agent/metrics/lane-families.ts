@@ -44,6 +44,19 @@ export const LANE_FAMILIES: readonly Family<AgentNumbers>[] = [
   },
   single(
     "counter",
+    "sallyport_policed_workloads_total",
+    "Times that a workload crowded the queue and was held to a rate (docs/guide/limits.md). Any: the log line `flood-policed` names it.",
+    ({ floods }) => floods.policed,
+  ),
+  labelled(
+    "counter",
+    "sallyport_flood_dropped_packets_total",
+    "Packets of a workload beyond the rate it was held to. Those of sources that no workload owns are in sallyport_rules_packets_total, policed_unknown.",
+    "workload",
+    ({ kernel }) => kernel.floods,
+  ),
+  single(
+    "counter",
     "sallyport_verdicts_lost_total",
     "Verdicts that could not be sent; their packets stay in the kernel's queue until the lane is renewed. Any: read the agent's log.",
     lane("lostVerdicts"),

@@ -4,6 +4,7 @@ import { parseQueueStatistics, type QueueStatistics } from "../../kernel/queue-s
 import { type QueueMethod, queuesOf } from "../../kernel/ruleset.ts";
 import type { Generation } from "../../model/verdict.ts";
 import type { Program } from "../../program/program.ts";
+import type { Floods } from "../floods.ts";
 import type { FlowLog } from "../flow-log.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { LaneHandle } from "../lane-handle.ts";
@@ -24,6 +25,7 @@ export interface AgentParts {
   readonly lane: LaneHandle;
   readonly laneNumbers: LaneNumbers;
   readonly keeper: RulesetKeeper;
+  readonly floods: Floods;
   readonly resolver: Resolver;
   readonly open: OpenFlows;
   readonly flowLog: FlowLog;
@@ -56,6 +58,8 @@ export interface KernelNumbers {
   readonly queues: readonly QueueReading[];
   /** Packets by named counter of the table; they begin anew when the table is installed. */
   readonly rules: ReadonlyMap<string, number>;
+  /** Packets dropped for a flood, by workload (`namespace/name`), since the agent began. */
+  readonly floods: ReadonlyMap<string, number>;
   /** Null: the kernel does not say. */
   readonly conntrack: ConntrackStatistics | null;
 }
@@ -75,6 +79,7 @@ export class Gatherer {
   readonly #parts: () => AgentParts;
   #gathering: Promise<AgentNumbers> | null = null;
   #rules: ReadonlyMap<string, number> = new Map();
+  #floods: ReadonlyMap<string, number> = new Map();
   #rulesUntil = 0;
   #workloads: { readonly program: Program; readonly numbers: WorkloadNumbers } | null = null;
 
@@ -96,19 +101,20 @@ export class Gatherer {
   }
 
   async #gather(): Promise<AgentNumbers> {
-    const { keeper, counts } = this.#parts();
+    const { keeper, counts, floods } = this.#parts();
     // Before and after it is not watched over, and its socket may be gone.
     const watched = counts.phase === "enforcing";
     const rulesInPlace = watched ? await within(KERNEL_LIMIT_MS, keeper.inPlace()) : null;
     if (watched && performance.now() >= this.#rulesUntil) {
       this.#rules = (await within(KERNEL_LIMIT_MS, keeper.counters())) ?? new Map();
+      this.#floods = (await within(KERNEL_LIMIT_MS, floods.dropped())) ?? this.#floods;
       this.#rulesUntil = performance.now() + RULE_COUNTERS_FOR_MS;
     }
     const parts = this.#parts();
     const queues = readQueues(queuesOf(parts.epoch.inputs.config.queueNumber, parts.generation).strict);
     return {
       ...parts,
-      kernel: { rulesInPlace, queues, rules: this.#rules, conntrack: readConntrack() },
+      kernel: { rulesInPlace, queues, rules: this.#rules, floods: this.#floods, conntrack: readConntrack() },
       workloads: this.#countWorkloads(parts.epoch),
     };
   }

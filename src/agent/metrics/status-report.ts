@@ -75,6 +75,8 @@ export interface StatusReport {
     readonly dropped: Readonly<Record<string, number>>;
   };
   readonly limitsReached: number;
+  /** Packets dropped for a flood, by workload. */
+  readonly floods: Readonly<Record<string, number>>;
   /** Oldest first. */
   readonly problems: readonly Problem[];
 }
@@ -130,6 +132,7 @@ export function statusReport(
     records: recordsOf(numbers),
     rules: { inPlace: kernel.rulesInPlace, restored: keeper.restored, dropped: Object.fromEntries(kernel.rules) },
     limitsReached: laneNumber(numbers, "limitReached"),
+    floods: Object.fromEntries(kernel.floods),
     problems: problems.last(),
   };
 }

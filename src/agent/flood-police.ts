@@ -1,0 +1,78 @@
+import { errnoName } from "../kernel/libc.ts";
+import type { Queue } from "../kernel/queue.ts";
+import { BATCH } from "../kernel/queue-batch.ts";
+import { TABLE } from "../kernel/ruleset.ts";
+import { POLICE_RATES, POLICED_FOR_S, policedSets } from "../kernel/ruleset-police.ts";
+import { SetElements } from "../kernel/set-elements.ts";
+import { type Address, addressFromBytes, addressToBytes, isIPv4 } from "../net/address.ts";
+import type { Program } from "../program/program.ts";
+import { FloodWatch, type Offender } from "./flood-watch.ts";
+
+/** Each so many packets of a crowded queue one is sampled. */
+const EACH = 4;
+
+export interface FloodPoliceOptions {
+  readonly queue: Queue;
+  /** Packets that the lane holds: they wait in the queue, too, but not for the lane. */
+  readonly held: () => number;
+  /** A pod is policed from now on, at so many packets a second. */
+  readonly onPoliced: (address: Address, perSecond: number) => void;
+  readonly onTrouble: (message: string) => void;
+}
+
+/** Keeps a pod that floods from filling the strict queue: tells the kernel's rules to drop what it asks too much. */
+export class FloodPolice {
+  readonly #options: FloodPoliceOptions;
+  readonly #watch = new FloodWatch();
+  readonly #elements = new SetElements(TABLE.split(" ")[1]!);
+
+  constructor(options: FloodPoliceOptions) {
+    this.#options = options;
+  }
+
+  /** `count` packets lie in the queue's batch, and have been judged. */
+  batch(count: number, program: Program, now: number): void {
+    const full = count === BATCH;
+    const look = this.#watch.batch(count, full, now);
+    if (!full) return;
+    for (let index = 0; index < count; index += EACH) this.#sample(index, program);
+    if (!look) return;
+    const { queue, held } = this.#options;
+    const backlog = (queue.statistics()?.waiting ?? 0) - held();
+    for (const offender of this.#watch.look(backlog, now)) this.#police(offender);
+  }
+
+  close(): void {
+    this.#elements.close();
+  }
+
+  /** The sender, where it is a pod of ours; else the receiver, where that is one. */
+  #sample(index: number, program: Program): void {
+    const { bytes, offset, length } = this.#options.queue.batch;
+    const at = offset[index]!;
+    const four = bytes[at]! >> 4 === 4;
+    if (length[index]! < (four ? 20 : 40)) return;
+    const size = four ? 4 : 16;
+    const source = at + (four ? 12 : 8);
+    for (const from of [source, source + size]) {
+      const address = addressFromBytes(bytes, from, size);
+      if (program.workloadAt(address.w0, address.w1, address.w2, address.w3) < 0) continue;
+      this.#watch.sample(address);
+      return;
+    }
+  }
+
+  #police({ address, step, news }: Offender): void {
+    const keys = [addressToBytes(address)];
+    const timeoutMs = POLICED_FOR_S * 1000;
+    const [member, rate] = policedSets(isIPv4(address) ? "4" : "6", step);
+    for (const set of [rate, member]) {
+      const error = this.#elements.change({ kind: "add", set, keys, timeoutMs });
+      // The table may just be in the making; a pod that goes on is met again.
+      if (error === 0) continue;
+      this.#options.onTrouble(`a pod that floods cannot be policed: ${errnoName(error)}`);
+      return;
+    }
+    if (news) this.#options.onPoliced(address, POLICE_RATES[step]!);
+  }
+}

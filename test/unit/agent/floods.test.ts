@@ -1,0 +1,81 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Floods } from "../../../src/agent/floods.ts";
+import type { Logger } from "../../../src/agent/log.ts";
+import type { Workload } from "../../../src/model/workload.ts";
+import { parseAddress } from "../../../src/net/address.ts";
+
+const WILD = parseAddress("10.244.1.2")!;
+const workload = { namespace: "app-ns", name: "wild", addresses: [WILD] } as unknown as Workload;
+
+let kernel: Map<string, number>;
+let lines: string[];
+let floods: Floods;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  kernel = new Map();
+  lines = [];
+  const warn = ({ event, workload: name, packets = "", perSecond = "" }: Record<string, unknown>) =>
+    lines.push([event, name, perSecond, packets].filter((word) => word !== "").join(" "));
+  floods = new Floods(() => Promise.resolve(new Map(kernel)), { warn } as unknown as Logger);
+  floods.setWorkloads([workload]);
+});
+
+afterEach(() => {
+  floods.close();
+  vi.useRealTimers();
+});
+
+const seconds = (count: number) => vi.advanceTimersByTimeAsync(count * 1000);
+
+describe("a flood", () => {
+  test("is told of by the workload's name, and then what was dropped in each interval", async () => {
+    floods.onPoliced(WILD, 16_000);
+    kernel.set("10.244.1.2", 500);
+    await seconds(10);
+    kernel.set("10.244.1.2", 700);
+    await seconds(10);
+    expect(lines).toEqual([
+      "flood-policed app-ns/wild 16000",
+      "flood-dropped app-ns/wild 500",
+      "flood-dropped app-ns/wild 200",
+    ]);
+    expect(floods.policed).toBe(1);
+    expect([...(await floods.dropped())]).toEqual([["app-ns/wild", 700]]);
+  });
+
+  test("that is over is asked about no more, and its count stays", async () => {
+    floods.onPoliced(WILD, 16_000);
+    kernel.set("10.244.1.2", 500);
+    await seconds(100);
+    kernel.clear();
+    await seconds(100);
+    expect(lines).toHaveLength(2);
+    expect([...(await floods.dropped())]).toEqual([["app-ns/wild", 500]]);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  test("goes on being counted when the rules are installed anew", async () => {
+    floods.onPoliced(WILD, 16_000);
+    kernel.set("10.244.1.2", 500);
+    await floods.dropped();
+    kernel.set("10.244.1.2", 20);
+    expect([...(await floods.dropped())]).toEqual([["app-ns/wild", 520]]);
+  });
+
+  test("of many pods takes few lines", async () => {
+    floods.onPoliced(WILD, 16_000);
+    const others = Array.from({ length: 40 }, (_, index) => ({
+      namespace: "app-ns",
+      name: `pod-${index}`,
+      addresses: [parseAddress(`10.244.2.${index}`)!],
+    }));
+    floods.setWorkloads(others as unknown as Workload[]);
+    for (let index = 0; index < 40; index++) kernel.set(`10.244.2.${index}`, 100 + index);
+    await seconds(10);
+    expect(lines.slice(1)).toHaveLength(9);
+    expect(lines[1]).toBe("flood-dropped app-ns/pod-39 139");
+    const rest = 32 * 100 + (31 * 32) / 2;
+    expect(lines.at(-1)).toBe(`flood-dropped (other) ${rest}`);
+  });
+});
