@@ -59,7 +59,9 @@ function failed(attempts: readonly Attempt[]): string[] {
   return attempts.flatMap(({ kind, problem }) => (problem === "" ? [] : [`${kind}: ${problem}`]));
 }
 
-describe("a pod that floods", () => {
+// As in faults-kernel: on a machine that is busy with other things the lane may not get its share. Without the policing all of them
+// fail in every round.
+describe("a pod that floods", { retry: 2 }, () => {
   test("takes nothing from its neighbour; what is dropped is its own, counted and named", async () => {
     const { world } = fault;
     const agent = await fault.start();
@@ -87,15 +89,15 @@ describe("a pod that floods", () => {
   });
 });
 
-describe("a flood of addresses that no workload owns", () => {
+describe("a flood of addresses that no workload owns", { retry: 2 }, () => {
   test("is bounded as a whole and takes nothing from those that are known", async () => {
     const { world } = fault;
     await fault.start();
     await world.lab.addPod({ namespace: "app-ns", name: "nobody" }, { listed: false });
-    const { attempts, before, after } = await flooded("app-ns/nobody", DATAGRAMS, SYNS);
+    const flood = flooded("app-ns/nobody", DATAGRAMS, SYNS);
+    const { attempts, before, after } = await flood.finally(() => world.lab.removePod("app-ns/nobody"));
     expect(failed(attempts)).toEqual([]);
     expect(after.of("rules_packets_total", { counter: "policed_unknown" })).toBeGreaterThan(1_000);
     expect(after.of("flood_dropped_packets_total") - before.of("flood_dropped_packets_total")).toBe(0);
-    await world.lab.removePod("app-ns/nobody");
   });
 });
