@@ -1,7 +1,7 @@
 import type { FlowTuple } from "../flow/event.ts";
 import type { Conntrack } from "../kernel/conntrack.ts";
 import type { ConntrackEntry } from "../kernel/conntrack-entry.ts";
-import { inPlace, type MarkLayout } from "../kernel/marks.ts";
+import { inPlace, type MarkLayout, stateOf } from "../kernel/marks.ts";
 import { STATE } from "../model/verdict.ts";
 import { buildTcp } from "../packet/build.ts";
 import { PROTOCOL } from "../packet/ip.ts";
@@ -34,6 +34,10 @@ export class FlowEnder {
     if (entry === null) return null;
     this.#conntrack.setMark(entry.original, inPlace(this.#marks, STATE.rejected), this.#marks.mask);
     if (flow.protocol === PROTOCOL.tcp) this.#probe(flow);
+    // A record of the server that was being judged at that moment may have written `allowed` over it.
+    if (stateOf(this.#marks, entry.mark) === STATE.proving) {
+      this.#conntrack.setMark(entry.original, inPlace(this.#marks, STATE.rejected), this.#marks.mask);
+    }
     return entry;
   }
 

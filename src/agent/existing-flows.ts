@@ -57,7 +57,8 @@ export function settleExistingFlows(
   for (const entry of found) {
     const state = stateOf(marks, entry.mark);
     const row = rowOf(program, entry.original.source);
-    const memory = state === STATE.allowed ? recall(flowOf(entry), entry.start) : null;
+    const allowed = state === STATE.allowed || state === STATE.proving;
+    const memory = allowed ? recall(flowOf(entry), entry.start) : null;
     if (row < 0 && memory !== null) {
       result.ended.push(again(program, flowOf(entry), memory));
       continue;
@@ -67,8 +68,8 @@ export function settleExistingFlows(
       if (conntrack.setMark(entry.original, inPlace(marks, STATE.inbound), marks.mask)) result.inbound++;
       continue;
     }
-    if (state !== STATE.none && state !== STATE.allowed) continue;
-    const judged = settle(program, row, entry, state === STATE.allowed, undecided);
+    if (state !== STATE.none && !allowed) continue;
+    const judged = settle(program, row, entry, allowed, undecided);
     if (judged === null) continue;
     const settled = memory === null ? judged : again(program, judged.flow, memory);
     if (settled.decision.action === "Deny") result.ended.push(settled);
@@ -94,7 +95,8 @@ export async function decideSurplus(
   const ended: ExistingFlow[] = [];
   let kept = 0;
   const each = (entry: ConntrackEntry): void => {
-    if (stateOf(marks, entry.mark) !== STATE.allowed || isFollowed(flowOf(entry))) return;
+    const state = stateOf(marks, entry.mark);
+    if ((state !== STATE.allowed && state !== STATE.proving) || isFollowed(flowOf(entry))) return;
     const row = rowOf(program, entry.original.source);
     const settled = row < 0 ? null : settle(program, row, entry, false, "Adopt");
     if (settled === null) return;

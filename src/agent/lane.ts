@@ -35,6 +35,8 @@ const SETTING_INTERVAL_MS = 1_000;
 /** Where a waiting packet came from. */
 const STRICT = 0;
 const OBSERVED = 1;
+/** Answers after which the flow's packets are for this agent. */
+const FOLLOWS: ReadonlySet<number> = new Set([ANSWER.look, ANSWER.confirm, ANSWER.http, ANSWER.prove, ANSWER.unprove]);
 const NO_BYTES = new Uint8Array(0);
 
 /**
@@ -177,8 +179,7 @@ export class Lane implements Commands {
       queue.requeue(id, this.#former + (queue === this.#observed ? 1 : 0));
       return;
     }
-    const follows = answer === ANSWER.look || answer === ANSWER.confirm || answer === ANSWER.http;
-    const word = follows ? answer | this.#generationBit : Math.max(answer, DROP);
+    const word = FOLLOWS.has(answer) ? answer | this.#generationBit : Math.max(answer, DROP);
     queue.verdict(id, answer > DROP, withWord(this.#marks, mark, word), replacement);
   }
 

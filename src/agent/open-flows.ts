@@ -26,6 +26,8 @@ const LIMITS = { total: 1_000_000, perWorkload: 65_536 };
 const YOUNG_MS = 5_000;
 /** A time that the kernel noted, against one of this process. */
 const CLOCK_ERROR_MS = 100;
+/** States in which the lane follows a flow. */
+const FOLLOWED: ReadonlySet<number> = new Set([STATE.looking, STATE.confirming, STATE.http, STATE.proving]);
 /** The packet on which a flow is decided may wait for that, a second at most where a name has to be resolved; its entry ages meanwhile. */
 const HELD_MS = 1_500;
 
@@ -183,7 +185,7 @@ export class OpenFlows {
     const { marks, journal, flowLog } = this.#options;
     const live = this.#live;
     const state = stateOf(marks, ending.mark);
-    const followed = state === STATE.looking || state === STATE.confirming || state === STATE.http;
+    const followed = FOLLOWED.has(state);
     const handle =
       ending instanceof PackedEnding
         ? live.findPacked(ending.page, ending.at + ENDING.client, ending.protocol)

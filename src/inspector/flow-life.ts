@@ -95,7 +95,7 @@ export function schedule(lane: Lane, flow: TcpFlow, now: number): void {
     flow.factsUntil = waits ? Math.min(flow.factsUntil, now + lane.use.limits.factsTimeout) : Infinity;
   }
   const waitUntil = flow.resolving !== 0 ? flow.resolveUntil : flow.stallAt;
-  lane.deadlines.set(flow, Math.min(waitUntil, flow.factsUntil));
+  lane.deadlines.set(flow, Math.min(waitUntil, flow.factsUntil, flow.forgetAt));
 }
 
 /** A flow that was only watched ends being watched: its record is written, the kernel carries it. */

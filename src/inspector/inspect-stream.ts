@@ -9,6 +9,7 @@ import { readRequests, startRequests } from "./http-flow.ts";
 import { audit, deny, finalAudit, judge, record, stopWaiting } from "./judge.ts";
 import type { Lane } from "./lane.ts";
 import { HELD_BYTES, HELD_PACKETS, STALL } from "./limits.ts";
+import { prove } from "./prove.ts";
 import { refuse } from "./refuse.ts";
 import type { TcpFlow } from "./tcp-flow.ts";
 
@@ -76,6 +77,7 @@ function allowed(lane: Lane, flow: TcpFlow, decision: Decision, now: number): vo
   }
   flow.phase = "allowed";
   flow.scanAt = flow.inspectedEnd;
+  if (prove(lane, flow, now)) return;
   readBehindHello(lane, flow, now);
   if (!flow.gone) flush(lane, flow);
 }
@@ -134,6 +136,8 @@ export function flowDue(lane: Lane, flow: TcpFlow, now: number): void {
   if (flow.resolving !== 0 && now >= flow.resolveUntil) {
     stopWaiting(lane, flow);
     resume(lane, flow, now);
+  } else if (now >= flow.forgetAt) {
+    leave(lane, flow, 0);
   } else if (now >= flow.factsUntil) factsEnd(lane, flow, now);
   else if (now >= flow.stallAt) {
     flow.stallAt = Infinity;

@@ -1,6 +1,6 @@
 import type { FlowTuple } from "../flow/event.ts";
 import type { AgentConfig } from "../model/config.ts";
-import { ANSWER, FROM_SERVER, REMEMBERED_SHIFT, TO_RESOLVER } from "../model/verdict.ts";
+import { ANSWER, FROM_SERVER, REMEMBERED_SHIFT, STATE, TO_RESOLVER } from "../model/verdict.ts";
 import type { NameTable } from "../names/table.ts";
 import { newPacket, PROTOCOL, parsePacket } from "../packet/ip.ts";
 import { newTcpSegment, parseTcp, TCP_FLAG } from "../packet/tcp.ts";
@@ -17,6 +17,7 @@ import { type FlowKey, keyOf, newFlowKey, setTuple } from "./flow-table.ts";
 import { flowDue, resume } from "./inspect-stream.ts";
 import { stopWaiting } from "./judge.ts";
 import { type AnyFlow, type Arrival, Lane } from "./lane.ts";
+import { followAgain } from "./proving.ts";
 import { type HandedFlow, recallFlows } from "./recall.ts";
 import { redecide } from "./redecide.ts";
 import type { RequestBoundaries } from "./request-boundaries.ts";
@@ -195,6 +196,7 @@ export class Inspector {
     const lane = this.#lane;
     this.#unknown.expire(lane, now);
     lane.latelyAllowed.tick(now);
+    lane.hellos.tick(now);
     for (let flow = lane.deadlines.due(now); flow !== null; flow = lane.deadlines.due(now)) {
       if (flow.gone) continue;
       if (flow.kind === "tcp" && flow.phase !== "opening") flowDue(lane, flow, now);
@@ -229,19 +231,30 @@ export class Inspector {
     const known = lane.flows.find(this.#key);
     const flow = known !== null && known.kind === "tcp" ? known : null;
     if (flow !== null && flow.workloadId !== workloadId) leave(lane, flow, 0);
-    const followed = flow !== null && !flow.gone ? flow : null;
+    let followed = flow !== null && !flow.gone ? flow : null;
+    const kept = followed === null ? lane.hellos.find(this.#key) : null;
     const opens = (segment.flags & (TCP_FLAG.syn | TCP_FLAG.ack)) === TCP_FLAG.syn;
     if (opens && !arrival.fromServer) {
       lane.latelyAllowed.forget(this.#key);
+      if (kept !== null) lane.hellos.forget(kept);
       synPacket(lane, this.#key, arrival, workloadId, cls, followed, now);
       return;
+    }
+    if (kept !== null && kept.workloadId === workloadId && arrival.remembered === STATE.looking) {
+      followed = followAgain(lane, this.#key, kept, arrival, cls, now);
+      if (followed === null) return;
     }
     if (followed === null) {
       unknownTcp(lane, this.#key, arrival, workloadId, cls, now);
       return;
     }
-    if (arrival.fromServer) serverSegment(lane, followed, arrival, now);
-    else clientSegment(lane, followed, arrival, now);
+    if (followed.proving) lane.unprove(followed);
+    try {
+      if (arrival.fromServer) serverSegment(lane, followed, arrival, now);
+      else clientSegment(lane, followed, arrival, now);
+    } finally {
+      lane.unprove(null);
+    }
   }
 
   /** Ids are never used again, so what is kept for a workload that is gone would stay for ever. */

@@ -1,5 +1,6 @@
 import { DecisionMemo } from "../decide/memo.ts";
 import type { AgentConfig } from "../model/config.ts";
+import { ANSWER } from "../model/verdict.ts";
 import type { NameTable } from "../names/table.ts";
 import type { Packet } from "../packet/ip.ts";
 import type { TcpSegment } from "../packet/tcp.ts";
@@ -10,6 +11,7 @@ import type { DatagramFlow } from "./datagram-flow.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { DnsGuard } from "./dns/guard.ts";
 import { FlowTable } from "./flow-table.ts";
+import { KeptHellos } from "./kept-hellos.ts";
 import { LatelyAllowed } from "./lately-allowed.ts";
 import { WorkloadUse } from "./limits.ts";
 import { Recollection } from "./recollection.ts";
@@ -57,6 +59,8 @@ export class Lane {
   readonly run: string;
   readonly flows: FlowTable<AnyFlow>;
   readonly latelyAllowed: LatelyAllowed;
+  /** Of flows that the kernel hands over by itself. */
+  readonly hellos: KeptHellos;
   readonly deadlines = new Deadlines<AnyFlow>();
   readonly resolutions = new Resolutions();
   readonly buffers = new BufferPool();
@@ -66,6 +70,7 @@ export class Lane {
   recollection: Recollection | null = null;
   readonly use: WorkloadUse;
   readonly counters: InspectorCounters = newCounters();
+  #unproves: TcpFlow | null = null;
   #nextFlowId: number;
 
   constructor(options: LaneOptions) {
@@ -79,6 +84,7 @@ export class Lane {
     this.boundaries = options.boundaries ?? null;
     if (this.boundaries !== null) this.recollection = new Recollection(this.boundaries, options.seed);
     this.flows = new FlowTable<AnyFlow>(options.seed);
+    this.hellos = new KeptHellos(options.seed);
     this.latelyAllowed = new LatelyAllowed(options.seed);
     this.use = new WorkloadUse(options.config.limits);
     this.#nextFlowId = options.firstFlowId;
@@ -89,7 +95,17 @@ export class Lane {
   }
 
   answer(id: number, answer: number): void {
+    if (answer === ANSWER.pass && this.#unproves !== null) {
+      this.#unproves.proving = false;
+      this.commands.verdict(id, ANSWER.unprove, null);
+      return;
+    }
     this.commands.verdict(id, answer, null);
+  }
+
+  /** Until it is called with null, what passes takes the flow out of `proving`. */
+  unprove(flow: TcpFlow | null): void {
+    this.#unproves = flow;
   }
 
   drop(id: number): void {

@@ -98,6 +98,11 @@ export class TcpFlow extends FollowedFlow {
   serverBytes: Uint8Array | null = null;
   serverCount = 0;
   serverSpoke = false;
+  /** It was given to the kernel to be proved, and a packet of it has been asked about since. */
+  again = false;
+  /** Conntrack may still remember `proving`. */
+  proving = false;
+  forgetAt = Infinity;
   dns: DnsStreams | null = null;
 
   constructor(

@@ -2,9 +2,9 @@ import { seqAdd } from "../packet/tcp.ts";
 import type { TcpFlow } from "./tcp-flow.ts";
 
 /** RFC 7323 §2.3. */
-const MOST_SCALE = 14;
+export const MOST_SCALE = 14;
 /** A SYN-ACK's window is never scaled (RFC 7323 §2.2). */
-const FIRST_WINDOW = 0xffff;
+export const FIRST_WINDOW = 0xffff;
 
 /**
  * The SYN-ACK went by unasked (docs/adr/0011-bare-syn-acks.md): the server's numbers are taken from the first segment that is seen. `next` is

@@ -12,7 +12,7 @@ export interface MarkLayout {
 
 /** Bits of the conntrack word that hold the state. */
 export const STATE_BITS = 0x07;
-/** Bit of the conntrack word: the generation of the agent that follows the flow. Read only with looking, confirming, HTTP. */
+/** Bit of the conntrack word: the generation of the agent that follows the flow. Read only with looking, confirming, HTTP, proving. */
 export const GENERATION_BIT = 0x08;
 /**
  * Bit of the conntrack word that says "this question comes from an observed workload" on the few instructions between
@@ -45,7 +45,7 @@ export function wordOf(layout: MarkLayout, mark: number): number {
 /** The states in which a flow is followed by an agent, as conntrack words of one generation. */
 export function followedWords(generation: Generation): readonly number[] {
   const bit = generation === 1 ? GENERATION_BIT : 0;
-  return [STATE.looking | bit, STATE.http | bit, STATE.confirming | bit];
+  return [STATE.looking | bit, STATE.http | bit, STATE.confirming | bit, STATE.proving | bit];
 }
 
 /** A mark whose six bits say `word`, and whose other bits are those of `mark`. */
@@ -53,8 +53,7 @@ export function withWord(layout: MarkLayout, mark: number, word: number): number
   return ((mark & ~layout.mask) | (word << layout.shift)) >>> 0;
 }
 
-/** What a conntrack mark remembers; a number that is no state reads as none. */
+/** What a conntrack mark remembers. */
 export function stateOf(layout: MarkLayout, mark: number): State {
-  const state = wordOf(layout, mark) & STATE_BITS;
-  return (state <= STATE.confirming ? state : 0) as State;
+  return (wordOf(layout, mark) & STATE_BITS) as State;
 }

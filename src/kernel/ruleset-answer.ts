@@ -20,9 +20,13 @@ ${pass(w)}
 ${carry(w, "answer_look", STATE.looking)}
 ${carry(w, "answer_confirm", STATE.confirming)}
 ${carry(w, "answer_http", STATE.http)}
+${carry(w, "answer_prove", STATE.proving)}
+${unprove(w, "answer_unprove", STATE.looking)}
 ${carry(w, "answer_look_1", STATE.looking | GENERATION_BIT)}
 ${carry(w, "answer_confirm_1", STATE.confirming | GENERATION_BIT)}
 ${carry(w, "answer_http_1", STATE.http | GENERATION_BIT)}
+${carry(w, "answer_prove_1", STATE.proving | GENERATION_BIT)}
+${unprove(w, "answer_unprove_1", STATE.looking | GENERATION_BIT)}
 ${carry(w, "answer_allow", STATE.allowed)}
 ${carry(w, "answer_inbound", STATE.inbound)}
 chain answer_reject {
@@ -41,8 +45,8 @@ ${unanswered(w)}`;
 
 /** Both generations' words, whoever's ruleset this is: while one takes over from the other, both answer. */
 function dispatch(w: Vocabulary): string {
-  const names = ["pass", "look", "confirm", "allow", "http", "reject", "cut", "inbound"] as const;
-  const following = ["look", "confirm", "http"] as const;
+  const following = ["look", "confirm", "http", "prove", "unprove"] as const;
+  const names = ["pass", "allow", "reject", "cut", "inbound", ...following] as const;
   return [
     ...names.map((name) => `${w.word(ANSWER[name])} : goto answer_${name}`),
     ...following.map((name) => `${w.word(ANSWER[name] | BY_GENERATION_1)} : goto answer_${name}_1`),
@@ -107,6 +111,15 @@ chain ${name} {
 ${w.remember(state)}
 ${w.clear}
 accept
+}`;
+}
+
+/** The server's record may have handed the flow over while the question waited: then it stays handed over. */
+function unprove(w: Vocabulary, name: string, state: number): string {
+  return `
+chain ${name} {
+${w.state} == ${w.word(STATE.proving)} ${w.remember(state)}
+goto answer_pass
 }`;
 }
 

@@ -6,6 +6,8 @@ const LOOKING = STATE.looking << REMEMBERED_SHIFT;
 const ALLOWED = STATE.allowed << REMEMBERED_SHIFT;
 const HTTP = STATE.http << REMEMBERED_SHIFT;
 const TCP_UDP = "meta l4proto { tcp, udp }";
+/** Half of SHA-256 of "HelloRetryRequest". */
+const RETRY_RANDOM = "0xcf21ad74e59a6111be1d8c021e65b891";
 const SYN = "tcp flags & (syn | ack) == syn";
 
 /** The chains between "a packet is here" and "the agent must see it": who speaks, in which direction, what is remembered. */
@@ -99,7 +101,7 @@ chain from_pod {
 ct state vmap { invalid : goto invalid_from_pod, related : jump related_from_pod }
 ${SYN} goto open_flow
 udp sport 53 jump answer_to_pod
-${w.state} vmap { ${w.word(STATE.allowed)} : goto carried, ${w.word(STATE.looking)} : goto followed, ${w.word(STATE.http)} : goto followed, ${w.word(STATE.confirming)} : goto ask_remembered, ${w.word(STATE.rejected)} : goto refuse }
+${w.state} vmap { ${w.word(STATE.allowed)} : goto carried, ${w.word(STATE.looking)} : goto followed, ${w.word(STATE.http)} : goto followed, ${w.word(STATE.proving)} : goto followed, ${w.word(STATE.confirming)} : goto ask_remembered, ${w.word(STATE.rejected)} : goto refuse }
 goto open_flow
 }
 chain followed {
@@ -209,7 +211,7 @@ function replies(w: Vocabulary): string {
   return `
 chain reply_to_pod {
 ct state related jump related_reply
-${w.state} vmap { ${word(STATE.allowed)} : accept, ${word(STATE.http)} : accept, ${word(STATE.inbound)} : accept, ${word(STATE.looking)} : goto followed_reply, ${word(STATE.confirming)} : goto ask_from_server, ${word(STATE.rejected)} : goto refuse_reply }
+${w.state} vmap { ${word(STATE.allowed)} : accept, ${word(STATE.http)} : accept, ${word(STATE.inbound)} : accept, ${word(STATE.looking)} : goto followed_reply, ${word(STATE.proving)} : goto proving_reply, ${word(STATE.confirming)} : goto ask_from_server, ${word(STATE.rejected)} : goto refuse_reply }
 ${TCP_UDP} th sport 53 goto ask_from_server
 meta l4proto udp ct original proto-dst 53 goto ask_from_server
 meta l4proto tcp ct original proto-dst 53 goto ask_from_server
@@ -221,6 +223,11 @@ meta l4proto tcp tcp flags & (syn | ack) == syn | ack jump bare_syn_ack
 meta l4proto tcp jump no_data
 goto ask_from_server
 }
+chain proving_reply {
+meta l4proto tcp jump server_hello
+goto followed_reply
+}
+${serverHello(w)}
 chain reply_from_pod {
 ct state related jump related_reply
 ${w.state} vmap { ${word(STATE.allowed)} : accept, ${word(STATE.inbound)} : accept, ${word(STATE.rejected)} : goto refuse_reply }
@@ -231,6 +238,29 @@ goto ask_remembered
 chain related_reply {
 icmp type { destination-unreachable, time-exceeded, parameter-problem } accept
 icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
+}`;
+}
+
+/**
+ * Hands a flow over: the server's segment begins with a handshake record that is long enough for a whole ServerHello (RFC 8446 §4.1.3; TLS 1.2
+ * and 1.3), so that its random lies in one piece, and that is not the one of a HelloRetryRequest: the first half of it is enough
+ * to tell. Without TCP options, or with time stamps. Offsets are bits from the TCP header on; a segment that is shorter does not match.
+ */
+function serverHello(w: Vocabulary): string {
+  const rules = [8, 5].map((words) => {
+    const start = words * 32;
+    const flags = [0x10, 0x18].map((bits) => `0x${((words << 12) | bits).toString(16)}`).join(", ");
+    const header = `@th,96,16 { ${flags} } @th,144,16 0 @th,${start},16 0x1603 @th,${start + 24},16 >= 42`;
+    const message = `@th,${start + 40},16 0x0200 @th,${start + 72},16 0x0303 @th,${start + 88},128 != ${RETRY_RANDOM}`;
+    return `${header} ${message} goto proven`;
+  });
+  return `
+chain server_hello {
+${rules.join("\n")}
+}
+chain proven {
+${w.remember(STATE.allowed)}
+accept
 }`;
 }
 
@@ -287,7 +317,7 @@ goto ask_strict
 }
 chain write_question {
 ${w.gain(QUESTION)}
-${w.state} { ${w.word(STATE.looking)}, ${w.word(STATE.confirming)} } ${w.gain(LOOKING)}
+${w.state} { ${w.word(STATE.looking)}, ${w.word(STATE.confirming)}, ${w.word(STATE.proving)} } ${w.gain(LOOKING)}
 ${w.state} == ${w.word(STATE.allowed)} ${w.gain(ALLOWED)}
 ${w.state} == ${w.word(STATE.http)} ${w.gain(HTTP)}
 ${SYN} ${w.state} { ${w.word(STATE.rejected)}, ${w.word(STATE.inbound)} } ${w.gain(LOOKING)}

@@ -40,10 +40,14 @@ export const ANSWER = {
   injectedUntracked: 9,
   /** Pass, and remember `confirming`: as `look`, but segments without data are asked about too. */
   confirm: 10,
+  /** Pass, and remember `proving`: the server's first TLS record hands the flow over (docs/adr/0012-server-hello.md). */
+  prove: 11,
+  /** Pass, and where `proving` is remembered, remember `looking` instead. */
+  unprove: 12,
 } as const;
 
 /**
- * Added to `look`, `confirm` and `http` by the agent of generation 1: the flow's packets are questions for that agent
+ * Added to `look`, `confirm`, `http`, `prove` and `unprove` by the agent of generation 1: the flow's packets are questions for that agent
  * and no other (docs/adr/0008-hand-over.md). Generation 0 adds nothing.
  */
 export const BY_GENERATION_1 = 0x10;
@@ -51,5 +55,14 @@ export const BY_GENERATION_1 = 0x10;
 export type Generation = 0 | 1;
 
 /** What conntrack remembers (masked bits of the conntrack mark). */
-export const STATE = { none: 0, looking: 1, allowed: 2, http: 3, rejected: 4, inbound: 5, confirming: 6 } as const;
+export const STATE = {
+  none: 0,
+  looking: 1,
+  allowed: 2,
+  http: 3,
+  rejected: 4,
+  inbound: 5,
+  confirming: 6,
+  proving: 7,
+} as const;
 export type State = (typeof STATE)[keyof typeof STATE];

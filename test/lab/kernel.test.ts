@@ -311,6 +311,23 @@ async function heard(socket: DatagramSocket, patience = 800): Promise<string> {
   return Promise.race([once(socket, "message").then(([data]) => String(data)), sleep(patience).then(() => "silence")]);
 }
 
+/** The random of a HelloRetryRequest, RFC 8446 §4.1.3. */
+const RETRY = Buffer.from("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c", "hex");
+
+/** A record that begins with a ServerHello; each part can be another one. */
+function serverHello({
+  type = 22,
+  major = 3,
+  record = 90,
+  message = 2,
+  high = 0,
+  version = 0x0303,
+  random = Buffer.alloc(32, "r"),
+} = {}): Buffer {
+  const head = [type, major, 3, 0, record, message, high, 0, 86, version >> 8, version & 0xff];
+  return Buffer.concat([Buffer.from(head), random, Buffer.alloc(52, "x")]);
+}
+
 const FIRST_PORT = 8000;
 let nextPort = FIRST_PORT;
 
@@ -442,6 +459,52 @@ describe.each(FAMILIES)("$name", (family) => {
     // SYN, SYN-ACK, ACK; request, its acknowledgement or the answer that carries it.
     expect(listener.questions.length).toBeGreaterThanOrEqual(5);
     expect(listener.questions.some((question) => (question.flags & FROM_SERVER) !== 0)).toBe(true);
+  });
+
+  /** A flow in state `proving` to a server that echoes: what it says is what the client told it to. */
+  async function proved(answer: number) {
+    const port = nextPort++;
+    await echoServer(OUTSIDE, family.server, port);
+    const listener = await listen(() => [ANSWER.look, ANSWER.prove][listener.questions.length - 1] ?? answer);
+    const { socket } = await dial(STRICT, family.server, port);
+    expect(await say(socket, "hello")).toBe("hello");
+    // The SYN, the hello, and what the server says, which is no record.
+    expect(listener.questions.map(({ flags }) => flags & FROM_SERVER)).toEqual([0, 0, FROM_SERVER]);
+    /** How many questions come of this, on its way there and back; and what is remembered then. */
+    const asked = async (words: Buffer): Promise<[number, number]> => {
+      const before = listener.questions.length;
+      expect(await say(socket, words as never)).toBe(String(words));
+      const [entry] = await flows(family, port);
+      return [listener.questions.length - before, stateOf(LAYOUT, entry!.mark)];
+    };
+    return asked;
+  }
+
+  test("proving: a ServerHello hands the flow over unasked", async () => {
+    const asked = await proved(ANSWER.pass);
+    expect(await asked(Buffer.from("still the same"))).toEqual([2, STATE.proving]);
+    expect(await asked(serverHello())).toEqual([1, STATE.allowed]);
+    expect(await asked(Buffer.from("more"))).toEqual([0, STATE.allowed]);
+  });
+
+  test.each([
+    ["a HelloRetryRequest", serverHello({ random: RETRY })],
+    ["one whose record ends within its first bytes", serverHello({ record: 41 })],
+    ["one of which half the random has not come", serverHello().subarray(0, 26)],
+    ["another message", serverHello({ message: 1 })],
+    ["a message of impossible length", serverHello({ high: 1 })],
+    ["TLS 1.1", serverHello({ version: 0x0302 })],
+    ["another record", serverHello({ type: 23 })],
+    ["another protocol", serverHello({ major: 2 })],
+    ["one behind other bytes", Buffer.concat([Buffer.of(22), serverHello()])],
+  ])("proving: the agent is asked about %s", async (_, words) => {
+    const asked = await proved(ANSWER.pass);
+    expect(await asked(words)).toEqual([2, STATE.proving]);
+  });
+
+  test("proving ends when the agent wants to follow again, but not once the flow is handed over", async () => {
+    const asked = await proved(ANSWER.unprove);
+    expect(await asked(serverHello())).toEqual([2, STATE.looking]);
   });
 
   test("a flow marked rejected is reset at both ends", async () => {

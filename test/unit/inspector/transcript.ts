@@ -16,6 +16,8 @@ import { ascii } from "../../support/hello.ts";
 
 const WORDS = Object.fromEntries(Object.entries(ANSWER).map(([word, value]) => [value, word]));
 
+const PASSES = new Set(["pass", "look", "confirm", "allow", "http", "prove", "unprove"]);
+
 /** The policies that every transcript runs under. */
 const selects = (app: string) => ({ namespaceSelector: null, podSelector: labels({ app }), serviceAccounts: null });
 
@@ -127,8 +129,7 @@ export class Transcript {
         list.push(word);
         this.verdicts.set(id, list);
         if (replacement !== null) this.replacements.set(id, replacement);
-        if (word === "pass" || word === "confirm" || word === "look" || word === "allow" || word === "http")
-          this.passed.push(id);
+        if (PASSES.has(word)) this.passed.push(id);
       },
       inject: (packet, towards) => this.injected.push({ packet, towards }),
       resolve: (request) => this.resolves.push(request),
@@ -152,8 +153,15 @@ export class Transcript {
     return id;
   }
 
-  /** The verdict of a packet; `held` while there is none. More than one is joined, so that no test takes it for one. */
+  /**
+   * The verdict of a packet; `held` while there is none. More than one is joined, so that no test takes it for one. Whether a packet that
+   * passes begins or ends a proof is told by `exactly`.
+   */
   of(id: number): string {
+    return this.exactly(id).replace(/\b(un)?prove\b/g, "pass");
+  }
+
+  exactly(id: number): string {
     return this.verdicts.get(id)?.join("+") ?? "held";
   }
 

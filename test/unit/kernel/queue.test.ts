@@ -89,7 +89,8 @@ describe("marks", () => {
 
   test("a state is read without its neighbours", () => {
     expect(stateOf(layout, 0x2200_0001)).toBe(2);
-    expect(stateOf(layout, 0x0700_0000)).toBe(0);
+    expect(stateOf(layout, 0xc700_0001)).toBe(7);
+    expect(stateOf(layout, 0xc000_0007)).toBe(0);
   });
 
   test.each([0, 0x1f, 0x7f, 0x5f, 0x8000_001f])("mask %i is refused", (mask) => {
