@@ -1,6 +1,6 @@
-const CHECK_EVERY_MS = 5_000;
-/** The first look: what the start needed is garbage by then. */
-const FIRST_CHECK_MS = 1_000;
+const CHECK_EVERY_MS = 2_000;
+/** The first look: what the start needed is garbage by then, and the documents have been looked at once more (workloads/files.ts). */
+const FIRST_CHECK_MS = 2_300;
 /** Less is not worth a pause of the main thread (20 to 50 ms; verdicts are another thread's). */
 const WORTH_BYTES = 8 * 1024 * 1024;
 /** A main thread that is busy is interrupted no more often. */

@@ -59,12 +59,12 @@ describe("memory is given back", () => {
     const held = { resident: 150 * MIB, busy: 0 };
     const { keeper, done } = processWith(held);
     keeper.start();
-    vi.advanceTimersByTime(999);
+    vi.advanceTimersByTime(2_299);
     expect(done).toEqual([]);
     vi.advanceTimersByTime(101);
     expect(done).toEqual(["release", "trim"]);
     held.resident = 150 * MIB;
-    vi.advanceTimersByTime(4_950);
+    vi.advanceTimersByTime(1_950);
     expect(done).toEqual(["release", "trim", "release"]);
     keeper.close();
     vi.advanceTimersByTime(MINUTE);
