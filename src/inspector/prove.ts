@@ -5,7 +5,7 @@ import type { TcpFlow } from "./tcp-flow.ts";
 
 /**
  * An allowed TLS flow whose hello is all that the client has sent, and goes now: the kernel hands it over at the server's first
- * record, unasked (docs/adr/0012-server-hello.md). What is needed if something else comes is kept, and the flow is left. False: it is
+ * record, unasked (docs/adr/0013-server-hello.md). What is needed if something else comes is kept, and the flow is left. False: it is
  * to be followed as any other.
  */
 export function prove(lane: Lane, flow: TcpFlow, now: number): boolean {

@@ -40,7 +40,7 @@ export const ANSWER = {
   injectedUntracked: 9,
   /** Pass, and remember `confirming`: as `look`, but segments without data are asked about too. */
   confirm: 10,
-  /** Pass, and remember `proving`: the server's first TLS record hands the flow over (docs/adr/0012-server-hello.md). */
+  /** Pass, and remember `proving`: the server's first TLS record hands the flow over (docs/adr/0013-server-hello.md). */
   prove: 11,
   /** Pass, and where `proving` is remembered, remember `looking` instead. */
   unprove: 12,
