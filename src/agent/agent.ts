@@ -281,11 +281,12 @@ export class Agent implements LaneListener {
     return all;
   }
 
-  onLost(count: number): void {
-    this.#counts.recordsLostOnTheWay += count;
-    this.#flowLog.lost(count);
+  onLost(count: number, where: "ring" | "kernel" = "ring"): void {
+    this.#counts.lost(count, where);
     this.#open.missed();
-    this.#log.warn({ event: "records-lost", count }, "flow records were lost: the ring was full");
+    if (count === 0) return;
+    this.#flowLog.lost(count);
+    this.#log.warn({ event: "records-lost", count, where }, "flow records were lost: they were not read fast enough");
   }
 
   onMessage(message: FromLane): void {
@@ -300,6 +301,9 @@ export class Agent implements LaneListener {
         return;
       case "adopted":
         this.#adopted.get(message.epoch)?.();
+        return;
+      case "unrecorded":
+        this.onLost(message.count, "kernel");
         return;
       case "recalled":
         this.#log.info({ event: "http-recalled", ...message.counts });
@@ -318,6 +322,7 @@ export class Agent implements LaneListener {
 
   onReplaced(reason: string): void {
     this.#laneNumbers.refresh();
+    this.#open.missed();
     tellHanded(this.#conntrack, this.#marks, this.#lane, this.#log);
     this.#log.warn(
       { event: "lane-started", reason },

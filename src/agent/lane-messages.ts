@@ -60,6 +60,8 @@ export type FromLane =
   | { readonly kind: "recalled"; readonly counts: { readonly goneOn: number; readonly forgotten: number } }
   /** What this pod asks beyond the rate is dropped from now on. */
   | { readonly kind: "policed"; readonly address: Address; readonly perSecond: number }
+  /** Flows that the kernel opened, and whose record did not come through; 0: it is not known yet how many. */
+  | { readonly kind: "unrecorded"; readonly count: number }
   | { readonly kind: "trouble"; readonly message: string; readonly suppressed: number }
   | { readonly kind: "stopped" };
 
@@ -85,6 +87,8 @@ export const PULSE = {
   dnsDenied: 17,
   dnsUnasked: 18,
   resolutions: 19,
+  carriedRead: 20,
+  carriedLost: 21,
   /** LATENCY_SLOTS of them (metrics/latency.ts). */
   verdictTimes: 24,
 } as const;

@@ -2,6 +2,7 @@ import type { MessagePort } from "node:worker_threads";
 import { receiveMessageOnPort } from "node:worker_threads";
 import type { FlowEvent, FlowTuple } from "../flow/event.ts";
 import { RingWriter } from "../flow/ring.ts";
+import { CarriedPairs } from "../inspector/carried-pairs.ts";
 import { type Commands, DROP, type QueuedPacket, type ResolveRequest, UNASKED } from "../inspector/contract.ts";
 import { DnsGuard } from "../inspector/dns/guard.ts";
 import { Inspector } from "../inspector/inspector.ts";
@@ -11,11 +12,12 @@ import { MSG_DONTWAIT, MSG_NOSIGNAL, send } from "../kernel/libc.ts";
 import { type MarkLayout, markLayout, withWord, wordOf } from "../kernel/marks.ts";
 import { EventFd, Poller } from "../kernel/poller.ts";
 import { openQueue, type Queue } from "../kernel/queue.ts";
-import { otherGeneration, queuesOf } from "../kernel/ruleset.ts";
+import { logGroupOf, otherGeneration, queuesOf } from "../kernel/ruleset.ts";
 import { ANSWER, BY_GENERATION_1 } from "../model/verdict.ts";
 import { type Binding, NameTable } from "../names/table.ts";
 import { openProgram, type Program } from "../program/program.ts";
 import { openBoundaries } from "./boundaries.ts";
+import { type CarriedFlows, openCarriedFlows } from "./carried-flows.ts";
 import { FloodPolice } from "./flood-police.ts";
 import { Injector } from "./injector.ts";
 import { type FromLane, type LaneStart, PULSE, type ToLane } from "./lane-messages.ts";
@@ -28,7 +30,7 @@ import { WaitingPackets } from "./waiting-packets.ts";
 const BEAT_MS = 100;
 const BEAT = new Uint8Array([1]);
 /** Bits of what the poller found, in the order of its descriptors. */
-const READY = { strict: 1, observed: 2, wake: 4 } as const;
+const READY = { strict: 1, observed: 2, wake: 4, carried: 8 } as const;
 const TROUBLE_INTERVAL_MS = 1_000;
 /** How often it is looked up how conntrack takes segments: others set that too. */
 const SETTING_INTERVAL_MS = 1_000;
@@ -36,7 +38,14 @@ const SETTING_INTERVAL_MS = 1_000;
 const STRICT = 0;
 const OBSERVED = 1;
 /** Answers after which the flow's packets are for this agent. */
-const FOLLOWS: ReadonlySet<number> = new Set([ANSWER.look, ANSWER.confirm, ANSWER.http, ANSWER.prove, ANSWER.unprove]);
+const FOLLOWS: ReadonlySet<number> = new Set([
+  ANSWER.look,
+  ANSWER.confirm,
+  ANSWER.http,
+  ANSWER.prove,
+  ANSWER.unprove,
+  ANSWER.carry,
+]);
 const NO_BYTES = new Uint8Array(0);
 
 /**
@@ -53,6 +62,9 @@ export class Lane implements Commands {
   readonly #wake: EventFd;
   readonly #inspector: Inspector;
   readonly #injector: Injector;
+  /** What the kernel opens by itself; null: nothing. */
+  readonly #carried: CarriedFlows | null;
+  readonly #pairs: CarriedPairs | null;
   readonly #ring: RingWriter;
   readonly #pulse: Float64Array;
   readonly #published: LaneParts;
@@ -99,7 +111,16 @@ export class Lane implements Commands {
       clusterDomain: config.clusterDomain,
       limits: config.limits,
     });
-    const boundaries = openBoundaries(start.boundaries, config.failMode === "Open");
+    const failOpen = config.failMode === "Open";
+    const queues = queuesOf(config.queueNumber, start.generation);
+    this.#former = start.former ? queuesOf(config.queueNumber, otherGeneration(start.generation)).strict : -1;
+    this.#generationBit = start.generation === 1 ? BY_GENERATION_1 : 0;
+    this.#strict = openQueue({ number: queues.strict, maxLength: 8192, failOpen });
+    this.#observed = openQueue({ number: queues.observed, maxLength: 8192, failOpen: true });
+    const carrying = openCarriedFlows(logGroupOf(config.queueNumber, start.generation));
+    this.#carried = carrying.flows;
+    this.#pairs = carrying.flows === null ? null : new CarriedPairs(start.seed);
+    const boundaries = openBoundaries(start.boundaries, failOpen);
     this.#program = openProgram(start.program);
     this.#inspector = new Inspector({
       program: this.#program,
@@ -112,14 +133,9 @@ export class Lane implements Commands {
       firstFlowId: start.firstFlowId,
       run: start.run,
       boundaries: boundaries.rows,
+      carried: this.#pairs,
     });
     this.#inspector.looseWindows = takesLooseSegments();
-    const failOpen = config.failMode === "Open";
-    const queues = queuesOf(config.queueNumber, start.generation);
-    this.#former = start.former ? queuesOf(config.queueNumber, otherGeneration(start.generation)).strict : -1;
-    this.#generationBit = start.generation === 1 ? BY_GENERATION_1 : 0;
-    this.#strict = openQueue({ number: queues.strict, maxLength: 8192, failOpen });
-    this.#observed = openQueue({ number: queues.observed, maxLength: 8192, failOpen: true });
     this.#police = new FloodPolice({
       queue: this.#strict,
       held: () => this.#waiting.size,
@@ -133,10 +149,14 @@ export class Lane implements Commands {
       strict: this.#strict,
       observed: this.#observed,
       waiting: this.#waiting,
+      carried: this.#carried,
     };
-    this.#poller = new Poller([this.#strict.fd, this.#observed.fd, start.wakeFd]);
-    this.#post({ kind: "bound", fds: [this.#strict.fd, this.#observed.fd] });
-    if (boundaries.problem !== null) this.#trouble(boundaries.problem);
+    const log = this.#carried === null ? [] : [this.#carried.fd];
+    this.#poller = new Poller([this.#strict.fd, this.#observed.fd, start.wakeFd, ...log]);
+    this.#post({ kind: "bound", fds: [this.#strict.fd, this.#observed.fd, ...log] });
+    for (const problem of [boundaries.problem, carrying.problem]) if (problem !== null) this.#trouble(problem);
+    // What a lane before this one had the kernel open, this one would not know of.
+    this.#takeBackCarried(true);
   }
 
   /** Runs until it is told to stop. */
@@ -145,6 +165,7 @@ export class Lane implements Commands {
       const wait = Math.min(BEAT_MS, Math.max(0, this.#inspector.nextDeadline() - now()));
       const ready = this.#poller.wait(Math.ceil(wait));
       if ((ready & READY.wake) !== 0) this.#messages();
+      if ((ready & READY.carried) !== 0) this.#readCarried();
       const strict = (ready & READY.strict) === 0 ? 0 : this.#drain(this.#strict, false);
       const strictAt = this.#receivedAt;
       if (strict > 0) this.#police.batch(strict, this.#program, strictAt);
@@ -159,6 +180,7 @@ export class Lane implements Commands {
       this.#verdictTimes.add(answered - observedAt, observed);
       this.#beat();
     }
+    this.#stopCarrying();
     this.#strict.close();
     this.#observed.close();
     this.#police.close();
@@ -227,6 +249,32 @@ export class Lane implements Commands {
     return count;
   }
 
+  #readCarried(): void {
+    const carried = this.#carried;
+    if (carried === null) return;
+    carried.take(this.#opened);
+    const missed = carried.missed();
+    if (missed !== null) this.#post({ kind: "unrecorded", count: missed });
+  }
+
+  readonly #opened = (bytes: Uint8Array, start: number, end: number): void => {
+    this.#inspector.opened(bytes, start, end, now());
+  };
+
+  /** The kernel opens what the present epoch allows: before the next one it opens nothing. */
+  #takeBackCarried(always = false): void {
+    if (this.#carried === null || this.#pairs === null || !(always || this.#pairs.mayHold(now()))) return;
+    const problem = this.#carried.flush();
+    if (problem === null) this.#pairs.flushed();
+    else this.#trouble(problem);
+  }
+
+  #stopCarrying(): void {
+    this.#takeBackCarried();
+    this.#carried?.finish(this.#opened);
+    this.#carried?.close();
+  }
+
   #messages(): void {
     this.#wake.drain();
     for (let next = receiveMessageOnPort(this.#port); next !== undefined; next = receiveMessageOnPort(this.#port)) {
@@ -238,6 +286,7 @@ export class Lane implements Commands {
     switch (message.kind) {
       case "program": {
         const program = openProgram(message.program);
+        this.#takeBackCarried();
         this.#program = program;
         this.#inspector.adopt(program, now(), message.config);
         this.#pulse[PULSE.epoch] = program.epoch;

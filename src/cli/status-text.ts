@@ -88,10 +88,11 @@ function dropped(counters: Readonly<Record<string, number>>): string {
   return some.length === 0 ? "" : `; dropped or rejected: ${some.map(([name, n]) => `${name} ${n}`).join(", ")}`;
 }
 
-function log({ written, lost, pendingBytes, endingsLost }: StatusReport["records"]): string {
+function log({ written, lost, pendingBytes, endingsLost, carried }: StatusReport["records"]): string {
   const ends = endingsLost > 0 ? `, ends missed ${times(endingsLost)}` : "";
-  if (written === null) return `no flow log${ends}`;
-  return `flow log ${written} written, ${lost} lost, ${pendingBytes} bytes wait${ends}`;
+  const opened = `; ${carried} flows opened by the kernel`;
+  if (written === null) return `no flow log${ends}${opened}`;
+  return `flow log ${written} written, ${lost} lost, ${pendingBytes} bytes wait${ends}${opened}`;
 }
 
 function times(count: number): string {

@@ -2,12 +2,14 @@ import { ANSWER, STATE } from "../model/verdict.ts";
 import { PROTOCOL } from "../packet/ip.ts";
 import { looksLikeQuicLongHeader } from "../packet/quic.ts";
 import { newUdpDatagram, parseUdp } from "../packet/udp.ts";
+import { allowAnswer } from "./carry.ts";
+import { datagramFacts } from "./datagram-facts.ts";
 import { DatagramFlow } from "./datagram-flow.ts";
-import { loneFlow, tupleOf } from "./first-packet.ts";
 import type { FlowKey } from "./flow-table.ts";
 import { deny, finalAudit, firstFacts, judge, record, stopWaiting } from "./judge.ts";
 import type { Arrival, Lane } from "./lane.ts";
 import { HELD_DATAGRAMS } from "./limits.ts";
+import { loneFlow, tupleOf } from "./lone-flow.ts";
 
 /**
  * UDP, ICMP and every other protocol: the first packet is also the first payload, so all that the flow will ever show is
@@ -45,12 +47,7 @@ export function datagram(
   const facts = firstFacts(lane, workloadId, tuple.server, key.serverPort, key.protocol, now);
   const flow = new DatagramFlow(key, lane.newFlowId(), workloadId, cls, tuple, facts);
   const quic = udp && looksLikeQuicLongHeader(arrival.packet.bytes, payload.payloadStart, payload.payloadEnd);
-  // Reading QUIC's own hello is a later matter: until then its name counts as hidden.
-  facts.application = quic ? "QUIC" : "Other";
-  facts.nameHidden = quic;
-  facts.evidence = null;
-  facts.encryptedClientHello = quic ? undefined : false;
-  facts.method = facts.path = null;
+  datagramFacts(facts, quic);
   decideDatagram(lane, flow, arrival.id, arrival.remembered === STATE.allowed, now);
 }
 
@@ -74,7 +71,8 @@ function decideDatagram(lane: Lane, flow: DatagramFlow, packetId: number, questi
   if (!allow || !questionedAgain) {
     record(lane, flow, "flow", decision, finalAudit(lane, flow), allow ? "allowed" : "rejected", now);
   }
-  lane.answer(packetId, allow ? ANSWER.allow : ANSWER.reject);
+  const allowed = allow && !questionedAgain ? allowAnswer(lane, flow, now) : ANSWER.allow;
+  lane.answer(packetId, allow ? allowed : ANSWER.reject);
 }
 
 /** Waits with the first packet of its flow; nothing but the latest loss tells a datagram sender to slow down. */

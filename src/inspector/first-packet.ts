@@ -1,30 +1,19 @@
 import { decide } from "../decide/decide.ts";
-import type { FlowTuple } from "../flow/event.ts";
 import { ANSWER, STATE } from "../model/verdict.ts";
 import { destinationAddress, sourceAddress } from "../packet/ip.ts";
 import { readTcpOptions, TCP_FLAG, tcpChecksumOk } from "../packet/tcp.ts";
 import { networkHeaderIsBare } from "./bare-headers.ts";
+import { allowAnswer } from "./carry.ts";
 import { DnsStreams } from "./dns-stream.ts";
 import { enter, hold, leave, schedule, takeHeld } from "./flow-life.ts";
 import type { FlowKey } from "./flow-table.ts";
-import { auditKnown, deny, finalAudit, firstFacts, type Judged, judge, record, stopWaiting } from "./judge.ts";
+import { auditKnown, deny, finalAudit, firstFacts, judge, record, stopWaiting } from "./judge.ts";
 import type { Arrival, Lane } from "./lane.ts";
+import { loneFlow, tupleOf } from "./lone-flow.ts";
 import { plainSyn } from "./plain-syn.ts";
 import { TcpFlow } from "./tcp-flow.ts";
 
 const DNS_PORT = 53;
-
-export function tupleOf(key: FlowKey, arrival: Arrival): FlowTuple {
-  const source = sourceAddress(arrival.packet);
-  const destination = destinationAddress(arrival.packet);
-  return {
-    protocol: key.protocol,
-    client: arrival.fromServer ? destination : source,
-    server: arrival.fromServer ? source : destination,
-    clientPort: key.clientPort,
-    serverPort: key.serverPort,
-  };
-}
 
 /** A conversation with a trusted resolver: its messages are judged, not the flow. */
 export function isDns(lane: Lane, arrival: Arrival, key: FlowKey): boolean {
@@ -136,7 +125,7 @@ function decideSyn(lane: Lane, flow: TcpFlow, packetId: number, early: boolean, 
     (auditKnown(lane, flow) || early || (!lane.flows.find(flow) && !lane.use.mayLook(flow.workloadId)))
   ) {
     record(lane, flow, "flow", decision, finalAudit(lane, flow), "allowed", now);
-    lane.answer(packetId, ANSWER.allow);
+    lane.answer(packetId, early ? ANSWER.allow : allowAnswer(lane, flow, now));
     forget(lane, flow);
     return;
   }
@@ -234,28 +223,4 @@ export function unknownTcp(
     record(lane, flow, "flow", decision ?? deny("NoRememberedDecision"), null, "rejected", now);
   }
   lane.answer(arrival.id, ANSWER.reject);
-}
-
-/** What is needed to decide and record a packet whose flow is not followed. */
-export function loneFlow(
-  lane: Lane,
-  key: FlowKey,
-  arrival: Arrival,
-  workloadId: number,
-  cls: number,
-  now: number,
-): Judged {
-  const tuple = tupleOf(key, arrival);
-  return {
-    id: lane.newFlowId(),
-    workloadId,
-    tuple,
-    cls,
-    facts: firstFacts(lane, workloadId, tuple.server, key.serverPort, key.protocol, now),
-    classified: true,
-    malformed: false,
-    resolving: 0,
-    resolveUntil: Infinity,
-    resolved: [],
-  };
 }

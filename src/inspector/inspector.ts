@@ -2,9 +2,12 @@ import type { FlowTuple } from "../flow/event.ts";
 import type { AgentConfig } from "../model/config.ts";
 import { ANSWER, FROM_SERVER, REMEMBERED_SHIFT, STATE, TO_RESOLVER } from "../model/verdict.ts";
 import type { NameTable } from "../names/table.ts";
+import { readFirstBytes } from "../packet/first-bytes.ts";
 import { newPacket, PROTOCOL, parsePacket } from "../packet/ip.ts";
 import { newTcpSegment, parseTcp, TCP_FLAG } from "../packet/tcp.ts";
 import type { Program } from "../program/program.ts";
+import type { CarriedPairs } from "./carried-pairs.ts";
+import { openedFlow } from "./carry.ts";
 import { clientSegment } from "./client-segment.ts";
 import type { Commands, InspectorCounters, QueuedPacket, Resolved } from "./contract.ts";
 import { datagram, malformedDatagram, resumeDatagram } from "./datagram.ts";
@@ -17,6 +20,7 @@ import { type FlowKey, keyOf, newFlowKey, setTuple } from "./flow-table.ts";
 import { flowDue, resume } from "./inspect-stream.ts";
 import { stopWaiting } from "./judge.ts";
 import { type AnyFlow, type Arrival, Lane } from "./lane.ts";
+import { tupleOf } from "./lone-flow.ts";
 import { followAgain } from "./proving.ts";
 import { type HandedFlow, recallFlows } from "./recall.ts";
 import { redecide } from "./redecide.ts";
@@ -38,6 +42,8 @@ export interface InspectorOptions {
   /** Names this run of the agent in flow ids, as the flow log does. */
   readonly run?: string;
   readonly boundaries?: RequestBoundaries | null;
+  /** What the kernel may open itself; null: nothing, for nobody would be told of it. */
+  readonly carried?: CarriedPairs | null;
 }
 
 /** A flow younger than this does not end by word of conntrack: the word is about the flow that had its ports before. */
@@ -134,6 +140,29 @@ export class Inspector {
       return;
     }
     datagram(lane, this.#key, arrival, workloadId, cls, now);
+  }
+
+  /**
+   * A flow that the kernel opened: the first bytes of its first packet, `[start, end)` of borrowed bytes. The packet is gone; a flow
+   * that is not allowed, or of a pod that is gone, ends.
+   */
+  opened(bytes: Uint8Array, start: number, end: number, now: number): void {
+    this.#now = now;
+    const lane = this.#lane;
+    const arrival = this.#arrival;
+    if (!readFirstBytes(bytes, start, end, arrival.packet)) {
+      lane.counters.malformed++;
+      return;
+    }
+    arrival.fromServer = arrival.toResolver = false;
+    arrival.remembered = 0;
+    keyOf(arrival.packet, false, this.#key);
+    const row = lane.program.workloadAt(this.#key.c0, this.#key.c1, this.#key.c2, this.#key.c3);
+    if (row < 0) {
+      lane.commands.end(tupleOf(this.#key, arrival));
+      return;
+    }
+    openedFlow(lane, this.#key, arrival, lane.program.workloadId(row), lane.program.classOfRow(row), now);
   }
 
   /** The agent's resolver has answered (or failed: no answers). */
@@ -264,6 +293,7 @@ export class Inspector {
     lane.names.forgetWorkload(workloadId);
     lane.dns.forgetWorkload(workloadId);
     lane.use.forget(workloadId);
+    lane.carried?.forget(workloadId);
   }
 
   /** Malformed headers, and fragments that conntrack did not put together. */

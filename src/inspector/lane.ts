@@ -6,6 +6,7 @@ import type { Packet } from "../packet/ip.ts";
 import type { TcpSegment } from "../packet/tcp.ts";
 import type { Program } from "../program/program.ts";
 import { BufferPool } from "./buffer-pool.ts";
+import type { CarriedPairs } from "./carried-pairs.ts";
 import { type Commands, DROP, type InspectorCounters } from "./contract.ts";
 import type { DatagramFlow } from "./datagram-flow.ts";
 import { Deadlines } from "./deadlines.ts";
@@ -43,6 +44,8 @@ export interface LaneOptions {
   readonly run: string;
   /** Where HTTP flows stand between requests, in memory that outlives the agent; null: that dies with it. */
   readonly boundaries?: RequestBoundaries | null;
+  /** What the kernel may open itself; null: nothing, for nobody would be told of it. */
+  readonly carried?: CarriedPairs | null;
 }
 
 /** What the parts of the inspector share: the epoch, the tables, the bounds, and where commands go. */
@@ -66,6 +69,7 @@ export class Lane {
   readonly buffers = new BufferPool();
   readonly memo = new DecisionMemo();
   readonly boundaries: RequestBoundaries | null;
+  readonly carried: CarriedPairs | null;
   /** Flows of an agent that died, until it is known which of them are still there. */
   recollection: Recollection | null = null;
   readonly use: WorkloadUse;
@@ -82,6 +86,7 @@ export class Lane {
     this.run = options.run;
     this.adopting = options.adopting;
     this.boundaries = options.boundaries ?? null;
+    this.carried = options.carried ?? null;
     if (this.boundaries !== null) this.recollection = new Recollection(this.boundaries, options.seed);
     this.flows = new FlowTable<AnyFlow>(options.seed);
     this.hellos = new KeptHellos(options.seed);

@@ -1,10 +1,10 @@
 import { classify } from "./classify.ts";
-import { tupleOf } from "./first-packet.ts";
 import { enter, schedule } from "./flow-life.ts";
 import type { FlowKey } from "./flow-table.ts";
 import { firstFacts } from "./judge.ts";
 import type { KeptHello } from "./kept-hellos.ts";
 import type { Arrival, Lane } from "./lane.ts";
+import { tupleOf } from "./lone-flow.ts";
 import { redecide } from "./redecide.ts";
 import { TcpFlow } from "./tcp-flow.ts";
 import { FIRST_WINDOW, MOST_SCALE, takeServerNumbers } from "./unseen-handshake.ts";

@@ -2,11 +2,11 @@ import type { FlowTuple } from "../flow/event.ts";
 import { ANSWER } from "../model/verdict.ts";
 import { cidrContains } from "../net/cidr.ts";
 import type { QueuedPacket } from "./contract.ts";
-import { tupleOf } from "./first-packet.ts";
 import type { FlowKey } from "./flow-table.ts";
 import { deny, firstFacts, record } from "./judge.ts";
 import type { Arrival, Lane } from "./lane.ts";
 import { UNKNOWN_HELD } from "./limits.ts";
+import { tupleOf } from "./lone-flow.ts";
 
 interface Waiting {
   readonly packet: QueuedPacket;

@@ -20,6 +20,7 @@ const PACKET = netfilterType(SUBSYSTEM, 0);
 const MESSAGE_CONFIG = 1;
 const CONFIG = { command: 1, mode: 2, bufferSize: 3, timeout: 4, threshold: 5, flags: 6 } as const;
 const COMMAND_BIND = 1;
+const COMMAND_UNBIND = 2;
 const COPY_PACKET = 2;
 const FLAG_SEQUENCE = 1;
 const ATTRIBUTE = { payload: 9, sequence: 12 } as const;
@@ -62,12 +63,14 @@ export class PacketLog {
   readonly fd: number;
   readonly counters: PacketLogCounters = { received: 0, lost: 0, malformed: 0 };
   private readonly socket: NetlinkSocket;
+  private readonly group: number;
   private readonly reader = new AttributeReader(new Uint8Array(0), 0, 0);
   /** Number that the next record must bear. */
   private next = 0;
 
-  constructor(socket: NetlinkSocket) {
+  constructor(socket: NetlinkSocket, group: number) {
     this.socket = socket;
+    this.group = group;
     this.fd = socket.fd;
   }
 
@@ -119,6 +122,16 @@ export class PacketLog {
     take(data, start, end);
   }
 
+  /** No more records: the kernel hands over what it has collected, which is all read here. */
+  finish(take: TakeRecord): void {
+    const writer = new MessageWriter(64);
+    writer
+      .begin(netfilterType(SUBSYSTEM, MESSAGE_CONFIG), NLM_F_REQUEST, this.socket.nextSequence(), 0, this.group)
+      .u8(CONFIG.command, COMMAND_UNBIND);
+    this.socket.send(writer.end().message(), writer.length);
+    while (this.read(take) > 0);
+  }
+
   close(): void {
     this.socket.close();
   }
@@ -138,7 +151,7 @@ export function openPacketLog(options: PacketLogOptions): PacketLog {
     const hint = held ? "is it held by another process, or CAP_NET_ADMIN missing?" : "";
     throw new Error(`cannot bind NFLOG group \`${options.group}\`: ${errnoName(error.errno)} ${hint}`.trim());
   }
-  return new PacketLog(socket);
+  return new PacketLog(socket, options.group);
 }
 
 function configure(socket: NetlinkSocket, options: PacketLogOptions, bufferSize: number): void {

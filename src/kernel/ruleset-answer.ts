@@ -1,6 +1,7 @@
 import { ANSWER, BY_GENERATION_1, FROM_SERVER, QUESTION, STATE } from "../model/verdict.ts";
 import { ASKED, GENERATION_BIT, OBSERVED_BIT } from "./marks.ts";
 import type { Vocabulary } from "./ruleset.ts";
+import { answerCarry, carryDispatch } from "./ruleset-carry.ts";
 
 /**
  * What becomes of a packet that the agent has answered. The conntrack mark is set before the verdict, so that a
@@ -28,6 +29,7 @@ ${carry(w, "answer_http_1", STATE.http | GENERATION_BIT)}
 ${carry(w, "answer_prove_1", STATE.proving | GENERATION_BIT)}
 ${unprove(w, "answer_unprove_1", STATE.looking | GENERATION_BIT)}
 ${carry(w, "answer_allow", STATE.allowed)}
+${answerCarry()}
 ${carry(w, "answer_inbound", STATE.inbound)}
 chain answer_reject {
 ${w.remember(STATE.rejected)}
@@ -50,6 +52,7 @@ function dispatch(w: Vocabulary): string {
   return [
     ...names.map((name) => `${w.word(ANSWER[name])} : goto answer_${name}`),
     ...following.map((name) => `${w.word(ANSWER[name] | BY_GENERATION_1)} : goto answer_${name}_1`),
+    ...carryDispatch(w),
   ].join(", ");
 }
 

@@ -1,6 +1,7 @@
 import { FROM_SERVER, QUESTION, REMEMBERED_SHIFT, STATE, TO_RESOLVER, TRANSLATED } from "../model/verdict.ts";
 import { followedWords, GENERATION_BIT, OBSERVED_BIT, STATE_BITS } from "./marks.ts";
 import { otherGeneration, queuesOf, type Vocabulary } from "./ruleset.ts";
+import { carryChains } from "./ruleset-carry.ts";
 
 const LOOKING = STATE.looking << REMEMBERED_SHIFT;
 const ALLOWED = STATE.allowed << REMEMBERED_SHIFT;
@@ -12,7 +13,9 @@ const SYN = "tcp flags & (syn | ack) == syn";
 
 /** The chains between "a packet is here" and "the agent must see it": who speaks, in which direction, what is remembered. */
 export function judgeChains(w: Vocabulary): string {
-  return [identity(w), query(w), judge(w), fromPod(w), toPod(w), replies(w), inside(), ask(w)].join("\n");
+  return [identity(w), query(w), judge(w), fromPod(w), toPod(w), replies(w), inside(), carryChains(w), ask(w)].join(
+    "\n",
+  );
 }
 
 /**
@@ -121,6 +124,7 @@ meta l4proto tcp ct original proto-dst 53 goto ask_remembered
 ip daddr @pod_ranges4 fib daddr type local goto node_itself
 ip6 daddr @pod_ranges6 fib daddr type local goto node_itself
 jump inside_destination
+ct state new ${w.state} == ${w.word(STATE.none)} jump carry
 goto ask_remembered
 }
 chain node_itself {

@@ -22,11 +22,20 @@ interface NftSet {
   readonly name: string;
   readonly type: string;
   readonly interval: boolean;
+  /** Rules add its elements, each for so long; it is full at so many. */
+  readonly dynamic?: { readonly seconds: number; readonly size: number };
   /** Sorted, without repetition. */
   readonly elements: readonly string[];
 }
 
 const WIDTH = 8;
+
+/** Pairs of a pod and a destination whose flows the kernel opens itself (ruleset-carry.ts). */
+export const CARRY_SETS = ["carry4", "carry6"] as const;
+/** How long an element lives; nothing makes it live longer. What the agent allowed is open for so long when it dies. */
+export const CARRY_SECONDS = 5;
+/** Of each set. The agent keeps each workload far below it. */
+const MOST_CARRIED = 65_536;
 
 /** Every set with its elements, as the body of a table. */
 export function renderSets(sets: RulesetSets): string {
@@ -89,6 +98,8 @@ function nftSets(sets: RulesetSets): NftSet[] {
     endpoints("internal_endpoints4", "ipv4_addr", true),
     endpoints("internal_endpoints6", "ipv6_addr", false),
     ...both("resolvers", sets.resolvers),
+    carrySet("carry4", "ipv4_addr"),
+    carrySet("carry6", "ipv6_addr"),
     addressSet(
       "pod_interfaces",
       "ifname",
@@ -106,6 +117,11 @@ function addressSet(name: string, type: string, elements: readonly string[]): Nf
   return { name, type, interval: false, elements: [...new Set(elements)].sort() };
 }
 
+function carrySet(name: (typeof CARRY_SETS)[number], address: string): NftSet {
+  const dynamic = { seconds: CARRY_SECONDS, size: MOST_CARRIED };
+  return { name, type: `${address} . ${address} . inet_proto . inet_service`, interval: false, dynamic, elements: [] };
+}
+
 function rangeSet(name: string, type: string, elements: readonly string[]): NftSet {
   return { name, type, interval: true, elements: [...new Set(elements)].sort() };
 }
@@ -113,6 +129,9 @@ function rangeSet(name: string, type: string, elements: readonly string[]): NftS
 function renderSet(set: NftSet): string {
   const lines = [`set ${set.name} {`, `type ${set.type}`];
   if (set.interval) lines.push("flags interval", "auto-merge");
+  if (set.dynamic !== undefined) {
+    lines.push(`size ${set.dynamic.size}`, "flags dynamic,timeout", `timeout ${set.dynamic.seconds}s`);
+  }
   if (set.elements.length > 0) {
     lines.push("elements = {");
     for (let at = 0; at < set.elements.length; at += WIDTH) {

@@ -5,7 +5,8 @@ import { judgeChains } from "./ruleset-judge.ts";
 import { POLICE_COUNTERS, policeChains, policeSets } from "./ruleset-police.ts";
 import { type RulesetSets, renderSets, setNames } from "./ruleset-sets.ts";
 
-export const TABLE = "inet sallyport";
+export const TABLE_NAME = "sallyport";
+export const TABLE = `inet ${TABLE_NAME}`;
 
 /** How a question reaches the agent: nft's own `queue`, or the xtables target behind our chains. */
 export type QueueMethod = "native" | "xtables";
@@ -35,6 +36,11 @@ export interface QueuePair {
 export function queuesOf(queueNumber: number, generation: Generation): QueuePair {
   const strict = queueNumber + 2 * generation;
   return { strict, observed: strict + 1 };
+}
+
+/** The NFLOG group in which an agent is told of the flows that the kernel opened. A number space of its own, apart from the queues'. */
+export function logGroupOf(queueNumber: number, generation: Generation): number {
+  return queueNumber + generation;
 }
 
 export function otherGeneration(generation: Generation): Generation {
@@ -146,8 +152,11 @@ export const COUNTERS = [
   ...POLICE_COUNTERS,
 ] as const;
 
+/** Counts flows that the kernel opened, each of them logged. */
+export const CARRIED_COUNTER = "carried";
+
 function counters(): string {
-  return COUNTERS.map((name) => `counter ${name} { }`).join("\n");
+  return [...COUNTERS, CARRIED_COUNTER].map((name) => `counter ${name} { }`).join("\n");
 }
 
 const NEIGHBOUR_DISCOVERY =

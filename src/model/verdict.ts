@@ -44,10 +44,15 @@ export const ANSWER = {
   prove: 11,
   /** Pass, and where `proving` is remembered, remember `looking` instead. */
   unprove: 12,
+  /**
+   * As `allow`, and for a few seconds the kernel itself opens flows from this pod to this address and port, and logs each
+   * (docs/adr/0014-carried-flows.md). The other generation's word is taken as `allow`.
+   */
+  carry: 13,
 } as const;
 
 /**
- * Added to `look`, `confirm`, `http`, `prove` and `unprove` by the agent of generation 1: the flow's packets are questions for that agent
+ * Added to `look`, `confirm`, `http`, `prove`, `unprove` and `carry` by the agent of generation 1: the flow's packets are questions for that agent
  * and no other (docs/adr/0008-hand-over.md). Generation 0 adds nothing.
  */
 export const BY_GENERATION_1 = 0x10;

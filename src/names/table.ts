@@ -132,6 +132,13 @@ export class NameTable {
     return boundOf(entry);
   }
 
+  /** When the first of what is bound to the address ends; Infinity where nothing is. */
+  boundUntil(workloadId: number, address: Address, now: number): number {
+    if (this.lookup(workloadId, address, now) === NOTHING_BOUND) return Number.POSITIVE_INFINITY;
+    const workload = this.#workloads.get(workloadId)!;
+    return find(workload, hashAddress(address, this.#seed), address)!.expires;
+  }
+
   /** A live flow uses the address: its bindings stay while that goes on. What has expired is not revived. */
   touch(workloadId: number, address: Address, now: number): void {
     if (this.lookup(workloadId, address, now) === NOTHING_BOUND) return;

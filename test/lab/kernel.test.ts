@@ -12,7 +12,7 @@ import { inPlace, markLayout, stateOf, withWord, wordOf } from "../../src/kernel
 import { probeQueueMethod, Ruleset } from "../../src/kernel/nftables.ts";
 import { openQueue, type Queue } from "../../src/kernel/queue.ts";
 import { RawSender } from "../../src/kernel/raw-socket.ts";
-import type { RulesetSpec } from "../../src/kernel/ruleset.ts";
+import { CARRIED_COUNTER, type RulesetSpec } from "../../src/kernel/ruleset.ts";
 import type { RulesetSets } from "../../src/kernel/ruleset-sets.ts";
 import {
   ANSWER,
@@ -25,6 +25,7 @@ import {
 } from "../../src/model/verdict.ts";
 import { parseAddress } from "../../src/net/address.ts";
 import { parseCidr } from "../../src/net/cidr.ts";
+import { buildTcp } from "../../src/packet/build.ts";
 
 const RUN = `spk-${process.pid}`;
 const [STRICT, FREE, NODE, OUTSIDE] = ["strict", "free", "node", "out"].map((name) => `${RUN}-${name}`) as [
@@ -328,6 +329,8 @@ function serverHello({
   return Buffer.concat([Buffer.from(head), random, Buffer.alloc(52, "x")]);
 }
 
+const SYN_FLAG = 0x02;
+const URG_FLAG = 0x20;
 const FIRST_PORT = 8000;
 let nextPort = FIRST_PORT;
 
@@ -353,6 +356,10 @@ beforeAll(async () => {
   };
   await ruleset.install(spec);
 });
+
+async function carriedCount(): Promise<number> {
+  return (await ruleset.counters()).get(CARRIED_COUNTER) ?? 0;
+}
 
 async function runInNode(command: readonly string[], input?: string, timeout?: number) {
   const { runProgram } = await import("../../src/kernel/program.ts");
@@ -585,6 +592,74 @@ describe.each(FAMILIES)("$name", (family) => {
     await heard(client);
     expect(listener.questions.at(-1)!.flags).toBe(STATE.allowed << REMEMBERED_SHIFT);
     expect(listener.questions.length).toBe(count + 1);
+  });
+
+  test("carry: the next connection of the pair goes unasked and is logged; no other does", async () => {
+    const port = nextPort++;
+    // Not among those that the listener takes for stragglers of other tests.
+    const other = port + 7_000;
+    for (const one of [port, other]) await echoServer(OUTSIDE, family.server, one);
+    const listener = await listen(() => ANSWER.carry);
+    const carried = await carriedCount();
+    for (let n = 0; n < 3; n++) {
+      const { outcome, socket } = await dial(STRICT, family.server, port);
+      expect(outcome).toBe("connected");
+      expect(await say(socket, "one")).toBe("one");
+    }
+    expect(listener.questions).toHaveLength(1);
+    expect((await carriedCount()) - carried).toBe(2);
+    expect((await flows(family, port)).map(({ mark }) => stateOf(LAYOUT, mark))).toEqual(Array(3).fill(STATE.allowed));
+    await dial(STRICT, family.server, other);
+    expect((await dial(FREE, family.server, port)).outcome).toBe("connected");
+    expect(listener.questions.map(({ observed }) => observed)).toEqual([false, false, true]);
+    listener.policy = () => ANSWER.reject;
+    // Its element is five seconds old, and nothing made it younger.
+    await sleep(5_500);
+    expect((await dial(STRICT, family.server, port)).outcome).toBe("ECONNREFUSED");
+  });
+
+  test("carry: a SYN into an entry in which something is remembered is asked about, and so is an odd one", async () => {
+    const port = nextPort++;
+    await echoServer(OUTSIDE, family.server, port);
+    const listener = await listen(() => ANSWER.carry);
+    const local = 41_000 + (port % 1000);
+    await dial(STRICT, family.server, port);
+    expect((await dial(STRICT, family.server, port, 1500, local)).outcome).toBe("connected");
+    expect(listener.questions).toHaveLength(1);
+    listener.policy = () => ANSWER.reject;
+    const syn = (sourcePort: number, flags: number) =>
+      within(STRICT, async () => {
+        const sender = new RawSender(0);
+        const ends = { source: parseAddress(family.strict)!, destination: parseAddress(family.server)! };
+        sender.send(buildTcp({ ...ends, sourcePort, destinationPort: port, seq: 7, ack: 0, window: 1024, flags }));
+        sender.close();
+      });
+    const asked = async (sourcePort: number, flags: number) => {
+      const before = listener.questions.length;
+      await syn(sourcePort, flags);
+      await sleep(100);
+      return listener.questions.length > before;
+    };
+    expect(await asked(local, SYN_FLAG)).toBe(true);
+    expect(await asked(local + 500, SYN_FLAG | URG_FLAG)).toBe(true);
+    expect(await asked(local + 501, SYN_FLAG)).toBe(false);
+  });
+
+  test("carry: the next datagram flow goes unasked; what could be QUIC does not", async () => {
+    const port = nextPort++;
+    const server = await datagrams(OUTSIDE, family.udp, family.server, port);
+    server.on("message", (data, peer) => server.send(data, peer.port, peer.address));
+    const listener = await listen(() => ANSWER.carry);
+    const send = async (data: string | Buffer) => {
+      const client = await datagrams(STRICT, family.udp, family.strict, 0);
+      client.send(data, port, family.server);
+      return heard(client);
+    };
+    expect([await send("one"), await send("two"), await send("")]).toEqual(["one", "two", ""]);
+    expect(listener.questions).toHaveLength(1);
+    for (const long of ["c300000001086162", "80ff00001d086162", "9a0a0a0a0a086162"])
+      await send(Buffer.from(long, "hex"));
+    expect(listener.questions).toHaveLength(4);
   });
 
   test("a query bears the address that was asked; its answer is known to come from there", async () => {

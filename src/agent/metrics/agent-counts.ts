@@ -17,6 +17,8 @@ export class AgentCounts {
   /** Milliseconds since the epoch. */
   lastAppliedAt = 0;
   recordsLostOnTheWay = 0;
+  /** Of flows that the kernel opened by itself. */
+  recordsLostInKernel = 0;
   endingsLost = 0;
   #applyingSince = 0;
 
@@ -28,6 +30,12 @@ export class AgentCounts {
   started(): void {
     this.phase = "enforcing";
     this.lastAppliedAt = Date.now();
+  }
+
+  /** Records of flows that were lost on their way: between kernel and lane, or between lane and main thread. */
+  lost(count: number, where: "ring" | "kernel"): void {
+    if (where === "ring") this.recordsLostOnTheWay += count;
+    else this.recordsLostInKernel += count;
   }
 
   /** Seconds that the change under way takes by now; 0 when there is none. */

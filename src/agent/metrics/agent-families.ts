@@ -1,6 +1,6 @@
 import { type Family, labelled, single } from "./family.ts";
 import { latencyFamily } from "./latency-family.ts";
-import type { AgentNumbers } from "./numbers.ts";
+import { type AgentNumbers, laneNumber } from "./numbers.ts";
 import type { Problems } from "./problems.ts";
 import { whyNotReady } from "./readiness.ts";
 
@@ -126,11 +126,25 @@ const RECORDS: readonly Family<MetricsSource>[] = [
   labelled(
     "counter",
     "sallyport_records_lost_total",
-    "Flow records that were lost: where=ring between lane and main thread (short of CPU), where=log because the flow log could not be written fast enough or at all (disk).",
+    "Flow records that were lost: where=kernel of flows that the kernel opened by itself, where=ring between lane and main thread (both: short of CPU), where=log because the flow log could not be written fast enough or at all (disk).",
     "where",
-    ({ numbers: { counts, flowLog } }) => [
-      ["ring", counts.recordsLostOnTheWay],
-      ["log", Math.max(0, (flowLog.counts?.lost ?? counts.recordsLostOnTheWay) - counts.recordsLostOnTheWay)],
+    ({ numbers: { counts, flowLog } }) => {
+      const before = counts.recordsLostOnTheWay + counts.recordsLostInKernel;
+      return [
+        ["kernel", counts.recordsLostInKernel],
+        ["ring", counts.recordsLostOnTheWay],
+        ["log", Math.max(0, (flowLog.counts?.lost ?? before) - before)],
+      ];
+    },
+  ),
+  labelled(
+    "counter",
+    "sallyport_carried_flows_total",
+    "Flows that the kernel opened by itself because one like them had just been allowed: stage=opened as the rules count them (begins anew when they are installed), stage=recorded as the lane was told. Far apart for longer than a second: records are lost.",
+    "stage",
+    ({ numbers }) => [
+      ["opened", numbers.kernel.carried],
+      ["recorded", laneNumber(numbers, "carriedRead")],
     ],
   ),
   single(

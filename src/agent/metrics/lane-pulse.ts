@@ -10,6 +10,8 @@ export interface LaneParts {
   readonly injector: { readonly errors: number };
   readonly strict: { readonly counters: QueueCounters };
   readonly observed: { readonly counters: QueueCounters };
+  /** Null: the kernel opens nothing by itself. */
+  readonly carried: { readonly read: number; readonly lost: number } | null;
   /** Packets that were received and have no verdict yet. */
   readonly waiting: { readonly size: number };
 }
@@ -36,6 +38,9 @@ export function publishLane(pulse: Float64Array, parts: LaneParts): void {
   pulse[PULSE.dnsDenied] = counters.dnsDenied;
   pulse[PULSE.dnsUnasked] = counters.dnsUnasked;
   pulse[PULSE.resolutions] = counters.resolutions;
+  if (parts.carried === null) return;
+  pulse[PULSE.carriedRead] = parts.carried.read;
+  pulse[PULSE.carriedLost] = parts.carried.lost;
 }
 
 /** What is true of the running lane only; the rest of the pulse counts up. */

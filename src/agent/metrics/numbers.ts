@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { type ConntrackStatistics, parseConntrackStatistics } from "../../kernel/conntrack-statistics.ts";
 import { parseQueueStatistics, type QueueStatistics } from "../../kernel/queue-statistics.ts";
-import { type QueueMethod, queuesOf } from "../../kernel/ruleset.ts";
+import { CARRIED_COUNTER, type QueueMethod, queuesOf } from "../../kernel/ruleset.ts";
 import type { Generation } from "../../model/verdict.ts";
 import type { Program } from "../../program/program.ts";
 import type { Floods } from "../floods.ts";
@@ -56,10 +56,12 @@ export interface KernelNumbers {
   /** Null: could not be found out in time. */
   readonly rulesInPlace: boolean | null;
   readonly queues: readonly QueueReading[];
-  /** Packets by named counter of the table; they begin anew when the table is installed. */
+  /** Packets that the rules refused, by named counter of the table; they begin anew when the table is installed. */
   readonly rules: ReadonlyMap<string, number>;
   /** Packets dropped for a flood, by workload (`namespace/name`), since the agent began. */
   readonly floods: ReadonlyMap<string, number>;
+  /** Flows that the kernel opened by itself, since then. */
+  readonly carried: number;
   /** Null: the kernel does not say. */
   readonly conntrack: ConntrackStatistics | null;
 }
@@ -80,6 +82,7 @@ export class Gatherer {
   #gathering: Promise<AgentNumbers> | null = null;
   #rules: ReadonlyMap<string, number> = new Map();
   #floods: ReadonlyMap<string, number> = new Map();
+  #carried = 0;
   #rulesUntil = 0;
   #workloads: { readonly program: Program; readonly numbers: WorkloadNumbers } | null = null;
 
@@ -106,7 +109,9 @@ export class Gatherer {
     const watched = counts.phase === "enforcing";
     const rulesInPlace = watched ? await within(KERNEL_LIMIT_MS, keeper.inPlace()) : null;
     if (watched && performance.now() >= this.#rulesUntil) {
-      this.#rules = (await within(KERNEL_LIMIT_MS, keeper.counters())) ?? new Map();
+      const counters = (await within(KERNEL_LIMIT_MS, keeper.counters())) ?? new Map<string, number>();
+      this.#carried = counters.get(CARRIED_COUNTER) ?? 0;
+      this.#rules = new Map([...counters].filter(([name]) => name !== CARRIED_COUNTER));
       this.#floods = (await within(KERNEL_LIMIT_MS, floods.dropped())) ?? this.#floods;
       this.#rulesUntil = performance.now() + RULE_COUNTERS_FOR_MS;
     }
@@ -114,7 +119,14 @@ export class Gatherer {
     const queues = readQueues(queuesOf(parts.epoch.inputs.config.queueNumber, parts.generation).strict);
     return {
       ...parts,
-      kernel: { rulesInPlace, queues, rules: this.#rules, floods: this.#floods, conntrack: readConntrack() },
+      kernel: {
+        rulesInPlace,
+        queues,
+        rules: this.#rules,
+        carried: this.#carried,
+        floods: this.#floods,
+        conntrack: readConntrack(),
+      },
       workloads: this.#countWorkloads(parts.epoch),
     };
   }

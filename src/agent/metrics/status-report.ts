@@ -68,6 +68,8 @@ export interface StatusReport {
     readonly lost: number;
     readonly pendingBytes: number;
     readonly endingsLost: number;
+    /** Flows that the kernel opened by itself, and of which the lane was told. */
+    readonly carried: number;
   };
   readonly rules: {
     readonly inPlace: boolean | null;
@@ -160,9 +162,12 @@ function namesOf(numbers: AgentNumbers): StatusReport["names"] {
   };
 }
 
-function recordsOf({ counts, flowLog, open }: AgentNumbers): StatusReport["records"] {
-  const { written = null, lost = counts.recordsLostOnTheWay, pendingBytes = 0 } = flowLog.counts ?? {};
-  return { liveFlows: open.size, written, lost, pendingBytes, endingsLost: counts.endingsLost };
+function recordsOf(numbers: AgentNumbers): StatusReport["records"] {
+  const { counts, flowLog, open } = numbers;
+  const before = counts.recordsLostOnTheWay + counts.recordsLostInKernel;
+  const { written = null, lost = before, pendingBytes = 0 } = flowLog.counts ?? {};
+  const carried = laneNumber(numbers, "carriedRead");
+  return { liveFlows: open.size, written, lost, pendingBytes, endingsLost: counts.endingsLost, carried };
 }
 
 function quantile(slots: Float64Array, part: number): number | null {

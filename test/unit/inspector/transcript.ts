@@ -1,4 +1,5 @@
 import type { FlowEvent, FlowTuple } from "../../../src/flow/event.ts";
+import { CarriedPairs } from "../../../src/inspector/carried-pairs.ts";
 import { type Commands, DROP, type ResolveRequest, UNASKED } from "../../../src/inspector/contract.ts";
 import { DnsGuard } from "../../../src/inspector/dns/guard.ts";
 import { Inspector } from "../../../src/inspector/inspector.ts";
@@ -16,7 +17,7 @@ import { ascii } from "../../support/hello.ts";
 
 const WORDS = Object.fromEntries(Object.entries(ANSWER).map(([word, value]) => [value, word]));
 
-const PASSES = new Set(["pass", "look", "confirm", "allow", "http", "prove", "unprove"]);
+const PASSES = new Set(["pass", "look", "confirm", "allow", "http", "prove", "unprove", "carry"]);
 
 /** The policies that every transcript runs under. */
 const selects = (app: string) => ({ namespaceSelector: null, podSelector: labels({ app }), serviceAccounts: null });
@@ -81,6 +82,8 @@ export interface TranscriptOptions {
   readonly limits?: Partial<AgentConfig["limits"]>;
   /** Of request boundaries; another transcript with the same memory is the agent after this one. */
   readonly memory?: ArrayBuffer;
+  /** The kernel may open flows by itself. */
+  readonly carrying?: boolean;
 }
 
 /** An inspector whose commands are written down. Time only passes when `at` says so. */
@@ -92,6 +95,7 @@ export class Transcript {
   readonly injected: { packet: Uint8Array; towards: string }[] = [];
   readonly resolves: ResolveRequest[] = [];
   readonly ended: FlowTuple[] = [];
+  readonly carried: CarriedPairs | null;
   readonly replacements = new Map<number, Uint8Array>();
   /** Packets that got away towards their receiver, in the order of their verdicts. */
   readonly passed: number[] = [];
@@ -102,6 +106,7 @@ export class Transcript {
   constructor(options: TranscriptOptions = {}) {
     const base = agentConfig({ resolvers: [address(RESOLVER)] });
     const config = { ...base, limits: { ...base.limits, ...options.limits } };
+    this.carried = options.carrying === true ? new CarriedPairs(7) : null;
     this.names = new NameTable({ bindingsPerWorkload: 1000 });
     const dns = new DnsGuard({
       names: this.names,
@@ -117,6 +122,7 @@ export class Transcript {
       commands: this.#commands(),
       adopting: options.adopting ?? false,
       seed: 7,
+      carried: this.carried,
       boundaries: options.memory === undefined ? null : new RequestBoundaries(options.memory, 16),
     });
   }
@@ -151,6 +157,16 @@ export class Transcript {
     );
     buffer.fill(0xdd);
     return id;
+  }
+
+  /** The kernel has opened a flow: it logs the first bytes of its first packet. */
+  opened(protocol: "TCP" | "UDP", to: string, port: number, from = APP): void {
+    const ends = { source: address(from), destination: address(to), sourcePort: 40001, destinationPort: port };
+    const packet =
+      protocol === "UDP"
+        ? buildUdp({ ...ends, payload: ascii("x".repeat(99)) })
+        : buildTcp({ ...ends, seq: 1, ack: 0, flags: TCP_FLAG.syn, window: 65535, payload: ascii("") });
+    this.inspector.opened(packet, 0, Math.min(48, packet.length), this.now);
   }
 
   /**

@@ -1,0 +1,94 @@
+import type { FlowKey } from "./flow-table.ts";
+
+/** As long as an element lives in the kernel, and what lies between the answer and the kernel's taking note of it. */
+export const CARRY_MS = 5_000;
+const SLACK_MS = 1_000;
+/** Of one workload at a time. The kernel's sets hold those of 250 workloads that use it up. */
+const MOST_PAIRS = 256;
+const SEEN = 8_192;
+
+/**
+ * What the kernel's carry sets may hold by now: pairs of a workload's address and a destination that were answered with
+ * `carry`. It never holds less than they do (but for those of a lane before this one, which are flushed at its start). A pair is
+ * carried from the second flow on, so that a pod that talks to each address once has none. Bounded for each workload; whoever is at the bound is
+ * asked about, as everyone was before.
+ */
+export class CarriedPairs {
+  readonly #seed: number;
+  /** A mark for each pair of late, in a place that its hash gives: whoever comes later overwrites it, which costs a question. */
+  readonly #seen = new Uint32Array(SEEN);
+  /** By workload: when each pair is gone for certain. */
+  readonly #carriers = new Map<number, Map<string, number>>();
+  #until = 0;
+
+  constructor(seed: number) {
+    this.#seed = seed >>> 0;
+  }
+
+  /** Whether the kernel may hold anything. */
+  mayHold(now: number): boolean {
+    return now < this.#until;
+  }
+
+  /** Notes that a flow of this pair was allowed. True: there was one before, so that it is worth carrying. */
+  again(key: FlowKey): boolean {
+    const hash = this.#hash(key);
+    const at = hash & (SEEN - 1);
+    if (this.#seen[at] === hash) return true;
+    this.#seen[at] = hash;
+    return false;
+  }
+
+  /** Takes a pair that is about to be answered with `carry`. False: it must not be. */
+  take(workloadId: number, key: FlowKey, now: number): boolean {
+    // Once nothing is left, what is remembered of workloads that are gone goes, too.
+    if (!this.mayHold(now)) this.#carriers.clear();
+    let pairs = this.#carriers.get(workloadId);
+    if (pairs === undefined) {
+      pairs = new Map();
+      this.#carriers.set(workloadId, pairs);
+    }
+    const { c0, c1, c2, c3, s0, s1, s2, s3, protocol, serverPort } = key;
+    const name = `${c0} ${c1} ${c2} ${c3} ${s0} ${s1} ${s2} ${s3} ${protocol} ${serverPort}`;
+    if (!pairs.has(name) && pairs.size >= MOST_PAIRS && !expire(pairs, now)) return false;
+    const until = now + CARRY_MS + SLACK_MS;
+    pairs.set(name, until);
+    this.#until = Math.max(this.#until, until);
+    return true;
+  }
+
+  /** The kernel's sets are empty. */
+  flushed(): void {
+    this.#until = 0;
+    this.#carriers.clear();
+  }
+
+  forget(workloadId: number): void {
+    this.#carriers.delete(workloadId);
+  }
+
+  /** Never 0: that is what an empty place holds. */
+  #hash({ c2, c3, s0, s1, s2, s3, protocol, serverPort }: FlowKey): number {
+    let hash = mix(this.#seed, c3);
+    hash = mix(hash, c2);
+    hash = mix(hash, s3);
+    hash = mix(hash, s2);
+    hash = mix(hash, s1);
+    hash = mix(hash, s0);
+    hash = mix(hash, (protocol << 16) | serverPort);
+    hash = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b);
+    hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+    return ((hash ^ (hash >>> 16)) | 0x8000_0000) >>> 0;
+  }
+}
+
+/** True: there is room now. */
+function expire(pairs: Map<string, number>, now: number): boolean {
+  for (const [name, until] of pairs) if (now >= until) pairs.delete(name);
+  return pairs.size < MOST_PAIRS;
+}
+
+function mix(hash: number, value: number): number {
+  const mixed = hash ^ Math.imul(value, 0xcc9e2d51);
+  return Math.imul((mixed << 13) | (mixed >>> 19), 0x1b873593);
+}
