@@ -11,18 +11,26 @@ export interface Finding {
   readonly message: string;
 }
 
+/** How the API server holds to the same rule (docs/adr/0013-custom-resources.md). */
+export type ApiTwin =
+  /** By an expression over the checked value, after defaults; `message` is one line. */
+  | { readonly by: "cel"; readonly rule: string; readonly message: string }
+  /** By `pattern`, `not` or limits of the schema node itself, which accept exactly what the check does. */
+  | { readonly by: "schema" }
+  /** It cannot: who reads the document judges it, and its status says so. */
+  | { readonly by: "status"; readonly why: string };
+
 /**
  * A rule that a structural schema cannot say (DESIGN §3, FIELD-NOTES). It is given the value as written, before defaults,
  * and only if its structure is right.
  */
 export interface Check<T> {
   readonly name: string;
-  /** The same rule for the API server (CEL); null where CEL cannot say it and the controller reports it in the status. */
-  readonly cel: string | null;
+  readonly api: ApiTwin;
   find(value: T): Finding | readonly Finding[] | null;
 }
 
-/** The checks of each schema node; a generator of CRDs reads their CEL from here. */
+/** The checks of each schema node; the CRDs take their expressions from here. */
 export const CHECKS = z.registry<{ readonly checks: readonly Check<never>[] }>();
 
 /** Attaches checks to a schema node. */

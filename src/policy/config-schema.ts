@@ -5,21 +5,30 @@ import { AddressText, CidrText, ClusterDomain, LabelName, listOf } from "./value
 
 const MARK_BITS = 6;
 
-const InternalEndpoint = z.object({
-  address: AddressText,
-  protocol: z.enum(["TCP", "UDP", "SCTP"]).default("TCP"),
-  port: z.int().min(1).max(MAX_PORT),
-});
+const InternalEndpoint = z
+  .object({
+    address: AddressText,
+    protocol: z.enum(["TCP", "UDP", "SCTP"]).default("TCP").meta({ description: "Its protocol." }),
+    port: z.int().min(1).max(MAX_PORT).meta({ description: "Its port." }),
+  })
+  .meta({ description: "An address and port that count as inside." });
+
+/** Every run of six bits in 32. */
+const RUNS = Array.from({ length: 32 - MARK_BITS + 1 }, (_, low) => (2 ** MARK_BITS - 1) * 2 ** low);
 
 /** A number, or hexadecimal text for JSON, which has no such numbers. */
 const MarkMask = checked(
   z
     .union([z.int(), z.string()], { error: "`markMask` must be a number, as in `0x3f`" })
     .default(0x3f)
-    .meta({ description: `Bits of packet and conntrack marks that are Sallyport's: ${MARK_BITS} in a row.` }),
+    .meta({ description: `Bits of packet and conntrack marks that are Sallyport's: ${MARK_BITS} in a row. A number, or text such as \`0x3f00\`. Read at start only.` }),
   {
     name: "mark-mask",
-    cel: null,
+    api: {
+      by: "cel",
+      rule: `type(self) == int ? self in [${RUNS.join(", ")}] : size(self) <= 10 && self.matches('^0x0*(3[fF]|7[eE]|[fF][cC]|1[fF]8)0*$')`,
+      message: `no mark mask: use ${MARK_BITS} bits in a row, as in \`0x3f\` or \`0x3f00\``,
+    },
     find(value) {
       if (value === undefined) return null;
       const mask = markMaskOf(value);
@@ -42,36 +51,69 @@ function isRun(mask: number): boolean {
   return mask / 2 ** lowest === 2 ** MARK_BITS - 1;
 }
 
-const bound = (value: number, least: number, most: number) => z.int().min(least).max(most).default(value);
+const bound = (value: number, least: number, most: number, what: string) =>
+  z.int().min(least).max(most).default(value).meta({ description: what });
 
 const Limits = z.object({
-  lookingFlows: bound(4096, 1, 1_000_000),
-  heldPackets: bound(64, 1, 65_536),
-  reassemblyBytes: bound(4 * 1024 * 1024, 65_536, 1024 * 1024 * 1024),
-  bindings: bound(4096, 1, 1_000_000),
-  pendingQuestions: bound(512, 1, 65_536),
-  resolutions: bound(32, 0, 4096),
-  unknownSourceHold: bound(2000, 0, 60_000).meta({ description: "Milliseconds." }),
-  factsTimeout: bound(30_000, 100, 600_000).meta({ description: "Milliseconds." }),
+  lookingFlows: bound(4096, 1, 1_000_000, "Flows that are not decided yet."),
+  heldPackets: bound(64, 1, 65_536, "Packets that wait: for a name, for the resolver, for the rest of a hello."),
+  reassemblyBytes: bound(4 * 1024 * 1024, 65_536, 1024 * 1024 * 1024, "Bytes of memory for the first bytes of flows."),
+  bindings: bound(4096, 1, 1_000_000, "Pairs of name and address that it resolved."),
+  pendingQuestions: bound(512, 1, 65_536, "DNS questions that wait for their answer."),
+  resolutions: bound(32, 0, 4096, "Names that the agent resolves for it at the same time. 0: none."),
+  unknownSourceHold: bound(2000, 0, 60_000, "Milliseconds that packets of a pod are held that is not known yet."),
+  factsTimeout: bound(30_000, 100, 600_000, "Milliseconds after its first byte that a flow may take to show its name."),
 });
 
 export const AgentConfigSpec = z.object({
-  resolvers: listOf(AddressText, "`resolvers` is empty: name at least one trusted DNS resolver"),
-  agentResolvers: listOf(AddressText, "`agentResolvers` is empty: leave it out to use `resolvers`").optional(),
+  resolvers: listOf(AddressText, 32, "`resolvers` is empty: name at least one trusted DNS resolver").meta({
+    description:
+      "Trusted DNS resolvers, as pods address them and behind the Service. Questions to them are judged by name, their answers are learned.",
+  }),
+  agentResolvers: listOf(AddressText, 32, "`agentResolvers` is empty: leave it out to use `resolvers`")
+    .optional()
+    .meta({ description: "Where the agent itself asks. Left out: `resolvers`." }),
   clusterCIDRs: z
     .array(CidrText)
+    .max(256)
     .default([])
     .meta({ description: "Pods and services of the whole cluster: not egress." }),
-  podCIDRs: listOf(CidrText, "`podCIDRs` is empty: name the ranges of this node's pods"),
-  internalEndpoints: z.array(InternalEndpoint).default([]),
-  clusterDomain: ClusterDomain.default("cluster.local"),
-  systemNamespaces: z.array(LabelName).default(["kube-system", "sallyport"]),
-  failMode: z.enum(["Closed", "Open"]).default("Closed"),
-  existingFlows: z.enum(["Adopt", "End"]).default("Adopt"),
-  dnsDenial: z.enum(["NXDomain", "Refused"]).default("NXDomain"),
+  podCIDRs: listOf(CidrText, 256, "`podCIDRs` is empty: name the ranges of this node's pods").meta({
+    description: "Ranges of the node's own pods: every source in them is a workload, known or not yet known.",
+  }),
+  internalEndpoints: z
+    .array(InternalEndpoint)
+    .max(256)
+    .default([])
+    .meta({ description: "Node and API server addresses that are inside." }),
+  clusterDomain: ClusterDomain.default("cluster.local").meta({
+    description: "Names under it may always be asked for, and may be bound to inside addresses.",
+  }),
+  systemNamespaces: z
+    .array(LabelName)
+    .max(64)
+    .default(["kube-system", "sallyport"])
+    .meta({ description: "Namespaces that a cluster policy with an empty subject skips." }),
+  failMode: z.enum(["Closed", "Open"]).default("Closed").meta({
+    description:
+      "What new flows of selected pods meet while the agent gives no verdicts: they wait (`Closed`), or pass (`Open`).",
+  }),
+  existingFlows: z.enum(["Adopt", "End"]).default("Adopt").meta({
+    description:
+      "Flows of selected pods that were open before the agent and that nobody decided: decided on address and port alone (`Adopt`), or ended (`End`).",
+  }),
+  dnsDenial: z.enum(["NXDomain", "Refused"]).default("NXDomain").meta({
+    description: "How a denied DNS question is answered. With `Refused`, musl gives up its search list.",
+  }),
   markMask: MarkMask,
-  queueNumber: z.int().min(0).max(65_532).default(5100),
-  limits: Limits.prefault({}),
+  queueNumber: z.int().min(0).max(65_532).default(5100).meta({
+    description: "The first of four NFQUEUE numbers. Read at start only.",
+  }),
+  limits: Limits.prefault({}).meta({ description: "Bounds per workload." }),
 });
 
+/** As an API server holds it: what differs from node to node, or can be found in the cluster, may be left out. */
+export const ClusterAgentConfigSpec = AgentConfigSpec.partial({ resolvers: true, podCIDRs: true });
+
 export type AgentConfigText = z.output<typeof AgentConfigSpec>;
+export type ClusterAgentConfigText = z.output<typeof ClusterAgentConfigSpec>;

@@ -27,25 +27,39 @@ const objectMeta = {
 const ClusterMeta = z.object(objectMeta);
 const NamespacedMeta = z.object({ ...objectMeta, namespace: LabelName });
 
+const MOST_RULES = 128;
+const MOST_DESTINATIONS = 16;
+
 const Rule = checked(
-  z.object({
-    name: LabelName,
-    action: z
-      .enum(["Allow", "Deny", "Next", "Pass"])
-      .meta({ description: "`Next` leaves this policy, `Pass` leaves this tier." }),
-    to: z
-      .array(Destination)
-      .min(1, { error: "`to` is empty: leave `to` out to mean every destination" })
-      .optional()
-      .meta({ description: "Entries are ORed, the fields of one entry ANDed. Left out: every destination." }),
-    whenHidden: z
-      .enum(["Deny", "Continue"])
-      .optional()
-      .meta({ description: "Of a Deny: what a flow that hides its name meets. Default `Deny`." }),
-  }),
+  z
+    .object({
+      name: LabelName.meta({ description: "Unique in its policy; stands in decisions and flow records." }),
+      action: z.enum(["Allow", "Deny", "Next", "Pass"]).meta({
+        description:
+          "`Allow` and `Deny` end the walk. `Next` leaves this policy for the next one, `Pass` leaves this tier for the next one.",
+      }),
+      to: z
+        .array(Destination)
+        .min(1, { error: "`to` is empty: leave `to` out to mean every destination" })
+        .max(MOST_DESTINATIONS)
+        .optional()
+        .meta({
+          description:
+            "Destinations. Entries are ORed, the fields of one entry are ANDed. Left out: every destination.",
+        }),
+      whenHidden: z.enum(["Deny", "Continue"]).optional().meta({
+        description:
+          "Of a Deny by name: what a flow meets that could tell its name and hides it. Default `Deny`; `Continue` goes on with the next rule.",
+      }),
+    })
+    .meta({ description: "What is done with flows to some destinations." }),
   {
     name: "when-hidden-on-deny",
-    cel: "!has(self.whenHidden) || self.action == 'Deny'",
+    api: {
+      by: "cel",
+      rule: "!has(self.whenHidden) || self.action == 'Deny'",
+      message: "`whenHidden` is for `Deny` rules: leave it out",
+    },
     find: ({ action, whenHidden }) =>
       whenHidden !== undefined && action !== "Deny"
         ? at(`\`whenHidden\` is for \`Deny\` rules, and this one is \`${action}\`: leave it out`, "whenHidden")
@@ -53,7 +67,11 @@ const Rule = checked(
   },
   {
     name: "encrypted-client-hello-on-allow",
-    cel: "self.action == 'Allow' || !has(self.to) || self.to.all(entry, !has(entry.tls) || entry.tls.encryptedClientHello == 'Allow')",
+    api: {
+      by: "cel",
+      rule: "self.action == 'Allow' || !has(self.to) || self.to.all(entry, !has(entry.tls) || entry.tls.encryptedClientHello == 'Allow')",
+      message: "`encryptedClientHello: Deny` is for `Allow` rules: leave it out",
+    },
     find: ({ action, to = [] }) =>
       to.flatMap(({ tls }, index) =>
         action !== "Allow" && tls?.encryptedClientHello === "Deny"
@@ -71,9 +89,13 @@ const Rule = checked(
   },
 );
 
-const Rules = checked(z.array(Rule), {
+const Rules = checked(z.array(Rule).max(MOST_RULES), {
   name: "unique-rule-names",
-  cel: "self.all(rule, self.exists_one(other, other.name == rule.name))",
+  api: {
+    by: "cel",
+    rule: "self.all(rule, self.exists_one(other, other.name == rule.name))",
+    message: "two rules have one name: give each rule of a policy its own",
+  },
   find(rules) {
     const first = new Set<string>();
     return rules.flatMap(({ name }, index) => {
@@ -87,24 +109,31 @@ const Rules = checked(z.array(Rule), {
 });
 
 const common = {
-  priority: z.int().min(0).max(1000).default(1000).meta({ description: "Lower first." }),
+  priority: z.int().min(0).max(1000).default(1000).meta({ description: "Order inside the tier: lower first." }),
   mode: z
     .enum(["Enforce", "Audit"])
     .default("Enforce")
     .meta({ description: "`Audit`: decided and logged, not applied." }),
-  rules: Rules.default([]),
+  rules: Rules.default([]).meta({
+    description: "Walked from the top down; the first rule that matches decides.",
+  }),
 };
 
+const DEFAULT_DENY =
+  "Whether the pods selected are isolated: what no rule of any policy matches is denied to them. `false` makes a guardrail that isolates nobody.";
+
 const ClusterPolicySpec = z.object({
-  tier: z.enum(["Admin", "Baseline"]),
+  tier: z.enum(["Admin", "Baseline"]).meta({
+    description: "`Admin` is walked before every EgressPolicy, `Baseline` after.",
+  }),
   ...common,
-  defaultDeny: z.boolean().meta({ description: "Whether what no rule allows is denied to the pods selected." }),
+  defaultDeny: z.boolean().meta({ description: DEFAULT_DENY }),
   subject: ClusterSubject.default({}),
 });
 
 const PolicySpec = z.object({
   ...common,
-  defaultDeny: z.boolean().default(true),
+  defaultDeny: z.boolean().default(true).meta({ description: DEFAULT_DENY }),
   subject: NamespaceSubject.default({}),
 });
 

@@ -1,16 +1,30 @@
 import * as z from "zod";
 import { at, checked, shown } from "./check.ts";
-import { LabelKey, LabelValue, listOf, ObjectName } from "./values.ts";
+import { LABEL_KEY, LabelKey, LabelValue, listOf, ObjectName } from "./values.ts";
+
+const MOST_LABELS = 64;
 
 const Requirement = checked(
-  z.object({
-    key: LabelKey,
-    operator: z.enum(["In", "NotIn", "Exists", "DoesNotExist"]),
-    values: z.array(LabelValue).optional(),
-  }),
+  z
+    .object({
+      key: LabelKey.meta({ description: "The label." }),
+      operator: z
+        .enum(["In", "NotIn", "Exists", "DoesNotExist"])
+        .meta({ description: "How label and `values` compare. `NotIn` holds for a label that is not there, too." }),
+      values: z
+        .array(LabelValue)
+        .max(MOST_LABELS)
+        .optional()
+        .meta({ description: "At least one with `In` and `NotIn`, none with `Exists` and `DoesNotExist`." }),
+    })
+    .meta({ description: "What is asked of one label." }),
   {
     name: "values-with-operator",
-    cel: "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 : !has(self.values) || size(self.values) == 0",
+    api: {
+      by: "cel",
+      rule: "self.operator in ['In', 'NotIn'] ? has(self.values) && size(self.values) > 0 : !has(self.values) || size(self.values) == 0",
+      message: "`In` and `NotIn` need `values`, `Exists` and `DoesNotExist` take none",
+    },
     find({ key, operator, values = [] }) {
       const needs = operator === "In" || operator === "NotIn";
       if (needs && values.length === 0)
@@ -22,24 +36,70 @@ const Requirement = checked(
   },
 );
 
+const Labels = checked(
+  z.record(LabelKey, LabelValue).meta({
+    maxProperties: MOST_LABELS,
+    description: "Labels and the values they must have; all of them.",
+  }),
+  {
+    name: "label-keys",
+    api: {
+      by: "cel",
+      rule: `self.all(key, size(key) <= 317 && key.matches('${LABEL_KEY.source.replaceAll("\\", "\\\\")}'))`,
+      message: "no label key: use `name` or `prefix/name`",
+    },
+    // The keys are part of the structure here.
+    find: () => null,
+  },
+  {
+    name: "few-labels",
+    api: { by: "schema" },
+    find(labels) {
+      const count = Object.keys(labels).length;
+      return count <= MOST_LABELS ? null : at(`\`matchLabels\` has ${count} labels: use at most ${MOST_LABELS}`);
+    },
+  },
+);
+
 /** Kubernetes LabelSelector; an empty one selects everything. */
 export const Selector = z.object({
-  matchLabels: z.record(LabelKey, LabelValue).optional(),
-  matchExpressions: z.array(Requirement).optional(),
+  matchLabels: Labels.optional(),
+  matchExpressions: z
+    .array(Requirement)
+    .max(32)
+    .optional()
+    .meta({ description: "Requirements on labels; all of them, and `matchLabels` too." }),
 });
 
 const serviceAccounts = listOf(
   ObjectName,
+  64,
   "`serviceAccounts` is empty: leave it out to mean every service account",
-).optional();
+)
+  .optional()
+  .meta({ description: "Names of service accounts: the pod runs as one of them. Left out: as any." });
+
+const podSelector = Selector.optional().meta({
+  description: "Labels of the pod. Left out or empty: every pod.",
+});
 
 export const ClusterSubject = z
-  .object({ namespaceSelector: Selector.optional(), podSelector: Selector.optional(), serviceAccounts })
-  .meta({ description: "Whom the policy selects; fields are ANDed. Empty: every pod outside the system namespaces." });
+  .object({
+    namespaceSelector: Selector.optional().meta({
+      description:
+        "Labels of the pod's namespace; `kubernetes.io/metadata.name` is its name. Left out or empty: every namespace.",
+    }),
+    podSelector,
+    serviceAccounts,
+  })
+  .meta({
+    description:
+      "Whom the policy selects; the fields are ANDed. Empty: every pod outside the system namespaces (AgentConfig).",
+  });
 
-export const NamespaceSubject = z
-  .object({ podSelector: Selector.optional(), serviceAccounts })
-  .meta({ description: "Whom the policy selects in its namespace; fields are ANDed. Empty: every pod." });
+export const NamespaceSubject = z.object({ podSelector, serviceAccounts }).meta({
+  description: "Whom the policy selects in its own namespace; the fields are ANDed. Empty: every pod of the namespace.",
+});
 
 export type SelectorText = z.output<typeof Selector>;
 export type SubjectText = z.output<typeof ClusterSubject>;

@@ -146,6 +146,9 @@ function fromIssue(root: z.core.$ZodType, value: unknown, issue: z.core.$ZodIssu
   if (issue.code === "invalid_format" || (issue.code === "too_small" && Array.isArray(given))) {
     return violation("Structure", issue.message);
   }
+  if (issue.code === "too_big" && Array.isArray(given)) {
+    return violation("Structure", `${field} has ${given.length} entries: use at most ${issue.maximum}`);
+  }
   if (issue.code === "too_big" && typeof given === "string") {
     const own = issue.message.startsWith("`");
     return violation(

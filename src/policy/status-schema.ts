@@ -1,0 +1,97 @@
+import * as z from "zod";
+import { LabelName, ObjectName } from "./values.ts";
+
+const Time = (description: string) => z.iso.datetime().meta({ description });
+const Count = (description: string) => z.int().min(0).meta({ description });
+const MESSAGE = 4096;
+
+/** As `metav1.Condition`. */
+const Condition = z
+  .object({
+    type: z.string().max(316).meta({ description: "What it says something about." }),
+    status: z.enum(["True", "False", "Unknown"]).meta({ description: "Whether it holds." }),
+    observedGeneration: z.int().min(0).optional().meta({ description: "The generation of the object it was judged by." }),
+    lastTransitionTime: Time("When `status` last changed."),
+    reason: z
+      .string()
+      .min(1)
+      .max(1024)
+      .regex(/^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$/)
+      .meta({ description: "Why, in one word." }),
+    message: z.string().max(MESSAGE).meta({ description: "Why, in words." }),
+  })
+  .meta({ description: "One thing that is known of the object." });
+
+const conditions = (description: string) =>
+  z
+    .array(Condition)
+    .max(16)
+    .meta({ listKeys: ["type"], description })
+    .optional();
+
+const observedGeneration = z.int().min(0).optional().meta({
+  description: "The generation of the object that this status is about.",
+});
+
+const CONDITIONS =
+  "`Accepted`: the document can be used. `Programmed`: the nodes it concerns enforce it; the message counts them, as in `12/12 nodes`.";
+
+/** Written by the controller. */
+export const PolicyStatus = z.object({
+  observedGeneration,
+  selectedPods: Count("Pods that the policy selects, in the whole cluster.").optional(),
+  conditions: conditions(CONDITIONS),
+});
+
+/** Written by the controller. */
+export const ObjectStatus = z.object({ observedGeneration, conditions: conditions(CONDITIONS) });
+
+const MOST_POLICIES = 2000;
+const MOST_PODS = 256;
+
+const NodePolicy = z
+  .object({
+    kind: z
+      .enum(["ClusterEgressPolicy", "EgressPolicy", "DestinationGroup", "AgentConfig"])
+      .meta({ description: "Its kind." }),
+    namespace: LabelName.optional().meta({ description: "Its namespace, if it has one." }),
+    name: ObjectName.meta({ description: "Its name." }),
+    uid: z.string().max(64).meta({ description: "Its uid." }),
+    generation: z.int().min(0).meta({ description: "The generation that the agent has read." }),
+    programmed: z.boolean().meta({ description: "Whether the node enforces it as it is written." }),
+    reason: z.string().max(64).optional().meta({ description: "Why not, in one word: `UnknownField`, `Invalid`." }),
+    message: z.string().max(1024).optional().meta({ description: "Why not, in words." }),
+    selectedPods: Count("Pods of the node that it selects.").optional(),
+  })
+  .meta({ description: "What the node makes of one object." });
+
+const NotEnforced = z
+  .object({
+    namespace: LabelName.meta({ description: "The pod's namespace." }),
+    pod: ObjectName.meta({ description: "The pod's name." }),
+    reason: z.string().max(64).meta({ description: "Why, in one word." }),
+    message: z.string().max(1024).optional().meta({ description: "Why, in words." }),
+  })
+  .meta({ description: "A pod that policies do not hold." });
+
+/** Written by the agent of the node. */
+export const NodeStatus = z.object({
+  agentVersion: z.string().max(64).optional().meta({ description: "The version of the agent." }),
+  observedAt: Time("When the agent wrote this.").optional(),
+  ready: z.boolean().optional().meta({ description: "Whether the agent enforces policies on the node." }),
+  conditions: conditions("What is known of the agent."),
+  policies: z.array(NodePolicy).max(MOST_POLICIES).optional().meta({
+    description:
+      "Objects that concern a pod of the node, and those that cannot be enforced as they are written; the latter come first.",
+  }),
+  policiesLeftOut: Count("Objects for which there was no room in `policies`.").optional(),
+  notEnforced: z.array(NotEnforced).max(MOST_PODS).optional().meta({
+    description: "Pods of the node that policies do not hold, and why.",
+  }),
+  notEnforcedLeftOut: Count("Pods for which there was no room in `notEnforced`.").optional(),
+  notEnforcedPods: Count("All pods of the node that policies do not hold.").optional(),
+});
+
+export type NodeStatusText = z.input<typeof NodeStatus>;
+export type PolicyStatusText = z.input<typeof PolicyStatus>;
+export type ConditionText = z.input<typeof Condition>;
