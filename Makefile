@@ -1,6 +1,6 @@
 # Sallyport. Every target that needs something sets it up first; `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-node setup-bench root build lint typecheck test test-unit test-lab demo bench kill-loop soak clean
+.PHONY: help setup setup-node setup-bench root build lint typecheck test test-unit test-lab demo bench crds kill-loop soak clean
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
@@ -40,6 +40,9 @@ lint: setup-node ## formatting, lint rules and types
 
 typecheck: setup-node ## types only
 	$(call timed,typecheck,tsc -p .)
+
+crds: setup-node ## write deploy/crds and schemas/ from src/policy
+	@node scripts/generate-crds.ts && node scripts/generate-schemas.ts
 
 test-unit: setup-node build ## tests that need no root
 	$(call timed,test-unit,$(call vitest,unit))

@@ -21,7 +21,9 @@ const MarkMask = checked(
   z
     .union([z.int(), z.string()], { error: "`markMask` must be a number, as in `0x3f`" })
     .default(0x3f)
-    .meta({ description: `Bits of packet and conntrack marks that are Sallyport's: ${MARK_BITS} in a row. A number, or text such as \`0x3f00\`. Read at start only.` }),
+    .meta({
+      description: `Bits of packet and conntrack marks that are Sallyport's: ${MARK_BITS} in a row. A number, or text such as \`0x3f00\`. Read at start only.`,
+    }),
   {
     name: "mark-mask",
     api: {

@@ -140,7 +140,14 @@ export function customResourceDefinition(resource: CustomResource): OpenApi {
     spec: {
       group: GROUP,
       scope,
-      names: { kind, listKind: `${kind}List`, plural, singular: kind.toLowerCase(), shortNames, categories: ["sallyport"] },
+      names: {
+        kind,
+        listKind: `${kind}List`,
+        plural,
+        singular: kind.toLowerCase(),
+        shortNames,
+        categories: ["sallyport"],
+      },
       versions: [
         {
           name: VERSION,

@@ -71,11 +71,7 @@ export const Selector = z.object({
     .meta({ description: "Requirements on labels; all of them, and `matchLabels` too." }),
 });
 
-const serviceAccounts = listOf(
-  ObjectName,
-  64,
-  "`serviceAccounts` is empty: leave it out to mean every service account",
-)
+const serviceAccounts = listOf(ObjectName, 64, "`serviceAccounts` is empty: leave it out to mean every service account")
   .optional()
   .meta({ description: "Names of service accounts: the pod runs as one of them. Left out: as any." });
 

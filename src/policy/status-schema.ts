@@ -10,7 +10,11 @@ const Condition = z
   .object({
     type: z.string().max(316).meta({ description: "What it says something about." }),
     status: z.enum(["True", "False", "Unknown"]).meta({ description: "Whether it holds." }),
-    observedGeneration: z.int().min(0).optional().meta({ description: "The generation of the object it was judged by." }),
+    observedGeneration: z
+      .int()
+      .min(0)
+      .optional()
+      .meta({ description: "The generation of the object it was judged by." }),
     lastTransitionTime: Time("When `status` last changed."),
     reason: z
       .string()

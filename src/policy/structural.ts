@@ -41,8 +41,18 @@ function objectForm(schema: z.ZodObject): OpenApi {
   return {
     type: "object",
     ...(required.length === 0 ? {} : { required }),
-    properties: Object.fromEntries(fields.map(([name, field]) => [name, toStructural(field)])),
+    properties: Object.fromEntries(fields.map(([name, field]) => [name, fieldForm(field)])),
   };
+}
+
+/**
+ * A field of an object. The API server takes a field without a value (`to:`) for one that is left out, which often means "every": where it
+ * may be null it is kept as it is written, for the agent to refuse.
+ */
+function fieldForm(field: z.core.$ZodType): OpenApi {
+  const { schema } = unwrap(field);
+  const widens = field instanceof z.ZodOptional || (schema instanceof z.ZodObject && mayBeLeftOut(field));
+  return widens ? { ...toStructural(field), nullable: true } : toStructural(field);
 }
 
 function arrayForm(schema: z.ZodArray): OpenApi {
@@ -112,7 +122,6 @@ interface Meta {
 /** What a node and the nodes it wraps say of themselves, but for `listKeys`; the outer one's word counts. */
 function metaOf(wrapped: z.core.$ZodType): Meta {
   const { id: _, listKeys: __, ...own } = (z.globalRegistry.get(wrapped) ?? {}) as Meta;
-  const wraps =
-    wrapped instanceof z.ZodOptional || wrapped instanceof z.ZodDefault || wrapped instanceof z.ZodPrefault;
+  const wraps = wrapped instanceof z.ZodOptional || wrapped instanceof z.ZodDefault || wrapped instanceof z.ZodPrefault;
   return wraps ? { ...metaOf(wrapped.unwrap()), ...own } : own;
 }

@@ -98,8 +98,7 @@ export const AddressText = checked(
     },
     find(value) {
       const address = parseAddress(value);
-      if (address === null)
-        return at(`${shown(value)} is no IP address: write it as \`192.0.2.1\` or \`2001:db8::1\``);
+      if (address === null) return at(`${shown(value)} is no IP address: write it as \`192.0.2.1\` or \`2001:db8::1\``);
       // The API server takes no address in two families, and ranges are refused for it too.
       if (!value.includes(":") || !isIPv4(address)) return null;
       return at(`${shown(value)} is an IPv4 address in IPv6 form: write \`${formatAddress(address)}\``);

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -6,10 +6,10 @@ import { createProgram } from "../../src/cli/run.ts";
 import { FIELD, RECORD_EVENTS } from "../../src/flow/record.ts";
 import { REASONS } from "../../src/model/decision.ts";
 import { loadDocuments } from "../../src/policy/documents.ts";
+import { pagesOf, shownDocuments } from "../support/pages.ts";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "../..");
-const OUTSIDE = new Set(["node_modules", "dist", ".git", ".cache"]);
-const pages = markdownBelow(root);
+const pages = pagesOf(root);
 
 describe("links", () => {
   test.each(pages)("of %s lead somewhere", (page) => {
@@ -41,11 +41,7 @@ describe("what the code knows is written down", () => {
 });
 
 describe("documents shown in pages", () => {
-  const shown = pages.flatMap((page) =>
-    [...read(page).matchAll(/```yaml\n(apiVersion: sallyport\.dev\/[\s\S]*?)```/g)]
-      .map(([, text = ""]) => ({ page, text }))
-      .filter(({ text }) => !text.includes("kind: EgressTest")),
-  );
+  const shown = pages.flatMap((page) => shownDocuments(read(page)).map((text) => ({ page, text })));
 
   test("there are some", () => {
     expect(shown.length).toBeGreaterThan(5);
@@ -75,14 +71,6 @@ const WRITTEN_BY_KUBERNETES = new Set([
 
 function read(path: string): string {
   return readFileSync(join(root, path), "utf8");
-}
-
-function markdownBelow(folder: string): string[] {
-  return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
-    const path = join(folder, entry.name);
-    if (entry.isDirectory()) return OUTSIDE.has(entry.name) ? [] : markdownBelow(path);
-    return entry.name.endsWith(".md") ? [relative(root, path)] : [];
-  });
 }
 
 /** Targets of links and pictures; what stands in code is none. */

@@ -1,0 +1,66 @@
+import { readFileSync } from "node:fs";
+import { Agent, request } from "node:https";
+import { dirname, resolve } from "node:path";
+import { parse } from "yaml";
+
+export interface ApiAnswer {
+  readonly status: number;
+  /** The object, or what is wrong (`Status`). */
+  readonly body: { readonly message?: string; readonly [field: string]: unknown };
+}
+
+/** Requests to a test's API server, as the administrator of its kubeconfig or with somebody's token. */
+export class ApiRequests {
+  readonly #server: URL;
+  readonly #agent: Agent;
+
+  constructor(kubeconfig: string, token: string | null = null) {
+    const config = parse(readFileSync(kubeconfig, "utf8"));
+    const { cluster } = config.clusters[0];
+    const { user } = config.users[0];
+    const held = (of: Record<string, string>, name: string): Buffer =>
+      of[`${name}-data`] !== undefined
+        ? Buffer.from(of[`${name}-data`]!, "base64")
+        : readFileSync(resolve(dirname(kubeconfig), of[name]!));
+    this.#server = new URL(cluster.server);
+    const own = token === null ? { cert: held(user, "client-certificate"), key: held(user, "client-key") } : {};
+    this.#agent = new Agent({ keepAlive: true, ca: held(cluster, "certificate-authority"), ...own });
+    this.#headers = token === null ? {} : { authorization: `Bearer ${token}` };
+  }
+
+  readonly #headers: Record<string, string>;
+
+  send(method: string, path: string, body?: unknown, type = "application/json"): Promise<ApiAnswer> {
+    const text = body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body);
+    return new Promise((resolve, reject) => {
+      const sent = request(
+        new URL(path, this.#server),
+        {
+          method,
+          agent: this.#agent,
+          timeout: 30_000,
+          headers: {
+            ...this.#headers,
+            accept: "application/json",
+            ...(text === undefined ? {} : { "content-type": type }),
+          },
+        },
+        (response) => {
+          const parts: Buffer[] = [];
+          response.on("data", (part: Buffer) => parts.push(part));
+          response.on("error", reject);
+          response.on("end", () =>
+            resolve({ status: response.statusCode ?? 0, body: JSON.parse(Buffer.concat(parts).toString() || "{}") }),
+          );
+        },
+      );
+      sent.on("error", reject);
+      sent.on("timeout", () => sent.destroy(new Error(`${method} ${path}: no answer`)));
+      sent.end(text);
+    });
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+}
