@@ -26,6 +26,13 @@ export interface AgentConfig {
   readonly limits: Limits;
 }
 
+/** What the AgentConfig of a cluster says. Null: it leaves the agent to find out, on its node or in the cluster. */
+export interface ClusterAgentConfig extends Omit<AgentConfig, "resolvers" | "agentResolvers" | "podCIDRs"> {
+  readonly resolvers: readonly Address[] | null;
+  readonly agentResolvers: readonly Address[] | null;
+  readonly podCIDRs: readonly Cidr[] | null;
+}
+
 export interface InternalEndpoint {
   readonly address: Address;
   /** IP protocol number. */

@@ -1,4 +1,4 @@
-import type { AgentConfig } from "../model/config.ts";
+import type { AgentConfig, ClusterAgentConfig } from "../model/config.ts";
 import type {
   Destination,
   DestinationGroup,
@@ -13,7 +13,7 @@ import { type Address, parseAddress } from "../net/address.ts";
 import { type Cidr, parseCidr } from "../net/cidr.ts";
 import { type DomainPattern, parseDomainPattern } from "../net/pattern.ts";
 import { MAX_PORT, type PortRange, protocolNumber } from "../net/ports.ts";
-import { type AgentConfigText, markMaskOf } from "./config-schema.ts";
+import { type AgentConfigText, type ClusterAgentConfigText, markMaskOf } from "./config-schema.ts";
 import type { DestinationText, GroupText } from "./destination-schema.ts";
 import type { KindText, RuleText } from "./schema.ts";
 import type { SelectorText, SubjectText } from "./selector-schema.ts";
@@ -44,13 +44,19 @@ export function toGroup(name: string, spec: GroupText): DestinationGroup {
 }
 
 export function toConfig(spec: AgentConfigText): AgentConfig {
+  const resolvers = spec.resolvers.map(address);
+  const agentResolvers = spec.agentResolvers?.map(address) ?? resolvers;
+  return { ...toClusterConfig(spec), resolvers, agentResolvers, podCIDRs: spec.podCIDRs.map(cidr) };
+}
+
+export function toClusterConfig(spec: ClusterAgentConfigText): ClusterAgentConfig {
   const mask = markMaskOf(spec.markMask);
   if (mask === null) throw new Error("markMask passed validation and is none");
   return {
-    resolvers: spec.resolvers.map(address),
-    agentResolvers: (spec.agentResolvers ?? spec.resolvers).map(address),
+    resolvers: spec.resolvers?.map(address) ?? null,
+    agentResolvers: spec.agentResolvers?.map(address) ?? null,
     clusterCIDRs: spec.clusterCIDRs.map(cidr),
-    podCIDRs: spec.podCIDRs.map(cidr),
+    podCIDRs: spec.podCIDRs?.map(cidr) ?? null,
     internalEndpoints: spec.internalEndpoints.map((endpoint) => ({
       address: address(endpoint.address),
       protocol: protocolNumber(endpoint.protocol),

@@ -6,7 +6,7 @@ import { toConfig, toGroup, toPolicy } from "./convert.ts";
 import { nearest } from "./nearest.ts";
 import type { ProblemCode } from "./problem.ts";
 import { API_VERSION, isKind, KIND_CHOICE, KIND_NAMES, KINDS, type Kind } from "./schema.ts";
-import { validate } from "./validate.ts";
+import { isRecord, validate } from "./validate.ts";
 
 /** Something wrong with an object; `path` from the root of its document. */
 export interface Fault {
@@ -128,8 +128,4 @@ function nameOf({ metadata }: Record<string, unknown>, kind: Kind): ReadObject["
 
 function isWorkload(value: unknown): boolean {
   return isRecord(value) && value.apiVersion === "v1" && (value.kind === "Pod" || value.kind === "Namespace");
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -193,6 +193,7 @@ function follow(root: z.core.$ZodType, value: unknown, path: Path) {
   return { schema, given, missing };
 }
 
-function isRecord(value: unknown): value is Record<string, unknown> {
+/** A map of fields, not a list. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
