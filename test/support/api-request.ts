@@ -9,26 +9,29 @@ export interface ApiAnswer {
   readonly body: { readonly message?: string; readonly [field: string]: unknown };
 }
 
-/** Requests to a test's API server, as the administrator of its kubeconfig or with somebody's token. */
+/** Requests to a test's API server, as the administrator of its kubeconfig or, by impersonation, as somebody else. */
 export class ApiRequests {
   readonly #server: URL;
   readonly #agent: Agent;
+  readonly #headers: Readonly<Record<string, string>>;
 
-  constructor(kubeconfig: string, token: string | null = null) {
+  constructor(kubeconfig: string, user: string | null = null) {
     const config = parse(readFileSync(kubeconfig, "utf8"));
     const { cluster } = config.clusters[0];
-    const { user } = config.users[0];
+    const own = config.users[0].user;
     const held = (of: Record<string, string>, name: string): Buffer =>
       of[`${name}-data`] !== undefined
         ? Buffer.from(of[`${name}-data`]!, "base64")
         : readFileSync(resolve(dirname(kubeconfig), of[name]!));
     this.#server = new URL(cluster.server);
-    const own = token === null ? { cert: held(user, "client-certificate"), key: held(user, "client-key") } : {};
-    this.#agent = new Agent({ keepAlive: true, ca: held(cluster, "certificate-authority"), ...own });
-    this.#headers = token === null ? {} : { authorization: `Bearer ${token}` };
+    this.#headers = user === null ? {} : { "impersonate-user": user };
+    this.#agent = new Agent({
+      keepAlive: true,
+      ca: held(cluster, "certificate-authority"),
+      cert: held(own, "client-certificate"),
+      key: held(own, "client-key"),
+    });
   }
-
-  readonly #headers: Record<string, string>;
 
   send(method: string, path: string, body?: unknown, type = "application/json"): Promise<ApiAnswer> {
     const text = body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body);
