@@ -1,6 +1,7 @@
 import { ACTION, ENTRY, NONE, RULE } from "../program/layout.ts";
 import type { Program } from "../program/program.ts";
 import { ANSWER } from "./walk.ts";
+import { FOR_NOTHING } from "./why.ts";
 
 /** The answer of a rule to a DNS question, in words. The program's marks are those of the name. */
 export function whyName(program: Program, name: string, rule: number, answer: number): string {
@@ -9,6 +10,7 @@ export function whyName(program: Program, name: string, rule: number, answer: nu
   const allow = rules[row + RULE.action] === ACTION.allow;
   const count = rules[row + RULE.entryCount]!;
   if (count === NONE) return allow ? "a rule without `domains` opens no name" : "it is for every destination";
+  if (count === 0) return FOR_NOTHING;
   const sets: number[] = [];
   const first = rules[row + RULE.entries]!;
   for (let entry = first; entry < first + count; entry++) {

@@ -18,6 +18,7 @@ export function whyRule(program: Program, answers: FlowAnswers, rule: number, an
   const first = rules[row + RULE.entries]!;
   const count = rules[row + RULE.entryCount]!;
   if (count === NONE) return answer === ANSWER.no ? PORT_53 : "it is for every destination";
+  if (count === 0) return FOR_NOTHING;
   const words: string[] = [];
   for (let entry = first; entry < first + count; entry++) {
     const own = answers.entry(entry, asking);
@@ -28,6 +29,8 @@ export function whyRule(program: Program, answers: FlowAnswers, rule: number, an
   return words.slice(0, MOST_ENTRIES).join("; ") + (more > 0 ? `; and ${more} more entries do not match` : "");
 }
 
+/** Of a rule of a cluster's policy that this version does not understand (policy/cluster-reading). */
+export const FOR_NOTHING = "part of it is not understood, so it matches nothing";
 const PORT_53 = "port 53 of a server that is no trusted resolver needs an Allow that names the port";
 
 function whyEntry(program: Program, answers: FlowAnswers, entry: number, asking: Asking, answer: number): string {

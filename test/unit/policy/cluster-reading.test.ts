@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
+import { destinationFromUrl } from "../../../src/decide/destination.ts";
+import { explainDestination } from "../../../src/decide/explain.ts";
 import type { DestinationGroup, Policy } from "../../../src/model/policy.ts";
 import { readClusterConfig, readClusterGroup, readClusterPolicy } from "../../../src/policy/cluster-reading.ts";
 import { loadDocuments } from "../../../src/policy/documents.ts";
@@ -214,6 +216,17 @@ describe("a field that is not known", () => {
       message: expect.stringContaining("exceptions: unknown field `exceptions`"),
     });
     expect(decideAll([value], "team/web", [A])[0]).toMatchObject(denied());
+  });
+
+  test.each([A, "dns://a.test"])("explain of %s says why a rule matches nothing", (to) => {
+    const { value } = read(cluster("rules: [{ name: r, action: Allow, to: [{ domains: [a.test], sni: x }] }]"));
+    const program = compileScene({ policies: [value], workloads: WORKLOADS });
+    const where = destinationFromUrl(to);
+    if (where.kind === "problem") throw new Error(where.problem);
+    const { steps } = explainDestination(program, program.classOf(1), where);
+    expect(steps.map(({ rule, why }) => `${rule}: ${why}`)).toEqual([
+      "r: part of it is not understood, so it matches nothing",
+    ]);
   });
 
   test("is said with its place", () => {
