@@ -15,7 +15,8 @@ export class ApiRequests {
   readonly #agent: Agent;
   readonly #headers: Readonly<Record<string, string>>;
 
-  constructor(kubeconfig: string, user: string | null = null) {
+  /** `node`: the one whose name the user's token would carry. */
+  constructor(kubeconfig: string, user: string | null = null, node: string | null = null) {
     const config = parse(readFileSync(kubeconfig, "utf8"));
     const { cluster } = config.clusters[0];
     const own = config.users[0].user;
@@ -24,7 +25,10 @@ export class ApiRequests {
         ? Buffer.from(of[`${name}-data`]!, "base64")
         : readFileSync(resolve(dirname(kubeconfig), of[name]!));
     this.#server = new URL(cluster.server);
-    this.#headers = user === null ? {} : { "impersonate-user": user };
+    this.#headers = {
+      ...(user === null ? {} : { "impersonate-user": user }),
+      ...(node === null ? {} : { "impersonate-extra-authentication.kubernetes.io%2Fnode-name": node }),
+    };
     this.#agent = new Agent({
       keepAlive: true,
       ca: held(cluster, "certificate-authority"),
@@ -33,7 +37,16 @@ export class ApiRequests {
     });
   }
 
-  send(method: string, path: string, body?: unknown, type = "application/json"): Promise<ApiAnswer> {
+  /** A server that asks for patience (429: a definition's storage is being set up) is asked again. */
+  async send(method: string, path: string, body?: unknown, type = "application/json"): Promise<ApiAnswer> {
+    for (let left = 50; ; left--) {
+      const answer = await this.#once(method, path, body, type);
+      if (answer.status !== 429 || left === 0) return answer;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+
+  #once(method: string, path: string, body: unknown, type: string): Promise<ApiAnswer> {
     const text = body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body);
     return new Promise((resolve, reject) => {
       const sent = request(
