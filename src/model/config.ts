@@ -26,12 +26,11 @@ export interface AgentConfig {
   readonly limits: Limits;
 }
 
-/** What the AgentConfig of a cluster says. Null: it leaves the agent to find out, on its node or in the cluster. */
-export interface ClusterAgentConfig extends Omit<AgentConfig, "resolvers" | "agentResolvers" | "podCIDRs"> {
-  readonly resolvers: readonly Address[] | null;
-  readonly agentResolvers: readonly Address[] | null;
-  readonly podCIDRs: readonly Cidr[] | null;
-}
+/** What differs from node to node, or can be found in a cluster. */
+type Found = "resolvers" | "agentResolvers" | "clusterCIDRs" | "podCIDRs" | "internalEndpoints";
+
+/** What the AgentConfig of a cluster says. Null: it leaves the agent to find out. */
+export type ClusterAgentConfig = Omit<AgentConfig, Found> & { readonly [F in Found]: AgentConfig[F] | null };
 
 export interface InternalEndpoint {
   readonly address: Address;

@@ -67,27 +67,31 @@ const Limits = z.object({
   factsTimeout: bound(30_000, 100, 600_000, "Milliseconds after its first byte that a flow may take to show its name."),
 });
 
+/** What differs from node to node, or can be found in a cluster: a file has to say it. */
+const found = {
+  resolvers: {
+    list: listOf(AddressText, 32, "`resolvers` is empty: name at least one trusted DNS resolver"),
+    is: "Trusted DNS resolvers, as pods address them and behind the Service. Questions to them are judged by name, their answers are learned.",
+  },
+  clusterCIDRs: { list: z.array(CidrText).max(256), is: "Pods and services of the whole cluster: not egress." },
+  podCIDRs: {
+    list: listOf(CidrText, 256, "`podCIDRs` is empty: name the ranges of this node's pods"),
+    is: "Ranges of the node's own pods: every source in them is a workload, known or not yet known.",
+  },
+  internalEndpoints: {
+    list: z.array(InternalEndpoint).max(256),
+    is: "Node and API server addresses that are inside.",
+  },
+};
+
 export const AgentConfigSpec = z.object({
-  resolvers: listOf(AddressText, 32, "`resolvers` is empty: name at least one trusted DNS resolver").meta({
-    description:
-      "Trusted DNS resolvers, as pods address them and behind the Service. Questions to them are judged by name, their answers are learned.",
-  }),
+  resolvers: found.resolvers.list.meta({ description: found.resolvers.is }),
   agentResolvers: listOf(AddressText, 32, "`agentResolvers` is empty: leave it out to use `resolvers`")
     .optional()
     .meta({ description: "Where the agent itself asks. Left out: `resolvers`." }),
-  clusterCIDRs: z
-    .array(CidrText)
-    .max(256)
-    .default([])
-    .meta({ description: "Pods and services of the whole cluster: not egress." }),
-  podCIDRs: listOf(CidrText, 256, "`podCIDRs` is empty: name the ranges of this node's pods").meta({
-    description: "Ranges of the node's own pods: every source in them is a workload, known or not yet known.",
-  }),
-  internalEndpoints: z
-    .array(InternalEndpoint)
-    .max(256)
-    .default([])
-    .meta({ description: "Node and API server addresses that are inside." }),
+  clusterCIDRs: found.clusterCIDRs.list.default([]).meta({ description: found.clusterCIDRs.is }),
+  podCIDRs: found.podCIDRs.list.meta({ description: found.podCIDRs.is }),
+  internalEndpoints: found.internalEndpoints.list.default([]).meta({ description: found.internalEndpoints.is }),
   clusterDomain: ClusterDomain.default("cluster.local").meta({
     description: "Names under it may always be asked for, and may be bound to inside addresses.",
   }),
@@ -114,8 +118,16 @@ export const AgentConfigSpec = z.object({
   limits: Limits.prefault({}).meta({ description: "Bounds per workload." }),
 });
 
-/** As an API server holds it: what differs from node to node, or can be found in the cluster, may be left out. */
-export const ClusterAgentConfigSpec = AgentConfigSpec.partial({ resolvers: true, podCIDRs: true });
+const mayBeFound = <S extends z.ZodType>({ list, is }: { readonly list: S; readonly is: string }) =>
+  list.optional().meta({ description: `${is} Left out: as the agent finds them in the cluster.` });
+
+/** As an API server holds it. A list that is there but empty is meant so. */
+export const ClusterAgentConfigSpec = AgentConfigSpec.extend({
+  resolvers: mayBeFound(found.resolvers),
+  clusterCIDRs: mayBeFound(found.clusterCIDRs),
+  podCIDRs: mayBeFound(found.podCIDRs),
+  internalEndpoints: mayBeFound(found.internalEndpoints),
+});
 
 export type AgentConfigText = z.output<typeof AgentConfigSpec>;
 export type ClusterAgentConfigText = z.output<typeof ClusterAgentConfigSpec>;

@@ -1,4 +1,4 @@
-import type { AgentConfig, ClusterAgentConfig } from "../model/config.ts";
+import type { AgentConfig, ClusterAgentConfig, InternalEndpoint } from "../model/config.ts";
 import type {
   Destination,
   DestinationGroup,
@@ -44,9 +44,17 @@ export function toGroup(name: string, spec: GroupText): DestinationGroup {
 }
 
 export function toConfig(spec: AgentConfigText): AgentConfig {
-  const resolvers = spec.resolvers.map(address);
-  const agentResolvers = spec.agentResolvers?.map(address) ?? resolvers;
-  return { ...toClusterConfig(spec), resolvers, agentResolvers, podCIDRs: spec.podCIDRs.map(cidr) };
+  const said = toClusterConfig(spec);
+  const { resolvers, podCIDRs } = said;
+  if (resolvers === null || podCIDRs === null) throw new Error("what a file must say passed validation and is missing");
+  return {
+    ...said,
+    resolvers,
+    agentResolvers: said.agentResolvers ?? resolvers,
+    clusterCIDRs: said.clusterCIDRs ?? [],
+    podCIDRs,
+    internalEndpoints: said.internalEndpoints ?? [],
+  };
 }
 
 export function toClusterConfig(spec: ClusterAgentConfigText): ClusterAgentConfig {
@@ -55,13 +63,9 @@ export function toClusterConfig(spec: ClusterAgentConfigText): ClusterAgentConfi
   return {
     resolvers: spec.resolvers?.map(address) ?? null,
     agentResolvers: spec.agentResolvers?.map(address) ?? null,
-    clusterCIDRs: spec.clusterCIDRs.map(cidr),
+    clusterCIDRs: spec.clusterCIDRs?.map(cidr) ?? null,
     podCIDRs: spec.podCIDRs?.map(cidr) ?? null,
-    internalEndpoints: spec.internalEndpoints.map((endpoint) => ({
-      address: address(endpoint.address),
-      protocol: protocolNumber(endpoint.protocol),
-      port: endpoint.port,
-    })),
+    internalEndpoints: spec.internalEndpoints?.map(toEndpoint) ?? null,
     clusterDomain: spec.clusterDomain,
     systemNamespaces: spec.systemNamespaces,
     failMode: spec.failMode,
@@ -71,6 +75,10 @@ export function toClusterConfig(spec: ClusterAgentConfigText): ClusterAgentConfi
     queueNumber: spec.queueNumber,
     limits: spec.limits,
   };
+}
+
+function toEndpoint(endpoint: AgentConfigText["internalEndpoints"][number]): InternalEndpoint {
+  return { address: address(endpoint.address), protocol: protocolNumber(endpoint.protocol), port: endpoint.port };
 }
 
 function toSubject(subject: SubjectText): Subject {

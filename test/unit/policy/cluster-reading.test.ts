@@ -282,6 +282,10 @@ describe("a configuration", () => {
     expect(value).toMatchObject({ resolvers: null, agentResolvers: null, podCIDRs: null, failMode: "Closed" });
   });
 
+  test("with a list that is empty means it", () => {
+    expect(config("{ clusterCIDRs: [] }").value).toMatchObject({ clusterCIDRs: [], internalEndpoints: null });
+  });
+
   test("that is not there is all defaults", () => {
     expect(readClusterConfig(null).value).toEqual(config("{}").value);
   });
