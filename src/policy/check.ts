@@ -11,7 +11,7 @@ export interface Finding {
   readonly message: string;
 }
 
-/** How the API server holds to the same rule (docs/adr/0013-custom-resources.md). */
+/** How the API server holds to the same rule (docs/adr/0015-custom-resources.md). */
 export type ApiTwin =
   /** By an expression over the checked value, after defaults; `message` is one line. */
   | { readonly by: "cel"; readonly rule: string; readonly message: string }

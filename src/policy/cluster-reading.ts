@@ -24,7 +24,7 @@ export interface ClusterReading<T> {
 
 /**
  * Reads a policy that an API server holds, which may be newer than this program or fail a check that the API server cannot make
- * (docs/adr/0013-custom-resources.md). What is not understood never helps a flow:
+ * (docs/adr/0015-custom-resources.md). What is not understood never helps a flow:
  *
  * 1. in a rule: see `doubtedRules`;
  * 2. in the subject: the policy selects by what is understood of it, so perhaps more pods. Its Deny rules hold for them, its Allow rules

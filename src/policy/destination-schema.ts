@@ -5,7 +5,7 @@ import { type ApiTwin, at, type Check, checked, shown } from "./check.ts";
 import { HttpPath } from "./path-schema.ts";
 import { CidrText, Domain, listOf, Method, ObjectName } from "./values.ts";
 
-/** Longest lists of one rule and of one group; the API server's cost limits follow from them (docs/adr/0013-custom-resources.md). */
+/** Longest lists of one rule and of one group; the API server's cost limits follow from them (docs/adr/0015-custom-resources.md). */
 const MOST = { domains: 256, cidrs: 64, except: 32, ports: 32, methods: 16, paths: 16 } as const;
 const MOST_OF_GROUP = { domains: 10_000, cidrs: 5000, except: 32 } as const;
 
