@@ -22,7 +22,7 @@ interface CustomResource {
   readonly shortNames: readonly string[];
   readonly scope: "Cluster" | "Namespaced";
   readonly description: string;
-  readonly spec: z.core.$ZodType | null;
+  readonly spec: { readonly schema: z.core.$ZodType; readonly description: string } | null;
   readonly status: z.core.$ZodType;
   readonly columns: readonly Column[];
 }
@@ -51,6 +51,8 @@ const DEFAULT_DENY: Column = {
 };
 const PODS = column("Pods", "integer", ".status.selectedPods", "Pods that it selects.");
 
+const POLICY_SPEC = "Whom the policy selects, and where they may connect.";
+
 /** What an API server is told of: the four kinds, and what agents say of their nodes. */
 export const CUSTOM_RESOURCES: readonly CustomResource[] = [
   {
@@ -60,7 +62,7 @@ export const CUSTOM_RESOURCES: readonly CustomResource[] = [
     scope: "Cluster",
     description:
       "Ordered rules for outbound traffic of pods anywhere in the cluster, before (`tier: Admin`) or after (`tier: Baseline`) the policies of the namespaces. Policies are walked by tier, then priority, then name; the first rule that matches decides.",
-    spec: KINDS.ClusterEgressPolicy.shape.spec,
+    spec: { schema: KINDS.ClusterEgressPolicy.shape.spec, description: POLICY_SPEC },
     status: PolicyStatus,
     columns: [
       column("Tier", "string", ".spec.tier", "Before or after the policies of the namespaces."),
@@ -81,7 +83,7 @@ export const CUSTOM_RESOURCES: readonly CustomResource[] = [
     scope: "Namespaced",
     description:
       "Ordered rules for outbound traffic of the pods of one namespace, walked between the tiers Admin and Baseline of ClusterEgressPolicy. The first rule that matches decides.",
-    spec: KINDS.EgressPolicy.shape.spec,
+    spec: { schema: KINDS.EgressPolicy.shape.spec, description: POLICY_SPEC },
     status: PolicyStatus,
     columns: [PRIORITY, MODE, DEFAULT_DENY, PODS, ACCEPTED, PROGRAMMED, REASON, AGE],
   },
@@ -91,7 +93,7 @@ export const CUSTOM_RESOURCES: readonly CustomResource[] = [
     shortNames: ["dg"],
     scope: "Cluster",
     description: "Domains and address ranges under one name, which rules of any policy can use as `group`.",
-    spec: KINDS.DestinationGroup.shape.spec,
+    spec: { schema: KINDS.DestinationGroup.shape.spec, description: "What belongs to the group." },
     status: ObjectStatus,
     columns: [ACCEPTED, PROGRAMMED, REASON, AGE],
   },
@@ -102,7 +104,7 @@ export const CUSTOM_RESOURCES: readonly CustomResource[] = [
     scope: "Cluster",
     description:
       "What agents are told of the cluster: resolvers, ranges, fail mode, limits. The object named `default` is used.",
-    spec: ClusterAgentConfigSpec,
+    spec: { schema: ClusterAgentConfigSpec, description: "The settings; what is left out has its default." },
     status: ObjectStatus,
     columns: [
       column("Fail-Mode", "string", ".spec.failMode", "What new flows meet while an agent gives no verdicts."),
@@ -175,7 +177,7 @@ function rootSchema({ spec, status, description }: CustomResource): OpenApi {
       apiVersion: { type: "string", description: `The version of this schema: \`${API_VERSION}\`.` },
       kind: { type: "string", description: "What kind of object this is." },
       metadata: { type: "object" },
-      ...(spec === null ? {} : { spec: { description: "What is wanted.", ...toStructural(spec) } }),
+      ...(spec === null ? {} : { spec: { description: spec.description, ...toStructural(spec.schema) } }),
       status: { description: "What is known of it; not written by people.", ...toStructural(status) },
     },
   };
