@@ -1,5 +1,5 @@
 import { isNameByte } from "./host-name.ts";
-import { NameTexts } from "./name-texts.ts";
+import { type NameTexts, nameText } from "./name-texts.ts";
 
 /** Where a name was read: its text and the first byte after it. One for each message, for all its names. */
 export interface NameCursor {
@@ -14,7 +14,8 @@ export interface NameCursor {
   lastText: string | null;
   /** Bytes of names that may still be decompressed: a small message must not unfold into a large one. */
   budget: number;
-  readonly texts: NameTexts;
+  /** Null: for one message, which is not worth it. */
+  readonly texts: NameTexts | null;
   /** The name that is being read. */
   readonly bytes: Uint8Array;
 }
@@ -28,7 +29,7 @@ const MAX_ALL_NAMES = 1 << 14;
 const DOT = 0x2e;
 const STAR = 0x2a;
 
-export function newNameCursor(texts: NameTexts = new NameTexts()): NameCursor {
+export function newNameCursor(texts: NameTexts | null = null): NameCursor {
   const bytes = new Uint8Array(MAX_WIRE);
   return { text: null, next: 0, lastTarget: -1, lastText: null, budget: MAX_ALL_NAMES, texts, bytes };
 }
@@ -79,7 +80,7 @@ export function readDnsName(
   }
   into.budget -= wire;
   if (into.budget < 0) return "NamesTooLong";
-  const text = length < 0 ? null : into.texts.text(into.bytes, length);
+  const text = length < 0 ? null : (into.texts?.text(into.bytes, length) ?? nameText(into.bytes, length));
   if (jumps === 0) {
     into.next = position + 1;
     if (into.lastTarget < 0) remember(into, at, text);

@@ -11,13 +11,13 @@ export class NameTexts {
 
   /** `bytes[0, length)` as text: lower case, labels with dots between them. */
   text(bytes: Uint8Array, length: number): string {
-    if (length > LONGEST_KEPT) return textOf(bytes, length);
+    if (length > LONGEST_KEPT) return nameText(bytes, length);
     let hash = length;
     for (let i = 0; i < length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
     const slot = (hash ^ (hash >>> 15)) & (SLOTS - 1);
     const known = this.#slots[slot]!;
     if (known.length === length && isText(bytes, known)) return known;
-    const text = textOf(bytes, length);
+    const text = nameText(bytes, length);
     this.#slots[slot] = text;
     return text;
   }
@@ -28,6 +28,7 @@ function isText(bytes: Uint8Array, text: string): boolean {
   return true;
 }
 
-function textOf(bytes: Uint8Array, length: number): string {
+/** As `NameTexts.text`, made anew. */
+export function nameText(bytes: Uint8Array, length: number): string {
   return String.fromCharCode.apply(null, bytes.subarray(0, length) as unknown as number[]);
 }

@@ -8,6 +8,7 @@ import { DNS_CLASS_IN, type DnsMessage, parseDnsMessage } from "../../packet/dns
 import { newNameCursor } from "../../packet/dns-name.ts";
 import { hidesNames, stripEncryptedClientHello } from "../../packet/dns-strip.ts";
 import { PROTOCOL } from "../../packet/ip.ts";
+import { NameTexts } from "../../packet/name-texts.ts";
 import type { Program } from "../../program/program.ts";
 import { isBindable } from "./bindable.ts";
 import { followChain } from "./chain.ts";
@@ -95,7 +96,7 @@ export class DnsGuard {
   readonly #search: SearchLists;
   readonly #gate: typeof gateName;
   /** Lent to the parser for one message after the other. */
-  readonly #cursor = newNameCursor();
+  readonly #cursor = newNameCursor(new NameTexts());
 
   constructor(options: DnsGuardOptions) {
     this.#names = options.names;

@@ -6,6 +6,7 @@ import { buildDnsAnswer, frameDnsMessage } from "../../../src/packet/dns-answer.
 import { newNameCursor } from "../../../src/packet/dns-name.ts";
 import { DnsStreamReader } from "../../../src/packet/dns-stream.ts";
 import { stripEncryptedClientHello } from "../../../src/packet/dns-strip.ts";
+import { NameTexts } from "../../../src/packet/name-texts.ts";
 import { a, aaaa, cname, dnsMessage, https, opt, query, wireName } from "../../support/dns-message.ts";
 import { ascii, concat, u16 } from "../../support/hello.ts";
 import { runs } from "../../support/runs.ts";
@@ -389,7 +390,7 @@ it("reads one message after the other with one cursor as each alone", () => {
   });
   fc.assert(
     fc.property(fc.array(fc.oneof(message, damaged), { minLength: 2, maxLength: 8 }), (messages) => {
-      const cursor = newNameCursor();
+      const cursor = newNameCursor(new NameTexts());
       for (const bytes of messages) {
         expect(parseDnsMessage(bytes, 0, bytes.length, cursor)).toEqual(parseDnsMessage(bytes, 0, bytes.length));
       }
