@@ -23,8 +23,9 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   advice: ["decide", "flow", "policy"],
   kernel: ["packet"],
   workloads: ["model"],
+  kube: ["net"],
   history: ["flow"],
-  agent: ["policy", "inspector", "advice", "kernel", "workloads", "history"],
+  agent: ["policy", "inspector", "advice", "kernel", "workloads", "kube", "history"],
   controller: ["agent"],
   api: ["controller"],
   lab: ["kernel"],
@@ -42,7 +43,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   "prom-client": ["agent/"],
   re2js: ["policy/", "program/"],
   tr46: ["net/idna.ts"],
-  yaml: ["policy/", "workloads/", "lab/", "cli/"],
+  yaml: ["policy/", "workloads/", "kube/", "lab/", "cli/"],
   zod: ["policy/", "cli/egress-test-schema.ts"],
 };
 

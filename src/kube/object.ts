@@ -1,0 +1,30 @@
+export type Fields = Readonly<Record<string, unknown>>;
+
+/** What is kept of an object: enough to tell it from another of its name, and what the agent reads of it. */
+export interface KubeObject {
+  /** `namespace/name`, or the name alone. */
+  readonly key: string;
+  readonly uid: string;
+  /** The object, trimmed. */
+  readonly value: Fields;
+}
+
+/** Takes from an object what is read of it; the rest is never kept. */
+export type Trim = (object: Fields) => Fields;
+
+/** @returns null where it has no name or no UID: no API server sends that */
+export function keep(object: Fields, trim: Trim): KubeObject | null {
+  const { name, namespace, uid } = fields(object["metadata"]);
+  if (typeof name !== "string" || typeof uid !== "string" || name === "" || uid === "") return null;
+  return { key: typeof namespace === "string" ? `${namespace}/${name}` : name, uid, value: trim(object) };
+}
+
+export function fields(value: unknown): Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Fields) : {};
+}
+
+/** Of a map, these of its fields that it has. */
+export function pick(value: unknown, ...names: readonly string[]): Fields {
+  const from = fields(value);
+  return Object.fromEntries(names.flatMap((name) => (from[name] === undefined ? [] : [[name, from[name]]])));
+}
