@@ -123,7 +123,7 @@ export class Agent implements LaneListener {
   }
 
   /** What counts in this agent, for metrics and status. */
-  get parts(): AgentParts {
+  get parts(): Omit<AgentParts, "cluster"> {
     return {
       epoch: this.#epoch,
       method: this.#method,

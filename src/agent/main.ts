@@ -12,12 +12,14 @@ import { JournalFile } from "./journal/file.ts";
 import { defaultStateFolder, removeState } from "./journal/folder.ts";
 import { Journal } from "./journal/journal.ts";
 import { checkPrivileges } from "./kernel-check.ts";
+import { KubeSources } from "./kube-sources.ts";
 import { createLogger, type Logger, RateLimit } from "./log.ts";
 import { MemoryKeeper } from "./memory-keeper.ts";
 import { Observatory } from "./metrics/observatory.ts";
 import { Problems } from "./metrics/problems.ts";
 import type { AgentOptions } from "./options.ts";
 import { Sources } from "./sources.ts";
+import type { Inputs } from "./state.ts";
 import { type Place, takePlace } from "./succession/place.ts";
 import { Succession, tell } from "./succession/succession.ts";
 import { BEAT_DESCRIPTOR, TOLD } from "./supervisor.ts";
@@ -37,7 +39,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   probing.catch(() => undefined);
   let observatory: Observatory | null = null;
   let applier: Applier | null = null;
-  const sources = new Sources(options, log, (inputs) => void applier?.apply(inputs));
+  const sources = await openSources(options, log, (inputs) => void applier?.apply(inputs));
   const keeper = memoryKeeper(sources);
   try {
     const method = await probing;
@@ -68,7 +70,13 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       place,
     );
     const { listen, version } = options;
-    if (listen.length > 0) observatory = new Observatory(() => agent.parts, { listen, version, problems, log });
+    if (listen.length > 0)
+      observatory = new Observatory(() => ({ ...agent.parts, cluster: sources.report }), {
+        listen,
+        version,
+        problems,
+        log,
+      });
     await agent.start();
     applier = new Applier({ apply: (inputs) => agent.apply(inputs), wanted: () => sources.inputs, log });
     sources.follow();
@@ -120,6 +128,18 @@ export async function removeEnforcement(options: { readonly state: string | null
   removeState(options.state ?? defaultStateFolder());
 }
 
+function openSources(
+  options: AgentOptions,
+  log: Logger,
+  changed: (inputs: Inputs) => void,
+): Sources | Promise<KubeSources> {
+  if (options.kube === null) return new Sources(options, log, changed);
+  const folder = options.state ?? defaultStateFolder();
+  // A supervisor that hears nothing would take the wait for a hang.
+  const waiting = (): void => tell(options, TOLD.waiting);
+  return KubeSources.open({ ...options.kube, folder, log, changed, waiting });
+}
+
 function openSink(options: AgentOptions, log: Logger): FlowSink | null {
   if (options.flows === null) return null;
   const limit = new RateLimit(10_000);
@@ -141,7 +161,7 @@ function openSink(options: AgentOptions, log: Logger): FlowSink | null {
   return new FlowSink({ target: new FlowFile({ path, maxSize, keep }), lostLine, onTrouble });
 }
 
-function memoryKeeper(sources: Sources): MemoryKeeper {
+function memoryKeeper(sources: Sources | KubeSources): MemoryKeeper {
   let before = performance.eventLoopUtilization();
   return new MemoryKeeper({
     release: () => {

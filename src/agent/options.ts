@@ -1,7 +1,17 @@
+import type { ClusterAccess } from "../kube/access.ts";
 import type { ListenAddress } from "./metrics/listen-address.ts";
+
+export interface KubeOptions {
+  /** Where the API server is and how it lets us in. */
+  readonly access: ClusterAccess;
+  /** Name of the Node that the agent runs on. */
+  readonly node: string;
+}
 
 /** What `sallyport agent` was asked for; the command line is read once, in cli/. */
 export interface AgentOptions {
+  /** The inputs come from an API server; null: from the files below, which are empty otherwise. */
+  readonly kube: KubeOptions | null;
   /** Files or folders of policy documents. */
   readonly policies: readonly string[];
   /** File of core/v1 Pod and Namespace objects. */

@@ -67,6 +67,11 @@ export class Sources {
     return { ...this.#documents, workloads: this.#workloads ?? [], nodeAddresses: [...ownAddresses(), ...this.#nodes] };
   }
 
+  /** Of an API server, and there is none. */
+  get report(): null {
+    return null;
+  }
+
   /** What names the workload of an id across restarts of the agent; null: nobody has it. */
   keyOf(id: number): string | null {
     return this.#identities.keyOf(id);
@@ -158,7 +163,7 @@ export class Sources {
 }
 
 /** The addresses of this network namespace, which is the node's. */
-function ownAddresses(): Address[] {
+export function ownAddresses(): Address[] {
   return Object.values(networkInterfaces())
     .flatMap((entries) => entries ?? [])
     .flatMap(({ address }) => parseAddress(address) ?? []);

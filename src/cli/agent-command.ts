@@ -1,9 +1,15 @@
 import { resolve } from "node:path";
 import { DEFAULT_LISTEN, type ListenAddress, parseListen } from "../agent/metrics/listen-address.ts";
+import type { KubeOptions } from "../agent/options.ts";
+import { inClusterAccess } from "../kube/access.ts";
+import { kubeconfigAccess } from "../kube/kubeconfig.ts";
 import { EXIT, UsageError } from "./failure.ts";
 import { packageVersion } from "./version.ts";
 
 interface Options {
+  readonly kube?: boolean;
+  readonly kubeconfig?: string;
+  readonly nodeName?: string;
   readonly policies?: readonly string[];
   readonly workloads?: string;
   readonly config?: string;
@@ -24,7 +30,7 @@ interface Options {
 
 /** Reads the command line into AgentOptions; the agent reads neither arguments nor environment. */
 export async function agentCommand(options: Options): Promise<void> {
-  const { policies, workloads, flows = null } = options;
+  const { policies = [], workloads = "", flows = null } = options;
   const config = options.config === undefined ? null : resolve(options.config);
   const state = options.state === undefined ? null : resolve(options.state);
   if (options.check === true) {
@@ -36,8 +42,7 @@ export async function agentCommand(options: Options): Promise<void> {
     const { removeEnforcement } = await import("../agent/main.ts");
     return removeEnforcement({ state });
   }
-  if (policies === undefined) throw new UsageError("`agent` needs `--policies PATH`; see `sallyport agent --help`");
-  if (workloads === undefined) throw new UsageError("`agent` needs `--workloads FILE`; see `sallyport agent --help`");
+  checkInputs(options);
   const listen = listenAddresses(options.listen);
   if (options.supervise && options.supervisedBy === undefined) {
     process.exitCode = await superviseAgent(options.logLevel);
@@ -45,8 +50,9 @@ export async function agentCommand(options: Options): Promise<void> {
   }
   const { runAgent } = await import("../agent/main.ts");
   await runAgent({
+    kube: options.kube === true ? kubeOptions(options) : null,
     policies: policies.map((path) => resolve(path)),
-    workloads: resolve(workloads),
+    workloads: workloads === "" ? "" : resolve(workloads),
     config,
     flows: flows === null || flows === "-" ? flows : resolve(flows),
     flowsMaxSize: options.flowsMaxSize,
@@ -58,6 +64,39 @@ export async function agentCommand(options: Options): Promise<void> {
     version: packageVersion(),
     supervisor: options.supervisedBy === undefined ? null : Number(options.supervisedBy),
   });
+}
+
+/** @throws UsageError where it is not clear where policies and workloads come from */
+function checkInputs({ kube, kubeconfig, nodeName, policies, workloads, config }: Options): void {
+  const files = { policies, workloads, config };
+  if (kube === true) {
+    for (const [name, value] of Object.entries(files)) {
+      if (value !== undefined) throw new UsageError(`\`--${name}\` and \`--kube\` exclude each other: leave one out`);
+    }
+    return;
+  }
+  if (kubeconfig !== undefined) throw new UsageError("`--kubeconfig` goes with `--kube`: add it");
+  if (nodeName !== undefined) throw new UsageError("`--node-name` goes with `--kube`: add it");
+  const why = "(or `--kube`); see `sallyport agent --help`";
+  if (policies === undefined) throw new UsageError(`\`agent\` needs \`--policies PATH\` ${why}`);
+  if (workloads === undefined) throw new UsageError(`\`agent\` needs \`--workloads FILE\` ${why}`);
+}
+
+/** @throws UsageError */
+function kubeOptions({ kubeconfig, nodeName }: Options): KubeOptions {
+  const node = nodeName ?? process.env["NODE_NAME"] ?? "";
+  // A name with a comma would be a selector of its own.
+  if (!/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/.test(node)) {
+    throw new UsageError(
+      "`agent --kube` needs `--node-name NAME` (or NODE_NAME in its environment): the name of its Node",
+    );
+  }
+  try {
+    const access = kubeconfig === undefined ? inClusterAccess(process.env) : kubeconfigAccess(resolve(kubeconfig));
+    return { access, node };
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
 }
 
 /** `off` is nowhere; not given is the usual address. */

@@ -92,6 +92,9 @@ function addAgent(program: Command): void {
     .option("--policies <path...>", "files or folders of policy documents")
     .option("--workloads <file>", "pods and namespaces; watched for changes")
     .option("--config <file>", "the AgentConfig document; else one among the policies, else the defaults")
+    .option("--kube", "policies, settings, pods and namespaces from an API server instead")
+    .option("--kubeconfig <file>", "how to reach the API server; else as the pod that it runs in")
+    .option("--node-name <name>", "of the Node that it runs on (default: NODE_NAME of the environment)")
     .option("--flows <file>", "flow log, one JSON line a decision; `-` is stdout")
     .option(
       "--flows-max-size <size>",
@@ -126,6 +129,7 @@ function addAgent(program: Command): void {
       help(
         [
           "sallyport agent --policies policies/ --workloads pods.yaml --config node1.yaml --flows flows.log",
+          "sallyport agent --kube --kubeconfig node1.kubeconfig --node-name node1",
           "sallyport agent --check",
           "sallyport agent --remove",
         ],

@@ -43,6 +43,7 @@ function facts(report: StatusReport): string {
       "names",
       `${names.bindings} bindings, ${names.evicted} evicted; DNS ${names.dnsQuestions} asked, ${names.dnsDenied} denied; resolver ${names.resolutions} asked, ${names.resolverFailures} failed`,
     ],
+    ...clusterRows(report.cluster ?? null),
     [
       "flows",
       `${records.liveFlows} open; ${log(records)}; ${times(report.limitsReached)} a workload's limit was reached`,
@@ -53,6 +54,35 @@ function facts(report: StatusReport): string {
   const width = Math.max(...rows.map(([name]) => name.length));
   return rows.map(([name, text]) => `${paint("quiet", name.padEnd(width))}  ${printable(text)}\n`).join("");
 }
+
+/** An agent of an earlier version says nothing of it. */
+function clusterRows(cluster: StatusReport["cluster"]): [string, string][] {
+  if (cluster === null) return [];
+  const { state, server, lastContact, rememberedFrom, resources, refused, refusedCount } = cluster;
+  const restarts = resources.reduce((sum, { watchRestarts, relists }) => sum + watchRestarts + relists, 0);
+  const word = state === "away" ? "AWAY" : state;
+  const old = rememberedFrom === null ? "" : `; ENFORCED FROM MEMORY of ${rememberedFrom}`;
+  const objects = resources.map(({ name, objects, phase }) => `${name} ${phase === "absent" ? "-" : objects}`);
+  const rows: [string, string][] = [
+    [
+      "API server",
+      `${word}, ${server}, last heard ${lastContact ?? "never"}, watches renewed ${times(restarts)}${old}`,
+    ],
+    ["objects", objects.join(", ")],
+  ];
+  for (const { name, trouble } of resources) if (trouble !== null) rows.push([`watch`, `${name}: ${trouble}`]);
+  for (const { kind, key, problem, instead } of refused.slice(0, SHOWN_PROBLEMS)) {
+    rows.push(["refused", `${kind} ${key} (${INSTEAD[instead]}): ${problem}`]);
+  }
+  if (refusedCount > SHOWN_PROBLEMS) rows.push(["refused", `${refusedCount - SHOWN_PROBLEMS} more`]);
+  return rows;
+}
+
+const INSTEAD = {
+  "last-good": "what it said before is in force",
+  deny: "whom it selects is denied all",
+  nothing: "left out",
+} as const;
 
 function decisions({ decisions, denials }: StatusReport): string {
   if (decisions.length === 0) return "";

@@ -53,6 +53,23 @@ export function readWorkloads(text: string, identities: IdentityTable, quick: Qu
       else namespaces.set(namespace.name, namespace);
     }
   }
+  const missing = `is not in the file: make it with ${COMMAND}`;
+  return { ok: true, snapshot: settleWorkloads({ pods, namespaces, identities, problems, missing }) };
+}
+
+export interface WorkloadObjects {
+  readonly pods: readonly Pod[];
+  readonly namespaces: ReadonlyMap<string, Namespace>;
+  readonly identities: IdentityTable;
+  /** What is known to be wrong; what is found wrong is added. */
+  readonly problems: string[];
+  /** What is to be said of a Namespace that is not there. */
+  readonly missing: string;
+}
+
+/** Pods and namespaces as they were read → the workloads they make; `readWorkloads` says which. */
+export function settleWorkloads(objects: WorkloadObjects): WorkloadSnapshot {
+  const { pods, namespaces, identities, problems, missing } = objects;
   const running = pods.filter((pod) => !pod.ended);
   const notEnforced = running.filter((pod) => pod.hostNetwork).map((pod) => `${pod.namespace}/${pod.name}`);
   const own = running.filter((pod) => !pod.hostNetwork && pod.addresses.length > 0);
@@ -62,12 +79,10 @@ export function readWorkloads(text: string, identities: IdentityTable, quick: Qu
     const namespace = namespaces.get(pod.namespace);
     const addresses = pod.addresses.filter((address) => owners.get(formatAddress(address)) === pod);
     if (namespace === undefined) {
-      problems.push(
-        `Pod \`${pod.namespace}/${pod.name}\` is left out, for its Namespace is not in the file: make it with ${COMMAND}`,
-      );
+      problems.push(`Pod \`${pod.namespace}/${pod.name}\` is left out, for its Namespace ${missing}`);
     } else if (addresses.length > 0) workloads.push(toWorkload(pod, namespace, addresses, identities.idOf(pod)));
   }
-  return { ok: true, snapshot: { workloads, notEnforced, nodeAddresses: nodeAddressesOf(pods), problems } };
+  return { workloads, notEnforced, nodeAddresses: nodeAddressesOf(pods), problems };
 }
 
 function nodeAddressesOf(pods: readonly Pod[]): Address[] {

@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, rmdirSync, rmSync, statSync } from "node:fs";
+import { lstatSync, mkdirSync, readdirSync, rmdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Generation } from "../../model/verdict.ts";
 
@@ -10,6 +10,9 @@ export const rollName = (generation: Generation): string => `agent-${generation}
 export const socketName = (generation: Generation): string => `agent-${generation}.sock`;
 /** Where HTTP flows stand between requests (inspector/request-boundaries). */
 export const boundariesName = (generation: Generation): string => `requests-${generation}`;
+const CLUSTER = "cluster-";
+/** What was known of a resource of the API server. */
+export const clusterName = (resource: string): string => `${CLUSTER}${resource}`;
 /** Held by the agent that is starting. */
 export const LOCK = "lock";
 
@@ -51,6 +54,9 @@ export function removeState(folder: string): void {
     removeRoll(folder, generation);
   }
   try {
+    for (const name of readdirSync(folder)) {
+      if (name.startsWith(CLUSTER)) rmSync(join(folder, name), { force: true });
+    }
     rmSync(join(folder, LOCK), { force: true });
     rmdirSync(folder);
   } catch {

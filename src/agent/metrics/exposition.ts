@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Registry, type RegistryContentType } from "prom-client";
 import { AGENT_FAMILIES, type MetricsSource } from "./agent-families.ts";
+import { CLUSTER_FAMILIES } from "./cluster-families.ts";
 import type { Family } from "./family.ts";
 import { KEPT_FAMILIES } from "./kept-families.ts";
 import { LANE_FAMILIES } from "./lane-families.ts";
@@ -7,7 +8,7 @@ import { LANE_FAMILIES } from "./lane-families.ts";
 /** Every metric of the agent itself; those about the process come from prom-client. */
 export const FAMILIES: readonly Family<MetricsSource>[] = [
   ...AGENT_FAMILIES,
-  ...[...LANE_FAMILIES, ...KEPT_FAMILIES].map(
+  ...[...LANE_FAMILIES, ...KEPT_FAMILIES, ...CLUSTER_FAMILIES].map(
     (family): Family<MetricsSource> => ({ ...family, read: ({ numbers }) => family.read(numbers) }),
   ),
 ];

@@ -5,6 +5,7 @@ import { CARRIED_COUNTER, type QueueMethod, queuesOf } from "../../kernel/rulese
 import type { Generation } from "../../model/verdict.ts";
 import type { Program } from "../../program/program.ts";
 import type { Floods } from "../floods.ts";
+import type { ClusterReport } from "../cluster/report.ts";
 import type { FlowLog } from "../flow-log.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { LaneHandle } from "../lane-handle.ts";
@@ -30,6 +31,8 @@ export interface AgentParts {
   readonly open: OpenFlows;
   readonly flowLog: FlowLog;
   readonly journal: Pick<Journal, "counters">;
+  /** Null: the inputs come from files. */
+  readonly cluster: ClusterReport | null;
 }
 
 export const QUEUES = ["strict", "observed"] as const;

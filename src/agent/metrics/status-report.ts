@@ -1,3 +1,4 @@
+import type { ClusterReport } from "../cluster/report.ts";
 import type { DecisionCount } from "./decision-counts.ts";
 import { latencyQuantile } from "./latency.ts";
 import { type AgentNumbers, laneNumber } from "./numbers.ts";
@@ -76,6 +77,8 @@ export interface StatusReport {
     readonly restored: number;
     readonly dropped: Readonly<Record<string, number>>;
   };
+  /** Null: the inputs come from files. */
+  readonly cluster: ClusterReport | null;
   readonly limitsReached: number;
   /** Packets dropped for a flood, by workload. */
   readonly floods: Readonly<Record<string, number>>;
@@ -133,6 +136,7 @@ export function statusReport(
     denials: Object.fromEntries(counts.decisions.denials()),
     records: recordsOf(numbers),
     rules: { inPlace: kernel.rulesInPlace, restored: keeper.restored, dropped: Object.fromEntries(kernel.rules) },
+    cluster: numbers.cluster,
     limitsReached: laneNumber(numbers, "limitReached"),
     floods: Object.fromEntries(kernel.floods),
     problems: problems.last(),

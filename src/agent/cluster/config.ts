@@ -1,0 +1,76 @@
+import type { KubeObject } from "../../kube/object.ts";
+import { fields } from "../../kube/object.ts";
+import type { AgentConfig } from "../../model/config.ts";
+import type { Found } from "./discovery.ts";
+import { type Refused, readDocument } from "./documents.ts";
+
+/** The one object of its kind that is read. */
+export const CONFIG_NAME = "default";
+
+export interface Configured {
+  /** Null: nothing has ever been said that an agent could run with. */
+  readonly config: AgentConfig | null;
+  /** Why what is said now is not in force, one line; null: it is. */
+  readonly problem: string | null;
+}
+
+/**
+ * The configuration that is in force: the AgentConfig `default`, and what it leaves out as it was found in the cluster. What
+ * cannot be read changes nothing.
+ */
+export class ClusterConfig {
+  #known: AgentConfig | null = null;
+  #source = "";
+  #problem: string | null = null;
+  #refused: Refused | null = null;
+
+  /** The AgentConfig object itself, where it cannot be used. */
+  get refused(): Refused | null {
+    return this.#refused;
+  }
+
+  /** `object`: the AgentConfig; undefined: there is none. The config is the same object for as long as nothing changes. */
+  read(object: KubeObject | undefined, found: Found): Configured {
+    const spec = { ...found, ...fields(object?.value["spec"]) };
+    const source = JSON.stringify(spec);
+    if (source !== this.#source) {
+      this.#source = source;
+      this.#read(object, spec);
+    }
+    return { config: this.#known, problem: this.#problem };
+  }
+
+  #read(object: KubeObject | undefined, spec: Readonly<Record<string, unknown>>): void {
+    const { content, problem } = readDocument("AgentConfig", { metadata: { name: CONFIG_NAME }, spec });
+    this.#refused = null;
+    if (content?.type === "config") {
+      this.#known = content.value;
+      this.#problem = null;
+      return;
+    }
+    this.#problem = whatIsMissing(spec) ?? problem;
+    if (object === undefined) return;
+    const { generation } = fields(object.value["metadata"]);
+    const instead = this.#known === null ? "nothing" : "last-good";
+    this.#refused = {
+      kind: "AgentConfig",
+      key: object.key,
+      uid: object.uid,
+      generation: typeof generation === "number" ? generation : 0,
+      problem: this.#problem,
+      instead,
+    };
+  }
+}
+
+function whatIsMissing(spec: Readonly<Record<string, unknown>>): string | null {
+  const missing = [
+    ["resolvers", "no DNS Service with the label `k8s-app=kube-dns` in `kube-system`"],
+    ["podCIDRs", "the Node has no `spec.podCIDRs`"],
+  ] as const;
+  for (const [field, why] of missing) {
+    const value = spec[field];
+    if (Array.isArray(value) && value.length === 0) return `${why}: set \`${field}\` in AgentConfig \`${CONFIG_NAME}\``;
+  }
+  return null;
+}

@@ -1,0 +1,148 @@
+import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
+import { open, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { KubeObject } from "../../kube/object.ts";
+import { clusterName, makeStateFolder } from "../journal/folder.ts";
+
+/** A file of another format is not read. */
+const FORMAT = 1;
+const MAX_BYTES = 64 * 1024 * 1024;
+/** A change is written at once, the next ones of the same resource at most this often. */
+export const WRITE_EVERY_MS = 10_000;
+const PIECE = 500;
+
+const { O_CREAT, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY } = constants;
+
+export interface Remembered {
+  readonly objects: readonly KubeObject[];
+  /** Milliseconds of Unix time. */
+  readonly savedAt: number;
+}
+
+/**
+ * What was known of a cluster, a file for each resource in the state folder: an agent that starts while the API server
+ * is away enforces that. Only for the node whose agent wrote it.
+ */
+export class ClusterMemory {
+  readonly #folder: string;
+  readonly #node: string;
+  readonly #writers = new Map<string, Writer>();
+  readonly #onTrouble: (message: string) => void;
+  #closed = false;
+
+  constructor(folder: string, node: string, onTrouble: (message: string) => void) {
+    this.#folder = folder;
+    this.#node = node;
+    this.#onTrouble = onTrouble;
+  }
+
+  /** Null: nothing that can be used. @throws Error where the folder cannot be trusted */
+  read(resource: string): Remembered | null {
+    makeStateFolder(this.#folder);
+    const text = readWhole(this.#path(resource));
+    if (text === null) return null;
+    try {
+      const [head = "", ...lines] = text.split("\n");
+      const { format, node, savedAt, count } = JSON.parse(head) as Record<string, unknown>;
+      const whole = lines.pop() === "" && lines.length === count;
+      if (format !== FORMAT || node !== this.#node || typeof savedAt !== "number" || !whole) return null;
+      return { objects: lines.map((line) => JSON.parse(line) as KubeObject), savedAt };
+    } catch {
+      return null;
+    }
+  }
+
+  /** Something has changed; `take` says what is to be written when it is. */
+  changed(resource: string, take: () => Iterable<KubeObject>): void {
+    if (this.#closed) return;
+    let writer = this.#writers.get(resource);
+    if (writer === undefined) {
+      writer = new Writer(() => this.#write(resource, [...take()]));
+      this.#writers.set(resource, writer);
+    }
+    writer.soon();
+  }
+
+  /** Writes what was not written yet. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#writers.values()].map((writer) => writer.close()));
+  }
+
+  #path(resource: string): string {
+    return join(this.#folder, clusterName(resource));
+  }
+
+  async #write(resource: string, objects: readonly KubeObject[]): Promise<void> {
+    const path = this.#path(resource);
+    // Two agents may write at once while one takes over: each its own file, and the last one stays.
+    const next = `${path}.${process.pid}`;
+    try {
+      makeStateFolder(this.#folder);
+      const file = await open(next, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600);
+      try {
+        const head = { format: FORMAT, node: this.#node, savedAt: Date.now(), count: objects.length };
+        let size = (await file.write(`${JSON.stringify(head)}\n`)).bytesWritten;
+        for (let at = 0; at < objects.length; at += PIECE) {
+          const piece = objects.slice(at, at + PIECE).map((object) => `${JSON.stringify(object)}\n`);
+          size += Buffer.byteLength(piece.join(""));
+          if (size > MAX_BYTES) throw new Error(`${resource} take more than ${MAX_BYTES >> 20} MiB`);
+          await file.writeFile(piece.join(""));
+        }
+      } finally {
+        await file.close();
+      }
+      await rename(next, path);
+    } catch (error) {
+      await rm(next, { force: true }).catch(() => undefined);
+      this.#onTrouble(error instanceof Error ? error.message : String(error));
+    }
+  }
+}
+
+/** Calls `write` after a change, never twice at the same time, and not again for a while. */
+class Writer {
+  readonly #write: () => Promise<void>;
+  #timer: NodeJS.Timeout | null = null;
+  #writing: Promise<void> = Promise.resolve();
+  #next = 0;
+
+  constructor(write: () => Promise<void>) {
+    this.#write = write;
+  }
+
+  soon(): void {
+    this.#timer ??= setTimeout(() => this.#begin(), Math.max(100, this.#next - performance.now()));
+  }
+
+  async close(): Promise<void> {
+    if (this.#timer !== null) {
+      clearTimeout(this.#timer);
+      this.#begin();
+    }
+    await this.#writing;
+  }
+
+  #begin(): void {
+    this.#timer = null;
+    this.#next = performance.now() + WRITE_EVERY_MS;
+    this.#writing = this.#writing.then(this.#write);
+  }
+}
+
+function readWhole(path: string): string | null {
+  let descriptor: number;
+  try {
+    descriptor = openSync(path, O_RDONLY | O_NOFOLLOW);
+  } catch {
+    return null;
+  }
+  try {
+    const { size } = fstatSync(descriptor);
+    return size > MAX_BYTES ? null : readFileSync(descriptor, "utf8");
+  } catch {
+    return null;
+  } finally {
+    closeSync(descriptor);
+  }
+}

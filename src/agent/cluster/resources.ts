@@ -1,0 +1,109 @@
+import { type Fields, fields, pick } from "../../kube/object.ts";
+import type { Resource } from "../../kube/reflector.ts";
+import type { Kind } from "../../policy/schema.ts";
+
+export type ResourceName =
+  | "pods"
+  | "namespaces"
+  | "clusteregresspolicies"
+  | "egresspolicies"
+  | "destinationgroups"
+  | "agentconfigs"
+  | "nodes"
+  | "services"
+  | "endpointslices"
+  | "apiserver"
+  | "servicecidrs";
+
+/** Without these nothing can be enforced; the others only say what need not be configured. */
+export const REQUIRED: readonly ResourceName[] = [
+  "pods",
+  "namespaces",
+  "clusteregresspolicies",
+  "egresspolicies",
+  "destinationgroups",
+  "agentconfigs",
+];
+
+export const KIND_OF = {
+  clusteregresspolicies: "ClusterEgressPolicy",
+  egresspolicies: "EgressPolicy",
+  destinationgroups: "DestinationGroup",
+  agentconfigs: "AgentConfig",
+} as const satisfies Partial<Record<ResourceName, Kind>>;
+
+export type KindResource = keyof typeof KIND_OF;
+
+const GROUP = "/apis/sallyport.dev/v1alpha1";
+const SLICES = "/apis/discovery.k8s.io/v1/namespaces";
+
+/** All that an agent watches. Of pods only its own node's: the traffic does not grow with the cluster. */
+export function resourcesOf(node: string): readonly (Resource & { readonly name: ResourceName })[] {
+  const kind = (name: KindResource) => ({ name, path: `${GROUP}/${name}`, trim: trimDocument });
+  return [
+    { name: "pods", path: "/api/v1/pods", fieldSelector: `spec.nodeName=${node}`, trim: trimPod },
+    { name: "namespaces", path: "/api/v1/namespaces", trim: trimNamespace },
+    kind("clusteregresspolicies"),
+    kind("egresspolicies"),
+    kind("destinationgroups"),
+    kind("agentconfigs"),
+    { name: "nodes", path: "/api/v1/nodes", fieldSelector: `metadata.name=${node}`, trim: trimNode, optional: true },
+    {
+      name: "services",
+      path: "/api/v1/namespaces/kube-system/services",
+      labelSelector: "k8s-app=kube-dns",
+      trim: (object) => ({ spec: pick(object["spec"], "clusterIP", "clusterIPs") }),
+      optional: true,
+    },
+    {
+      name: "endpointslices",
+      path: `${SLICES}/kube-system/endpointslices`,
+      labelSelector: "k8s-app=kube-dns",
+      trim: trimSlice,
+      optional: true,
+    },
+    {
+      name: "apiserver",
+      path: `${SLICES}/default/endpointslices`,
+      labelSelector: "kubernetes.io/service-name=kubernetes",
+      trim: trimSlice,
+      optional: true,
+    },
+    {
+      name: "servicecidrs",
+      path: "/apis/networking.k8s.io/v1/servicecidrs",
+      trim: (object) => ({ spec: pick(object["spec"], "cidrs") }),
+      optional: true,
+    },
+  ];
+}
+
+/** What `readPod` reads. */
+function trimPod({ metadata, spec, status }: Fields): Fields {
+  return {
+    metadata: pick(metadata, "name", "namespace", "uid", "labels", "creationTimestamp", "deletionTimestamp"),
+    spec: pick(spec, "nodeName", "serviceAccountName", "serviceAccount", "hostNetwork"),
+    status: pick(status, "phase", "podIP", "podIPs", "hostIP", "hostIPs"),
+  };
+}
+
+function trimNamespace({ metadata }: Fields): Fields {
+  return { metadata: pick(metadata, "name", "labels") };
+}
+
+function trimDocument({ metadata, spec }: Fields): Fields {
+  return { metadata: pick(metadata, "name", "namespace", "uid", "generation"), spec };
+}
+
+function trimNode({ spec, status }: Fields): Fields {
+  return { spec: pick(spec, "podCIDR", "podCIDRs"), status: pick(status, "addresses") };
+}
+
+/** Names of targets and topology change nothing. */
+function trimSlice({ endpoints, ports }: Fields): Fields {
+  const all = Array.isArray(endpoints) ? endpoints : [];
+  return {
+    endpoints: all.map((endpoint) => pick(endpoint, "addresses")),
+    ports: Array.isArray(ports) ? ports.map((port) => pick(fields(port), "port", "protocol")) : [],
+  };
+}

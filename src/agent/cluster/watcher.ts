@@ -1,0 +1,98 @@
+import type { ClusterAccess } from "../../kube/access.ts";
+import { KubeClient } from "../../kube/client.ts";
+import type { KubeObject } from "../../kube/object.ts";
+import { Reflector } from "../../kube/reflector.ts";
+import { type Logger, RateLimit } from "../log.ts";
+import type { ClusterMemory } from "./memory.ts";
+import { REQUIRED, type ResourceName, resourcesOf } from "./resources.ts";
+
+const SAY_TROUBLE_EVERY_MS = 60_000;
+
+export interface WatcherListener {
+  onChange(resource: ResourceName): void;
+  /** Asked when the objects of a resource are written down. */
+  onSynced(): void;
+}
+
+/** All watches of an agent, what they hold, and what an earlier run held for as long as they hold nothing. */
+export class ClusterWatcher {
+  readonly client: KubeClient;
+  readonly reflectors: readonly Reflector[];
+  readonly #byName: ReadonlyMap<ResourceName, Reflector>;
+  readonly #remembered = new Map<ResourceName, number>();
+  readonly #memory: ClusterMemory;
+
+  constructor(access: ClusterAccess, node: string, memory: ClusterMemory, listener: WatcherListener, log: Logger) {
+    this.#memory = memory;
+    this.client = new KubeClient(access);
+    const limits = new Map<string, RateLimit>();
+    const byName = new Map<ResourceName, Reflector>();
+    for (const resource of resourcesOf(node)) {
+      const { name } = resource;
+      limits.set(name, new RateLimit(SAY_TROUBLE_EVERY_MS));
+      const reflector: Reflector = new Reflector(resource, this.client, {
+        onChanges: () => {
+          this.#memory.changed(name, () => reflector.objects.values());
+          listener.onChange(name);
+        },
+        onSynced: () => {
+          this.#remembered.delete(name);
+          this.#memory.changed(name, () => reflector.objects.values());
+          listener.onSynced();
+        },
+        onTrouble: (_, problem) => {
+          const suppressed = limits.get(name)!.allow(performance.now());
+          if (suppressed === null) return;
+          log.warn(
+            { event: "watch-failed", resource: name, problem, suppressed },
+            "what is known stays in force; trying again",
+          );
+        },
+      });
+      byName.set(name, reflector);
+    }
+    this.#byName = byName;
+    this.reflectors = [...byName.values()];
+  }
+
+  /** Takes what an earlier run wrote down, then begins to watch. */
+  start(): void {
+    for (const [name, reflector] of this.#byName) {
+      const remembered = this.#memory.read(name);
+      if (remembered !== null) {
+        reflector.remember(remembered.objects);
+        this.#remembered.set(name, remembered.savedAt);
+      }
+      reflector.start();
+    }
+  }
+
+  objects(name: ResourceName): ReadonlyMap<string, KubeObject> {
+    return this.#byName.get(name)!.objects;
+  }
+
+  /** The API server has told what there is of all of them. */
+  get synced(): boolean {
+    return this.reflectors.every(({ synced }) => synced);
+  }
+
+  /** What cannot be done without is known, from the API server or from an earlier run. */
+  known(remembered: boolean): boolean {
+    return REQUIRED.every((name) => this.#byName.get(name)!.synced || (remembered && this.#remembered.has(name)));
+  }
+
+  /** Resources of which nothing is known. */
+  get missing(): readonly string[] {
+    return this.reflectors.filter(({ synced }) => !synced).map(({ resource }) => resource.name);
+  }
+
+  /** Of what is only remembered, when the oldest of it was written down, in milliseconds of Unix time; 0: there is none. */
+  get rememberedFrom(): number {
+    return this.#remembered.size === 0 ? 0 : Math.min(...this.#remembered.values());
+  }
+
+  close(): void {
+    for (const reflector of this.reflectors) reflector.close();
+    this.client.close();
+  }
+}

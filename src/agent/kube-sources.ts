@@ -1,0 +1,264 @@
+import type { ClusterAccess } from "../kube/access.ts";
+import type { KubeObject } from "../kube/object.ts";
+import type { Address } from "../net/address.ts";
+import { IdentityTable } from "../workloads/identity.ts";
+import { ClusterWorkloads } from "../workloads/kube-objects.ts";
+import type { WorkloadSnapshot } from "../workloads/objects.ts";
+import { ClusterConfig, CONFIG_NAME } from "./cluster/config.ts";
+import { discover, nodeAddresses } from "./cluster/discovery.ts";
+import { ClusterDocuments, POLICY_RESOURCES, type Refused } from "./cluster/documents.ts";
+import { ClusterMemory } from "./cluster/memory.ts";
+import { type ClusterReport, clusterReport } from "./cluster/report.ts";
+import type { KindResource, ResourceName } from "./cluster/resources.ts";
+import { ClusterWatcher } from "./cluster/watcher.ts";
+import type { Logger } from "./log.ts";
+import { ownAddresses } from "./sources.ts";
+import type { Inputs } from "./state.ts";
+
+/** Changes that come together are applied together, at most this often. */
+const COALESCE_MS = 10;
+/** How long an API server may take to answer at the start before what was remembered is enforced. */
+const REMEMBERED_AFTER_MS = 2_000;
+/** How long what need not be there is waited for. */
+const OPTIONAL_MS = 5_000;
+const SAY_WAITING_EVERY_MS = 30_000;
+const LOOK_EVERY_MS = 50;
+const MOST_SAYINGS = 1_000;
+/** File of what documents said that now cannot be read. */
+const GOOD = "good";
+
+export interface KubeSourcesOptions {
+  readonly access: ClusterAccess;
+  /** Name of the Node. */
+  readonly node: string;
+  /** Where what is known is written down. */
+  readonly folder: string;
+  readonly log: Logger;
+  readonly changed: (inputs: Inputs) => void;
+  /** Called again and again while the agent cannot begin. */
+  readonly waiting: () => void;
+}
+
+/**
+ * The agent's inputs as an API server holds them, with the same face as those from files. What is known stays in force
+ * through any outage, and through a restart of the agent in one.
+ */
+export class KubeSources {
+  readonly #options: KubeSourcesOptions;
+  readonly #memory: ClusterMemory;
+  readonly #watcher: ClusterWatcher;
+  readonly #documents = new ClusterDocuments();
+  readonly #config = new ClusterConfig();
+  readonly #identities = new IdentityTable();
+  readonly #workloads = new ClusterWorkloads(this.#identities);
+  readonly #stale = new Set<KindResource>(POLICY_RESOURCES);
+  #snapshot: WorkloadSnapshot | null = null;
+  /** Refused objects that were said, by UID and generation; and other problems. */
+  #said = new Set<string>();
+  readonly #sayings = new Set<string>();
+  #inputs: Inputs | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #open = false;
+
+  private constructor(options: KubeSourcesOptions) {
+    const { access, node, folder, log } = options;
+    this.#options = options;
+    this.#memory = new ClusterMemory(folder, node, (problem) =>
+      log.warn({ event: "cluster-not-written", problem }, "a restart would not know the cluster"),
+    );
+    const listener = { onChange: (name: ResourceName) => this.#onChange(name), onSynced: () => this.#onSynced() };
+    this.#watcher = new ClusterWatcher(access, node, this.#memory, listener, log);
+  }
+
+  /**
+   * Resolves when enough is known to enforce, which may be never: without the objects nothing can be enforced, and without an
+   * API server they are only known from an earlier run. @throws Error when the state folder cannot be trusted
+   */
+  static async open(options: KubeSourcesOptions): Promise<KubeSources> {
+    const sources = new KubeSources(options);
+    try {
+      sources.#documents.remember(sources.#memory.read(GOOD)?.objects ?? []);
+      sources.#watcher.start();
+      await sources.#ready();
+      return sources;
+    } catch (error) {
+      sources.close();
+      throw error;
+    }
+  }
+
+  async #ready(): Promise<void> {
+    const { log, waiting } = this.#options;
+    const began = performance.now();
+    let sayAt = began + SAY_WAITING_EVERY_MS / 6;
+    for (;;) {
+      const waited = performance.now() - began;
+      const settled = this.#watcher.synced || waited > OPTIONAL_MS || !this.#watcher.known(false);
+      let problem: string | null = null;
+      if (settled && this.#watcher.known(waited > REMEMBERED_AFTER_MS)) {
+        problem = this.#build();
+        if (problem === null) break;
+      }
+      if (performance.now() > sayAt) {
+        sayAt = performance.now() + SAY_WAITING_EVERY_MS;
+        const missing = this.#watcher.missing;
+        const why =
+          problem ?? this.#watcher.reflectors.find(({ trouble }) => trouble !== null)?.trouble ?? "no answer yet";
+        log.warn(
+          { event: "waiting-for-cluster", missing, reason: why },
+          "nothing can be enforced before the cluster is known",
+        );
+      }
+      waiting();
+      await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+    }
+    this.#open = true;
+    const { rememberedFrom } = this.#watcher;
+    if (rememberedFrom === 0) log.info({ event: "cluster-known", milliseconds: Math.round(performance.now() - began) });
+    else {
+      const since = new Date(rememberedFrom).toISOString();
+      log.warn(
+        { event: "cluster-remembered", since, missing: this.#watcher.missing },
+        "the API server does not answer: what was known before is enforced",
+      );
+    }
+    if (this.#watcher.objects("agentconfigs").get(CONFIG_NAME) === undefined) {
+      log.info(
+        { event: "no-agent-config" },
+        `no AgentConfig \`${CONFIG_NAME}\`: defaults, and what was found in the cluster`,
+      );
+    }
+  }
+
+  get inputs(): Inputs {
+    if (this.#inputs === null) throw new Error("the sources are not open");
+    return this.#inputs;
+  }
+
+  /** What names the workload of an id across restarts of the agent; null: nobody has it. */
+  keyOf(id: number): string | null {
+    return this.#identities.keyOf(id);
+  }
+
+  /** Told of the API server and of what it holds. */
+  get report(): ClusterReport {
+    const { access, node } = this.#options;
+    const { client, reflectors, rememberedFrom } = this.#watcher;
+    return clusterReport({ node, server: access.server, client, reflectors, refused: this.refused, rememberedFrom });
+  }
+
+  /** Objects that cannot be used as they are written. */
+  get refused(): readonly Refused[] {
+    const config = this.#config.refused;
+    return config === null ? this.#documents.refused : [config, ...this.#documents.refused];
+  }
+
+  /** `namespace/name` of running pods that share the node's network. */
+  get notEnforced(): readonly string[] {
+    return this.#snapshot?.notEnforced ?? [];
+  }
+
+  get client() {
+    return this.#watcher.client;
+  }
+
+  /** The watches run from the start. */
+  follow(): void {
+    // What came while the agent started was built into nothing yet.
+    this.#soon();
+  }
+
+  /** There is nothing to read again: what changes is told. */
+  reload(): boolean {
+    return false;
+  }
+
+  /** What the API server holds is needed to tell what has changed. */
+  putAway(): void {}
+
+  close(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#open = false;
+    this.#watcher.close();
+    void this.#memory.close();
+  }
+
+  #onChange(name: ResourceName): void {
+    if ((POLICY_RESOURCES as readonly string[]).includes(name)) this.#stale.add(name as KindResource);
+    this.#soon();
+  }
+
+  #onSynced(): void {
+    if (!this.#open) return;
+    this.#soon();
+    if (this.#watcher.synced)
+      this.#options.log.info({ event: "cluster-known" }, "the API server has told all there is");
+  }
+
+  #soon(): void {
+    if (!this.#open) return;
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null;
+      const before = this.#inputs;
+      this.#build();
+      if (this.#inputs !== null && this.#inputs !== before) this.#options.changed(this.#inputs);
+    }, COALESCE_MS);
+  }
+
+  /** Makes inputs of what is known. @returns why that cannot be done, one line; null: done */
+  #build(): string | null {
+    for (const name of this.#stale) this.#documents.take(name, this.#watcher.objects(name));
+    if (this.#stale.size > 0) this.#memory.changed(GOOD, () => this.#documents.remembered);
+    this.#stale.clear();
+    const objects = (name: ResourceName): Iterable<KubeObject> => this.#watcher.objects(name).values();
+    const { config, problem } = this.#config.read(
+      this.#watcher.objects("agentconfigs").get(CONFIG_NAME),
+      discover(objects),
+    );
+    this.#sayRefused();
+    if (config === null) return problem ?? "there is no configuration";
+    const namespaces = this.#watcher.objects("namespaces");
+    const pods = [...objects("pods")].map(({ value }) => value);
+    const snapshot = this.#workloads.read(pods, (name) => namespaces.get(name)?.value);
+    for (const problem of snapshot.problems) this.#sayOnce(problem);
+    this.#snapshot = snapshot;
+    this.#inputs = {
+      policies: this.#documents.policies,
+      groups: this.#documents.groups,
+      config,
+      workloads: snapshot.workloads,
+      nodeAddresses: this.#nodeAddresses(snapshot.nodeAddresses, nodeAddresses(objects)),
+    };
+    return null;
+  }
+
+  #nodeAddresses(...more: readonly (readonly Address[])[]): readonly Address[] {
+    return [...ownAddresses(), ...more.flat()];
+  }
+
+  #sayRefused(): void {
+    const { refused } = this;
+    const now = new Set(refused.map(({ uid, generation }) => `${uid}/${generation}`));
+    for (const one of refused) {
+      const { kind, key, uid, generation, problem, instead } = one;
+      if (this.#said.has(`${uid}/${generation}`)) continue;
+      const what = {
+        "last-good": "what it said before stays in force",
+        deny: "whom it selects is denied all",
+        nothing: "it is left out",
+      };
+      this.#options.log.error(
+        { event: "object-refused", kind, name: key, generation, problem, instead },
+        what[instead],
+      );
+    }
+    this.#said = now;
+  }
+
+  #sayOnce(problem: string): void {
+    if (this.#sayings.has(problem)) return;
+    if (this.#sayings.size >= MOST_SAYINGS) this.#sayings.clear();
+    this.#sayings.add(problem);
+    this.#options.log.warn({ event: "workload-left-out", problem });
+  }
+}

@@ -1,0 +1,68 @@
+import type { ResourceReport } from "../cluster/report.ts";
+import { type Family, labelled, single } from "./family.ts";
+import type { AgentNumbers } from "./numbers.ts";
+
+type Source = Pick<AgentNumbers, "cluster">;
+
+function each(
+  type: "counter" | "gauge",
+  name: string,
+  help: string,
+  read: (resource: ResourceReport) => number,
+): Family<Source> {
+  return labelled(type, name, help, "resource", ({ cluster }) =>
+    (cluster?.resources ?? []).map((resource) => [resource.name, read(resource)] as const),
+  );
+}
+
+const seconds = (time: string | null): number => (time === null ? 0 : Date.parse(time) / 1000);
+
+/** Of an agent that watches an API server; without one they have no samples. */
+export const CLUSTER_FAMILIES: readonly Family<Source>[] = [
+  each(
+    "gauge",
+    "sallyport_watch_up",
+    "1 while the resource is watched. 0 for long: the API server is away, or refuses (`sallyport status` says which); what is known stays in force.",
+    ({ phase }) => (phase === "watching" ? 1 : 0),
+  ),
+  each("gauge", "sallyport_watch_objects", "Objects of the API server that are known.", ({ objects }) => objects),
+  each(
+    "counter",
+    "sallyport_watch_restarts_total",
+    "Watches that were opened again. More than a few an hour: something between here and the API server cuts them.",
+    ({ watchRestarts }) => watchRestarts,
+  ),
+  each(
+    "counter",
+    "sallyport_watch_relists_total",
+    "Times that all objects had to be listed again. Costs the API server most.",
+    ({ relists }) => relists,
+  ),
+  each(
+    "counter",
+    "sallyport_watch_refused_total",
+    "Lines and objects that could not be read. Any: something that is no API server answers.",
+    ({ linesRefused }) => linesRefused,
+  ),
+  single(
+    "gauge",
+    "sallyport_api_last_contact_timestamp_seconds",
+    "When the API server was last heard of, Unix time; bookmarks come once a minute.",
+    ({ cluster }) => (cluster === null ? null : seconds(cluster.lastContact)),
+  ),
+  single("counter", "sallyport_api_requests_total", "Requests made to the API server.", ({ cluster }) =>
+    cluster === null ? null : cluster.requests,
+  ),
+  single(
+    "gauge",
+    "sallyport_api_remembered_timestamp_seconds",
+    "When what is enforced was written down by an earlier run, Unix time; 0 when the API server has told all of it.",
+    ({ cluster }) => (cluster === null ? null : seconds(cluster.rememberedFrom)),
+  ),
+  single(
+    "gauge",
+    "sallyport_objects_refused",
+    "Policies, groups and settings that cannot be used as they are written. Any: `sallyport status` says which and why.",
+    ({ cluster }) => (cluster === null ? null : cluster.refusedCount),
+  ),
+];
