@@ -8,10 +8,13 @@ export interface AgentProcessOptions {
   readonly node: number;
   /** How the agent is started: program and first arguments, for example `["bin/sallyport"]`. */
   readonly command: readonly string[];
-  readonly policies: string;
+  /** Not needed where `kube` is given; nor is `config`. */
+  readonly policies?: string;
   /** Default: the lab's own file. */
   readonly workloads?: string;
-  readonly config: string;
+  readonly config?: string;
+  /** The kubeconfig of an API server: its objects instead of files. */
+  readonly kube?: string;
   /** Folder of what a restart remembers; default one in the lab's folder. */
   readonly state?: string;
   /** Flow log; default a file in the lab's folder. */
@@ -75,9 +78,7 @@ export class AgentProcess {
     const argv = [
       ...options.command,
       "agent",
-      ...["--policies", options.policies],
-      ...["--workloads", options.workloads ?? lab.workloadsPath],
-      ...["--config", options.config],
+      ...inputs(lab, options),
       ...["--flows", flows],
       ...["--state", options.state ?? `${lab.directory}/state-node${options.node}`],
       ...(options.more ?? []),
@@ -180,4 +181,9 @@ export class AgentProcess {
       one.resolve(line);
     }
   }
+}
+
+function inputs(lab: Lab, { node, policies, workloads, config, kube }: AgentProcessOptions): readonly string[] {
+  if (kube !== undefined) return ["--kube", "--kubeconfig", kube, "--node-name", lab.node(node).name];
+  return ["--policies", policies ?? "", "--workloads", workloads ?? lab.workloadsPath, "--config", config ?? ""];
 }

@@ -1,0 +1,158 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { OUTSIDE } from "../../src/lab/addresses.ts";
+import { type AgentLab, sleep } from "../support/agent-lab.ts";
+import { clusterPolicy, KubeLab } from "../support/kube-lab.ts";
+import { clusterPrograms } from "../support/real-api-server.ts";
+
+const APP = "app-ns/app";
+const OTHER = "app-ns/other";
+const HERE = clusterPrograms() !== null;
+if (!HERE) console.log("skipped: no kube-apiserver here; `make test-cluster` builds one");
+
+const policy = (port: number, more: object = {}): object =>
+  clusterPolicy("app", {
+    tier: "Admin",
+    priority: 1,
+    defaultDeny: true,
+    subject: { podSelector: { matchLabels: { role: "app" } } },
+    rules: [
+      {
+        name: "by-name",
+        action: "Allow",
+        to: [{ domains: ["*.github.com"], ports: [{ protocol: "TCP", port: 443 }] }],
+      },
+      { name: "by-address", action: "Allow", to: [{ cidrs: ["203.0.113.10/32"], ports: [{ protocol: "TCP", port }] }] },
+    ],
+    ...more,
+  });
+
+let kube: KubeLab;
+let world: AgentLab;
+
+const PARTNER = `https://${OUTSIDE.partner.ipv4}:8443/`;
+const partner = (pod = APP): Promise<string> => world.get(pod, PARTNER, "-k", "-m", "3");
+const label = (pod: string, ...words: string[]): Promise<string> => {
+  const [namespace = "", name = ""] = pod.split("/");
+  return kube.api.must(["label", "pod", name, "-n", namespace, "--overwrite", ...words]);
+};
+
+describe.skipIf(!HERE)("an agent that watches a real API server", () => {
+  beforeAll(async () => {
+    kube = await KubeLab.up(`agk${process.pid % 10_000}x`, [
+      { namespace: "app-ns", name: "app", labels: { role: "app" } },
+      { namespace: "app-ns", name: "other" },
+    ]);
+    world = kube.world;
+    await kube.api.apply(policy(8443));
+    await kube.start();
+  });
+
+  afterAll(() => kube?.down());
+
+  test("finds resolvers and ranges by itself, and enforces", async () => {
+    expect(await partner()).toBe("200");
+    expect(await world.get(APP, "https://api.github.com/")).toBe("200");
+    expect(await world.get(APP, "https://api.weather.gov/", "-m", "3")).toMatch(/^curl/);
+    expect(await partner(OTHER)).toBe("200");
+  });
+
+  test("a label that is set or taken away with kubectl is enforced", async () => {
+    const evil = `https://${OUTSIDE.evil.ipv4}:443/`;
+    expect(await world.get(OTHER, evil, "-k", "-m", "3")).toBe("200");
+    await world.applied(() => label(OTHER, "role=app"));
+    expect(await world.get(OTHER, evil, "-k", "-m", "3")).toMatch(/^curl/);
+    await world.applied(() => label(OTHER, "role-"));
+    expect(await world.get(OTHER, evil, "-k", "-m", "3")).toBe("200");
+  });
+
+  test("a policy changed, made and deleted is enforced", async () => {
+    await world.applied(() => kube.api.apply(policy(8444)));
+    expect(await partner()).toBe("curl 7");
+    await world.applied(() => kube.api.apply(policy(8443)));
+    expect(await partner()).toBe("200");
+    const closed = clusterPolicy("closed", {
+      tier: "Admin",
+      priority: 0,
+      defaultDeny: true,
+      subject: { podSelector: { matchLabels: { role: "app" } } },
+      rules: [{ name: "all", action: "Deny" }],
+    });
+    await world.applied(() => kube.api.apply(closed));
+    expect(await partner()).toBe("curl 7");
+    await world.applied(() => kube.api.must(["delete", "clusteregresspolicy", "closed"]));
+    expect(await partner()).toBe("200");
+  });
+
+  test("a policy of a namespace is enforced when the namespace is relabelled", async () => {
+    const spec = {
+      tier: "Admin",
+      priority: 2,
+      defaultDeny: true,
+      subject: { namespaceSelector: { matchLabels: { locked: "yes" } } },
+    };
+    await world.applied(() => kube.api.apply(clusterPolicy("locked", spec)));
+    expect(await partner(OTHER)).toBe("200");
+    await world.applied(() => kube.api.must(["label", "namespace", "app-ns", "locked=yes"]));
+    expect(await partner(OTHER)).toBe("curl 7");
+    await world.applied(() => kube.api.must(["label", "namespace", "app-ns", "locked-"]));
+    expect(await partner(OTHER)).toBe("200");
+    await world.applied(() => kube.api.must(["delete", "clusteregresspolicy", "locked"]));
+  });
+
+  test("an unknown pod is held, then decided when its object arrives", async () => {
+    const { lab } = world;
+    const pod = await lab.addPod(
+      { namespace: "app-ns", name: "fresh", labels: { role: "app" }, node: 1 },
+      { listed: false },
+    );
+    const answer = partner("app-ns/fresh");
+    await kube.register(pod);
+    expect(await answer).toBe("200");
+    const record = await world.until("record", () =>
+      world.records().find(({ workload }) => workload?.name === "fresh"),
+    );
+    expect(record.action).toBe("Allow");
+    const nobody = await lab.addPod({ namespace: "app-ns", name: "nobody", node: 1 }, { listed: false });
+    expect(await partner("app-ns/nobody")).toBe("curl 7");
+    // Its address is another's now.
+    await kube.unregister(pod);
+    await world.applied(() => kube.register({ ...nobody, labels: { role: "app" } }));
+    expect(await partner("app-ns/nobody")).toBe("200");
+  });
+
+  test("the API server restarts: watches go on, and status says so", async () => {
+    await kube.api.stop();
+    expect(await partner()).toBe("200");
+    await kube.api.serve();
+    await world.applied(() => kube.api.apply(policy(8444)));
+    expect(await partner()).toBe("curl 7");
+    await world.applied(() => kube.api.apply(policy(8443)));
+    const { cluster } = await status();
+    expect(cluster).toMatchObject({ state: "watching", rememberedFrom: null, refused: [] });
+  });
+
+  test("the API server is away while the agent restarts: what was known is enforced", async () => {
+    await sleep(11_000); // What has changed is written down at most every ten seconds.
+    await kube.api.stop();
+    await world.agent?.stop();
+    const agent = await kube.start();
+    const line = await agent.event("cluster-remembered");
+    expect(line["since"]).toMatch(/^\d{4}-/);
+    expect(await partner()).toBe("200");
+    expect(await world.get(APP, "https://api.github.com/")).toBe("200");
+    expect(await world.get(APP, `https://${OUTSIDE.evil.ipv4}:443/`, "-k", "-m", "3")).toMatch(/^curl/);
+    expect((await status()).cluster).toMatchObject({ state: "away" });
+    await kube.api.serve();
+    await agent.event("cluster-known", 40_000);
+    await world.applied(() => kube.api.apply(policy(8444)));
+    expect(await partner()).toBe("curl 7");
+    await world.applied(() => kube.api.apply(policy(8443)));
+    expect((await status()).cluster).toMatchObject({ state: "watching", rememberedFrom: null });
+  });
+});
+
+async function status(): Promise<{ readonly cluster: Record<string, unknown> }> {
+  const { lab } = world;
+  const { stdout } = await lab.exec("node1", ["curl", "-s", "http://127.0.0.1:9464/status"]);
+  return JSON.parse(stdout);
+}
