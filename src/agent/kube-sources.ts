@@ -1,17 +1,22 @@
 import type { ClusterAccess } from "../kube/access.ts";
 import type { KubeObject } from "../kube/object.ts";
+import type { Policy } from "../model/policy.ts";
 import type { Address } from "../net/address.ts";
 import { IdentityTable } from "../workloads/identity.ts";
 import { ClusterWorkloads } from "../workloads/kube-objects.ts";
 import type { WorkloadSnapshot } from "../workloads/objects.ts";
 import { ClusterConfig, CONFIG_NAME } from "./cluster/config.ts";
 import { discover, nodeAddresses } from "./cluster/discovery.ts";
-import { ClusterDocuments, POLICY_RESOURCES, type Refused } from "./cluster/documents.ts";
+import { ClusterDocuments, type ListedObject, POLICY_RESOURCES, type Refused } from "./cluster/documents.ts";
 import { ClusterMemory } from "./cluster/memory.ts";
+import { type NodeStatus, nodeStatus } from "./cluster/node-status.ts";
 import { type ClusterReport, clusterReport } from "./cluster/report.ts";
 import type { KindResource, ResourceName } from "./cluster/resources.ts";
+import { StatusWriter } from "./cluster/status-writer.ts";
 import { ClusterWatcher } from "./cluster/watcher.ts";
 import type { Logger } from "./log.ts";
+import type { AgentParts } from "./metrics/numbers.ts";
+import { whyUnhealthy } from "./metrics/readiness.ts";
 import { ownAddresses } from "./sources.ts";
 import type { Inputs } from "./state.ts";
 
@@ -26,6 +31,9 @@ const LOOK_EVERY_MS = 50;
 const MOST_SAYINGS = 1_000;
 /** File of what documents said that now cannot be read. */
 const GOOD = "good";
+
+/** What the status of the node is made of. */
+export type StatusParts = Pick<AgentParts, "counts" | "lane" | "epoch">;
 
 export interface KubeSourcesOptions {
   readonly access: ClusterAccess;
@@ -59,6 +67,9 @@ export class KubeSources {
   #inputs: Inputs | null = null;
   #timer: NodeJS.Timeout | null = null;
   #open = false;
+  #status: StatusWriter | null = null;
+  /** By the list of policies that was made of it. */
+  readonly #listings = new WeakMap<readonly Policy[], readonly ListedObject[]>();
 
   private constructor(options: KubeSourcesOptions) {
     const { access, node, folder, log } = options;
@@ -158,8 +169,37 @@ export class KubeSources {
     return this.#snapshot?.notEnforced ?? [];
   }
 
-  get client() {
-    return this.#watcher.client;
+  /**
+   * Keeps the status of this node up to date for as long as the sources are open. `parts`: the agent, and whether it is well.
+   */
+  tellStatus(version: string, parts: () => StatusParts): void {
+    const { node, log } = this.#options;
+    this.#status = new StatusWriter({
+      client: this.#watcher.client,
+      node,
+      nodeUid: () => this.#watcher.objects("nodes").get(node)?.uid ?? null,
+      status: () => this.#nodeStatus(version, parts()),
+      log,
+    });
+  }
+
+  /** What was handed over is in force. */
+  applied(): void {
+    this.#status?.changed();
+  }
+
+  #nodeStatus(version: string, { counts, lane, epoch }: StatusParts): NodeStatus {
+    const { inputs } = epoch;
+    return nodeStatus({
+      version,
+      notReady: counts.phase === "enforcing" ? whyUnhealthy({ counts, lane }) : counts.phase,
+      config: this.#config.refused,
+      unapplied: counts.applyFailure,
+      listing: this.#listings.get(inputs.policies) ?? [],
+      workloads: inputs.workloads,
+      systemNamespaces: inputs.config.systemNamespaces,
+      hostNetwork: this.notEnforced,
+    });
   }
 
   /** The watches run from the start. */
@@ -179,6 +219,7 @@ export class KubeSources {
   close(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#open = false;
+    this.#status?.close();
     this.#watcher.close();
     void this.#memory.close();
   }
@@ -222,8 +263,10 @@ export class KubeSources {
     const snapshot = this.#workloads.read(pods, (name) => namespaces.get(name)?.value);
     for (const problem of snapshot.problems) this.#sayOnce(problem);
     this.#snapshot = snapshot;
+    const { policies } = this.#documents;
+    this.#listings.set(policies, this.#documents.listing);
     this.#inputs = {
-      policies: this.#documents.policies,
+      policies,
       groups: this.#documents.groups,
       config,
       workloads: snapshot.workloads,

@@ -78,8 +78,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         log,
       });
     await agent.start();
-    applier = new Applier({ apply: (inputs) => agent.apply(inputs), wanted: () => sources.inputs, log });
+    const apply = (inputs: Inputs): Promise<void> => agent.apply(inputs).finally(() => sources.applied());
+    applier = new Applier({ apply, wanted: () => sources.inputs, log });
     sources.follow();
+    sources.tellStatus(version, () => agent.parts);
     keeper.start();
     const succession = new Succession(agent, options, log, () => void observatory?.close());
     await succession.open(place);

@@ -72,6 +72,11 @@ export class Sources {
     return null;
   }
 
+  /** Nobody is told what is in force. */
+  applied(): void {}
+
+  tellStatus(): void {}
+
   /** What names the workload of an id across restarts of the agent; null: nobody has it. */
   keyOf(id: number): string | null {
     return this.#identities.keyOf(id);

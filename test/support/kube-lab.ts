@@ -140,6 +140,26 @@ export class KubeLab {
     await this.api.must(["delete", "pod", name, "-n", namespace, "--grace-period=0", "--force"]);
   }
 
+  /** Takes the schema off a kind, as a later version of it might be: the API server stores what an agent cannot read. */
+  async acceptAnything(resource: string): Promise<void> {
+    const name = `${resource}.sallyport.dev`;
+    const crd = JSON.parse(await this.api.must(["get", "crd", name, "-o", "json"]));
+    const schema = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
+    const value = [{ ...crd.spec.versions[0], schema: { openAPIV3Schema: schema } }];
+    const patch = JSON.stringify([{ op: "replace", path: "/spec/versions", value }]);
+    await this.api.must(["patch", "crd", name, "--type=json", "-p", patch]);
+    // The new schema is served in a moment.
+    const probe = clusterPolicy("probe", { any: "thing" });
+    for (let i = 0; i < 50; i++) {
+      const { status } = await this.api.kubectl(
+        ["apply", "--server-side", "--dry-run=server", "-f", "-"],
+        JSON.stringify(probe),
+      );
+      if (status === 0) return;
+    }
+    throw new Error(`${name} still refuses`);
+  }
+
   async start(more: readonly string[] = []): Promise<AgentProcess> {
     this.world.agent = await AgentProcess.start(this.world.lab, {
       node: 1,

@@ -4,6 +4,15 @@ import { type Content, readObjects } from "../../policy/reading.ts";
 import { API_VERSION, type Kind } from "../../policy/schema.ts";
 import { KIND_OF, type KindResource } from "./resources.ts";
 
+/** An object of the API server, and what is made of it here. */
+export interface ListedObject {
+  readonly kind: Kind;
+  readonly object: KubeObject;
+  /** What is in force of it, or in its place; null: nothing, or it is no policy. */
+  readonly policy: Policy | null;
+  readonly refused: Refused | null;
+}
+
 /** What stands in the place of a policy that cannot be read. */
 const STAND_IN_RULES = [{ name: "unreadable", action: "Deny" }];
 
@@ -82,6 +91,14 @@ export class ClusterDocuments {
   /** Those of the policies and groups; of the AgentConfig its reader tells. */
   get refused(): readonly Refused[] {
     return [...this.#entries.values()].flatMap(({ refused }) => refused ?? []);
+  }
+
+  /** All that is known of them. */
+  get listing(): readonly ListedObject[] {
+    return [...this.#entries].map(([id, { object, content, refused }]) => {
+      const kind = KIND_OF[id.slice(0, id.indexOf("/")) as KindResource];
+      return { kind, object, policy: content?.type === "policy" ? content.value : null, refused };
+    });
   }
 
   #contents(): Content[] {

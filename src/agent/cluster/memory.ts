@@ -7,8 +7,10 @@ import { clusterName, makeStateFolder } from "../journal/folder.ts";
 /** A file of another format is not read. */
 const FORMAT = 1;
 const MAX_BYTES = 64 * 1024 * 1024;
-/** A change is written at once, the next ones of the same resource at most this often. */
-export const WRITE_EVERY_MS = 10_000;
+/** Changes of a resource are written together, at most this often, and so that writing takes a twentieth of the time. */
+const WRITE_EVERY_MS = 1_000;
+const WRITE_SHARE = 20;
+const FIRST_WRITE_MS = 100;
 const PIECE = 500;
 
 const { O_CREAT, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY } = constants;
@@ -112,7 +114,8 @@ class Writer {
   }
 
   soon(): void {
-    this.#timer ??= setTimeout(() => this.#begin(), Math.max(100, this.#next - performance.now()));
+    const pause = Math.max(FIRST_WRITE_MS, this.#next - performance.now());
+    this.#timer ??= setTimeout(() => this.#begin(), pause);
   }
 
   async close(): Promise<void> {
@@ -125,8 +128,12 @@ class Writer {
 
   #begin(): void {
     this.#timer = null;
-    this.#next = performance.now() + WRITE_EVERY_MS;
-    this.#writing = this.#writing.then(this.#write);
+    this.#writing = this.#writing.then(async () => {
+      const began = performance.now();
+      await this.#write();
+      const ended = performance.now();
+      this.#next = ended + Math.max(WRITE_EVERY_MS, WRITE_SHARE * (ended - began));
+    });
   }
 }
 

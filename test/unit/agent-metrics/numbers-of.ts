@@ -1,3 +1,4 @@
+import type { ClusterReport } from "../../../src/agent/cluster/report.ts";
 import { PULSE, PULSE_SLOTS } from "../../../src/agent/lane-messages.ts";
 import { DecisionCounts } from "../../../src/agent/metrics/decision-counts.ts";
 import { LaneNumbers } from "../../../src/agent/metrics/lane-pulse.ts";
@@ -15,7 +16,44 @@ export interface Changes {
   readonly applyFailure?: string | null;
   readonly applyingSeconds?: number;
   readonly policy?: string;
+  readonly cluster?: ClusterReport | null;
 }
+
+export const CLUSTER: ClusterReport = {
+  node: "node1",
+  server: "https://192.0.2.1:6443",
+  state: "catching-up",
+  lastContact: "2026-01-01T00:00:00.000Z",
+  rememberedFrom: "2025-12-31T00:00:00.000Z",
+  requests: 24,
+  connections: 25,
+  resources: [
+    {
+      name: "pods",
+      phase: "watching",
+      synced: true,
+      objects: 26,
+      lastHeard: null,
+      watchRestarts: 27,
+      relists: 28,
+      linesRefused: 29,
+      trouble: null,
+    },
+    {
+      name: "egresspolicies",
+      phase: "waiting",
+      synced: false,
+      objects: 30,
+      lastHeard: null,
+      watchRestarts: 0,
+      relists: 0,
+      linesRefused: 0,
+      trouble: "HTTP 403: no",
+    },
+  ],
+  refused: [{ kind: "EgressPolicy", key: "a/b", uid: "u", generation: 2, problem: "spec.x: what?", instead: "deny" }],
+  refusedCount: 1,
+};
 
 export function numbersOf(changes: Changes = {}): AgentNumbers {
   const pulse = Float64Array.from({ length: PULSE_SLOTS }, (_, slot) => (slot >= PULSE.verdictTimes ? 0 : slot));
@@ -63,6 +101,7 @@ export function numbersOf(changes: Changes = {}): AgentNumbers {
       carried: 25,
       conntrack: { entries: 15, limit: 16, dropped: 17 },
     },
+    cluster: changes.cluster === undefined ? CLUSTER : changes.cluster,
     workloads: { total: 6, isolated: 3, restricted: 2, observed: 1 },
   } as unknown as AgentNumbers;
 }

@@ -35,6 +35,18 @@ describe("metrics", () => {
     expect(metric(families, "sallyport_rules_packets_total", { counter: "spoofed" })).toBe(14);
   });
 
+  test("of an API server are told where there is one", async () => {
+    const { text } = await exposition.render(sourceOf(), OPEN);
+    const families = parseOpenMetrics(text);
+    expect(metric(families, "sallyport_watch_up", { resource: "pods" })).toBe(1);
+    expect(metric(families, "sallyport_watch_up", { resource: "egresspolicies" })).toBe(0);
+    expect(metric(families, "sallyport_watch_refused_total", { resource: "pods" })).toBe(29);
+    expect(metric(families, "sallyport_api_last_contact_timestamp_seconds")).toBe(1_767_225_600);
+    expect(metric(families, "sallyport_objects_refused")).toBe(1);
+    const { text: without } = await exposition.render(sourceOf({ cluster: null }), OPEN);
+    expect(without).not.toMatch(/^sallyport_(watch|api|objects)_\S* /m);
+  });
+
   test("keep their names in the older format, also after OpenMetrics and side by side", async () => {
     const first = await exposition.render(sourceOf(), "text/plain");
     const [, second] = await Promise.all([exposition.render(sourceOf(), OPEN), exposition.render(sourceOf(), "")]);
@@ -112,5 +124,24 @@ describe("the page of `sallyport status`", () => {
   test("control characters do nothing", () => {
     expect(page({ policy: "EgressPolicy/a/\u001b[2Jb" })).not.toContain("\u001b");
     expect(page({ applyFailure: "\u001b]0;x\u0007" })).not.toContain("\u001b");
+  });
+});
+
+describe("the API server in the status", () => {
+  const page = (changes: Changes = {}) => {
+    const { numbers, problems, version } = sourceOf(changes);
+    return statusText(statusReport(numbers, problems, version, new Float64Array(0)));
+  };
+
+  test("is said with what is in force only from memory, what is in trouble, and what was refused", () => {
+    const text = page();
+    expect(text).toContain("catching-up, https://192.0.2.1:6443, last heard 2026-01-01T00:00:00.000Z");
+    expect(text).toContain("ENFORCED FROM MEMORY of 2025-12-31T00:00:00.000Z");
+    expect(text).toContain("egresspolicies: HTTP 403: no");
+    expect(text).toContain("EgressPolicy a/b (whom it selects is denied all): spec.x: what?");
+  });
+
+  test("is left out where there is none", () => {
+    expect(page({ cluster: null })).not.toContain("API server");
   });
 });

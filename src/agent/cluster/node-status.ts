@@ -1,0 +1,143 @@
+import { fields, type KubeObject } from "../../kube/object.ts";
+import type { Workload } from "../../model/workload.ts";
+import { selects } from "../../program/select.ts";
+import type { ListedObject, Refused } from "./documents.ts";
+
+/** `status` of the EgressNodeStatus that an agent writes: small, and only of what concerns its node. */
+export interface NodeStatus {
+  readonly agentVersion: string;
+  readonly ready: boolean;
+  readonly conditions: readonly NodeCondition[];
+  readonly policies: readonly NodePolicy[];
+  readonly policiesLeftOut: number;
+  readonly notEnforced: readonly NotEnforced[];
+  readonly notEnforcedLeftOut: number;
+  readonly notEnforcedPods: number;
+}
+
+export interface NodeCondition {
+  readonly type: string;
+  readonly status: "True" | "False";
+  readonly reason: string;
+  readonly message: string;
+}
+
+export interface NodePolicy {
+  readonly kind: string;
+  readonly namespace?: string;
+  readonly name: string;
+  readonly uid: string;
+  /** What is in force is this generation, or stands in for it. */
+  readonly generation: number;
+  readonly programmed: boolean;
+  readonly reason?: string;
+  readonly message?: string;
+  readonly selectedPods: number;
+}
+
+export interface NotEnforced {
+  readonly namespace: string;
+  readonly pod: string;
+  readonly reason: string;
+}
+
+export interface NodeStatusInput {
+  readonly version: string;
+  /** Why enforcement is not complete; null: it is. */
+  readonly notReady: string | null;
+  /** Why the configuration is not the one that is written; null: it is. */
+  readonly config: Refused | null;
+  /** The last change could not be applied: of no object is it known that it is in force. */
+  readonly unapplied: string | null;
+  readonly listing: readonly ListedObject[];
+  readonly workloads: readonly Workload[];
+  readonly systemNamespaces: readonly string[];
+  /** `namespace/name` of running pods that share the node's network. */
+  readonly hostNetwork: readonly string[];
+}
+
+/** As the schema of the kind bounds them. */
+const MOST_POLICIES = 2_000;
+const MOST_PODS = 256;
+const LONGEST_MESSAGE = 1_000;
+
+const INSTEAD: Readonly<Record<Refused["instead"], string>> = {
+  "last-good": "what it said before stays in force",
+  deny: "whom it selects is denied all",
+  nothing: "it is left out",
+};
+
+export function nodeStatus(input: NodeStatusInput): NodeStatus {
+  const { version, notReady, listing, workloads, systemNamespaces, config } = input;
+  const policies = listing.flatMap((one) => {
+    const selected = one.policy === null ? [] : workloads.filter((pod) => selects(one.policy!, pod, systemNamespaces));
+    if (selected.length === 0 && one.refused === null) return [];
+    return [policyStatus(one.kind, one.object, one.refused, input.unapplied, selected.length)];
+  });
+  if (config !== null) {
+    const object = { key: config.key, uid: config.uid, value: { metadata: { generation: config.generation } } };
+    policies.push(policyStatus(config.kind, object, config, null, 0));
+  }
+  policies.sort((a, b) => Number(a.programmed) - Number(b.programmed) || order(keyOf(a), keyOf(b)));
+  // Pods of the system are meant to share it, and no policy of the cluster means them by chance.
+  const bare = input.hostNetwork.filter((name) => !systemNamespaces.includes(name.slice(0, name.indexOf("/"))));
+  return {
+    agentVersion: version,
+    ready: notReady === null,
+    conditions: [
+      {
+        type: "Ready",
+        status: notReady === null ? "True" : "False",
+        reason: notReady === null ? "Enforcing" : "NotEnforcing",
+        message: (notReady ?? "everything is enforced").slice(0, LONGEST_MESSAGE),
+      },
+    ],
+    policies: policies.slice(0, MOST_POLICIES),
+    policiesLeftOut: Math.max(0, policies.length - MOST_POLICIES),
+    notEnforced: bare
+      .toSorted(order)
+      .slice(0, MOST_PODS)
+      .map((name) => {
+        const [namespace = "", pod = ""] = name.split("/");
+        return { namespace, pod, reason: "HostNetwork" };
+      }),
+    notEnforcedLeftOut: Math.max(0, bare.length - MOST_PODS),
+    notEnforcedPods: bare.length,
+  };
+}
+
+function policyStatus(
+  kind: string,
+  { key, uid, value }: KubeObject,
+  refused: Refused | null,
+  unapplied: string | null,
+  selectedPods: number,
+): NodePolicy {
+  const slash = key.indexOf("/");
+  const { generation } = fields(value["metadata"]);
+  const why =
+    refused !== null
+      ? { reason: "Invalid", message: `${INSTEAD[refused.instead]}: ${refused.problem}`.slice(0, LONGEST_MESSAGE) }
+      : unapplied !== null
+        ? { reason: "NotApplied", message: unapplied.slice(0, LONGEST_MESSAGE) }
+        : {};
+  return {
+    kind,
+    ...(slash < 0 ? {} : { namespace: key.slice(0, slash) }),
+    name: key.slice(slash + 1),
+    uid,
+    generation: typeof generation === "number" ? generation : 0,
+    programmed: refused === null && unapplied === null,
+    ...why,
+    selectedPods,
+  };
+}
+
+function keyOf({ kind, namespace = "", name }: NodePolicy): string {
+  return `${kind}/${namespace}/${name}`;
+}
+
+/** The same on every machine, whatever its locale. */
+function order(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,125 @@
+import { Backoff } from "../../kube/backoff.ts";
+import { type KubeClient, KubeError } from "../../kube/client.ts";
+import { type Logger, RateLimit } from "../log.ts";
+import type { NodeCondition, NodeStatus } from "./node-status.ts";
+
+const EVERY_MS = 5_000;
+const SAY_EVERY_MS = 60_000;
+const TIMEOUT_MS = 15_000;
+const API_VERSION = "sallyport.dev/v1alpha1";
+const KIND = "EgressNodeStatus";
+const BACKOFF = { firstMs: EVERY_MS, longestMs: 5 * 60_000 };
+
+export interface StatusWriterOptions {
+  readonly client: KubeClient;
+  readonly node: string;
+  /** UID of the Node object, whose end is the end of its status; null: not known. */
+  readonly nodeUid: () => string | null;
+  /** What is to be written now. */
+  readonly status: () => NodeStatus;
+  readonly log: Logger;
+}
+
+/**
+ * Writes the status of this node's agent to the API server: when it has changed, at most every five seconds, and not at all
+ * while nothing happens. Server-side apply, so that nothing has to be read first.
+ */
+export class StatusWriter {
+  readonly #options: StatusWriterOptions;
+  readonly #backoff = new Backoff(BACKOFF);
+  readonly #limit = new RateLimit(SAY_EVERY_MS);
+  readonly #look: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | null = null;
+  #writing: Promise<void> | null = null;
+  #next = 0;
+  /** What was written last. */
+  #written = "";
+  #since = new Map<string, { readonly status: string; readonly time: string }>();
+  #closed = false;
+
+  constructor(options: StatusWriterOptions) {
+    this.#options = options;
+    // What changes by itself, as readiness does, is told by nobody.
+    this.#look = setInterval(() => this.changed(), EVERY_MS);
+    this.changed();
+  }
+
+  /** Something may have changed. */
+  changed(): void {
+    if (this.#closed || this.#timer !== null || this.#writing !== null) return;
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = null;
+        this.#writing = this.#write().finally(() => {
+          this.#writing = null;
+        });
+      },
+      Math.max(0, this.#next - performance.now()),
+    );
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#look);
+    if (this.#timer !== null) clearTimeout(this.#timer);
+  }
+
+  async #write(): Promise<void> {
+    const status = this.#options.status();
+    const text = JSON.stringify([status, this.#options.nodeUid()]);
+    if (text === this.#written) return;
+    try {
+      await this.#apply(status);
+      this.#written = text;
+      this.#backoff.worked();
+      this.#next = performance.now() + EVERY_MS;
+    } catch (error) {
+      const { message, retryAfterMs = 0 } = error as KubeError;
+      this.#backoff.failed(retryAfterMs);
+      this.#next = performance.now() + this.#backoff.pause();
+      const suppressed = this.#limit.allow(performance.now());
+      if (suppressed === null) return;
+      this.#options.log.warn(
+        { event: "status-not-written", error: message, suppressed },
+        `the cluster does not see what this node enforces; EgressNodeStatus \`${this.#options.node}\` is tried again`,
+      );
+    }
+  }
+
+  async #apply(status: NodeStatus): Promise<void> {
+    const now = new Date().toISOString();
+    const conditions = status.conditions.map((condition) => this.#withTime(condition, now));
+    const body = { status: { ...status, conditions, observedAt: now } };
+    try {
+      await this.#patch("/status", body);
+    } catch (error) {
+      if (!(error instanceof KubeError) || error.status !== 404) throw error;
+      await this.#patch("", {});
+      await this.#patch("/status", body);
+    }
+  }
+
+  /** As `metav1.Condition`: the time of the last change of `status`, to the second. */
+  #withTime(condition: NodeCondition, now: string): object {
+    const { type, status } = condition;
+    const known = this.#since.get(type);
+    const time = known?.status === status ? known.time : `${now.slice(0, 19)}Z`;
+    this.#since.set(type, { status, time });
+    return { ...condition, lastTransitionTime: time };
+  }
+
+  #patch(subresource: string, body: object): Promise<string> {
+    const { client, node, nodeUid } = this.#options;
+    const uid = nodeUid();
+    const owner = { apiVersion: "v1", kind: "Node", name: node, uid };
+    const owned = subresource === "" && uid !== null ? { ownerReferences: [owner] } : {};
+    const object = { apiVersion: API_VERSION, kind: KIND, metadata: { name: node, ...owned }, ...body };
+    return client.write({
+      method: "PATCH",
+      path: `/apis/${API_VERSION}/egressnodestatuses/${node}${subresource}?fieldManager=sallyport-agent${subresource === "" ? "-object" : ""}&force=true`,
+      contentType: "application/apply-patch+yaml",
+      body: JSON.stringify(object),
+      timeoutMs: TIMEOUT_MS,
+    });
+  }
+}
