@@ -1,0 +1,210 @@
+import { describe, expect, test } from "vitest";
+import { ClusterConfig } from "../../../src/agent/cluster/config.ts";
+import { discover, type Found } from "../../../src/agent/cluster/discovery.ts";
+import { ClusterDocuments } from "../../../src/agent/cluster/documents.ts";
+import { nodeStatus } from "../../../src/agent/cluster/node-status.ts";
+import type { ResourceName } from "../../../src/agent/cluster/resources.ts";
+import type { KubeObject } from "../../../src/kube/object.ts";
+import type { Workload } from "../../../src/model/workload.ts";
+
+const SPEC = {
+  tier: "Admin",
+  priority: 3,
+  defaultDeny: true,
+  subject: { podSelector: { matchLabels: { role: "app" } } },
+};
+
+function cluster(name: string, spec: unknown, uid = "u1", generation = 1): KubeObject {
+  return { key: name, uid, value: { metadata: { name, uid, generation }, spec } };
+}
+
+function namespaced(key: string, spec: unknown, uid = "u1"): KubeObject {
+  const [namespace, name] = key.split("/");
+  return { key, uid, value: { metadata: { namespace, name, uid, generation: 1 }, spec } };
+}
+
+function read(documents: ClusterDocuments, ...objects: readonly KubeObject[]): void {
+  documents.take("clusteregresspolicies", new Map(objects.map((object) => [object.key, object])));
+}
+
+const actions = (documents: ClusterDocuments) =>
+  documents.policies.map(({ name, tier, rules }) => `${name} ${tier} ${rules.map(({ action }) => action).join()}`);
+
+describe("documents of an API server", () => {
+  test("what has not changed is the same object, and what is gone is gone", () => {
+    const documents = new ClusterDocuments();
+    const [a, b] = [cluster("a", SPEC), cluster("b", SPEC, "u2")];
+    read(documents, a, b);
+    const before = documents.policies;
+    read(documents, a, cluster("b", { ...SPEC, priority: 4 }, "u2", 2));
+    expect(documents.policies[0]).toBe(before[0]);
+    expect(documents.policies[1]).not.toBe(before[1]);
+    read(documents, a);
+    expect(documents.policies).toHaveLength(1);
+  });
+
+  test("an object that cannot be read any more stays what it was", () => {
+    const documents = new ClusterDocuments();
+    read(documents, cluster("a", SPEC));
+    read(documents, cluster("a", { ...SPEC, rules: [{ name: "x", acton: "Allow" }] }, "u1", 2));
+    expect(actions(documents)).toEqual(["a Admin "]);
+    expect(documents.refused).toMatchObject([{ key: "a", generation: 2, instead: "last-good" }]);
+    expect(documents.refused[0]?.problem).toContain("did you mean `action`?");
+    read(documents, cluster("a", SPEC, "u1", 3));
+    expect(documents.refused).toEqual([]);
+  });
+
+  test("another object of its name never was what that one was", () => {
+    const documents = new ClusterDocuments();
+    read(documents, cluster("a", SPEC));
+    read(documents, cluster("a", { ...SPEC, rules: 7 }, "u9"));
+    expect(actions(documents)).toEqual(["a Admin Deny"]);
+    expect(documents.refused).toMatchObject([{ instead: "deny" }]);
+  });
+
+  test("also after a restart: the last good version is remembered", () => {
+    const before = new ClusterDocuments();
+    const bad = cluster("a", { ...SPEC, rules: 7 }, "u1", 2);
+    read(before, cluster("a", { ...SPEC, rules: [{ name: "x", action: "Allow" }] }));
+    expect(before.remembered).toEqual([]);
+    read(before, bad);
+    const after = new ClusterDocuments();
+    after.remember(JSON.parse(JSON.stringify(before.remembered)));
+    read(after, bad);
+    expect(actions(after)).toEqual(["a Admin Allow"]);
+  });
+
+  test.each([
+    ["rules", { ...SPEC, rules: 7 }, "a Admin Deny"],
+    ["priority", { ...SPEC, priority: "high" }, "a Admin Deny"],
+    ["tier", { ...SPEC, tier: "Highest" }, "a Admin Deny"],
+    ["guardrail", { ...SPEC, defaultDeny: false, rules: [{ name: "d", action: "Forbid" }] }, "a Admin Deny"],
+  ])("new and with unreadable %s: it denies all to whom it selects", (_, spec, expected) => {
+    const documents = new ClusterDocuments();
+    read(documents, cluster("a", spec));
+    expect(actions(documents)).toEqual([expected]);
+    expect(documents.policies[0]?.subject.podSelector).not.toBe(null);
+  });
+
+  test("an unreadable subject: the namespace, or nobody where that would be the cluster", () => {
+    const documents = new ClusterDocuments();
+    read(documents, cluster("a", { ...SPEC, subject: { podSelectr: {} } }));
+    documents.take("egresspolicies", new Map([["ns/b", namespaced("ns/b", { subject: 7 })]]));
+    expect(actions(documents)).toEqual(["b Namespace Deny"]);
+    expect(documents.refused.map(({ instead }) => instead)).toEqual(["nothing", "deny"]);
+  });
+});
+
+const FOUND: Found = {
+  resolvers: ["10.96.0.10"],
+  podCIDRs: ["10.244.1.0/24"],
+  clusterCIDRs: ["10.244.1.0/24"],
+  internalEndpoints: [],
+};
+
+describe("the configuration", () => {
+  test("is what was found, where AgentConfig `default` says nothing else", () => {
+    const config = new ClusterConfig();
+    const first = config.read(undefined, FOUND).config;
+    expect(first).toMatchObject({ failMode: "Closed", queueNumber: 5100 });
+    expect(config.read(undefined, { ...FOUND }).config).toBe(first);
+    const own = config.read(cluster("default", { failMode: "Open", resolvers: ["192.0.2.53"] }), FOUND).config;
+    expect(own).toMatchObject({ failMode: "Open" });
+    expect(own?.resolvers).not.toEqual(first?.resolvers);
+    expect(own?.podCIDRs).toEqual(first?.podCIDRs);
+  });
+
+  test("stays what it was when it cannot be read", () => {
+    const config = new ClusterConfig();
+    const first = config.read(undefined, FOUND).config;
+    const { config: second, problem } = config.read(cluster("default", { failMode: "Ajar" }), FOUND);
+    expect(second).toBe(first);
+    expect(problem).toContain("failMode");
+    expect(config.refused).toMatchObject({ kind: "AgentConfig", instead: "last-good" });
+  });
+
+  test("says what is missing, and where to write it", () => {
+    const config = new ClusterConfig();
+    expect(config.read(undefined, { ...FOUND, podCIDRs: [] })).toEqual({
+      config: null,
+      problem: "the Node has no `spec.podCIDRs`: set `podCIDRs` in AgentConfig `default`",
+    });
+    expect(config.read(cluster("default", { podCIDRs: ["10.1.0.0/16"] }), { ...FOUND, podCIDRs: [] }).problem).toBe(
+      null,
+    );
+  });
+});
+
+describe("what is found in a cluster", () => {
+  const objects = (all: Partial<Record<ResourceName, readonly object[]>>) => (name: ResourceName) =>
+    (all[name] ?? []).map(
+      (value, i): KubeObject => ({ key: String(i), uid: String(i), value: value as KubeObject["value"] }),
+    );
+
+  test("resolvers, ranges and the API server behind its Service", () => {
+    const slice = { endpoints: [{ addresses: ["10.244.3.7"] }, { addresses: ["10.244.3.8"] }], ports: [{ port: 53 }] };
+    const found = discover(
+      objects({
+        nodes: [{ spec: { podCIDR: "10.244.1.0/24", podCIDRs: ["10.244.1.0/24", "fd00:244:1::/64"] } }],
+        services: [
+          { spec: { clusterIP: "10.96.0.10", clusterIPs: ["10.96.0.10", "fd00:96::a"] } },
+          { spec: { clusterIP: "None" } },
+        ],
+        endpointslices: [slice],
+        servicecidrs: [{ spec: { cidrs: ["10.96.0.0/16", "fd00:96::/112"] } }, { spec: { cidrs: ["nonsense"] } }],
+        apiserver: [{ endpoints: [{ addresses: ["192.0.2.1"] }], ports: [{ port: 6443, protocol: "TCP" }] }],
+      }),
+    );
+    expect(found).toEqual({
+      resolvers: ["10.96.0.10", "fd00:96::a", "10.244.3.7", "10.244.3.8"],
+      podCIDRs: ["10.244.1.0/24", "fd00:244:1::/64"],
+      clusterCIDRs: ["10.244.1.0/24", "fd00:244:1::/64", "10.96.0.0/16", "fd00:96::/112"],
+      internalEndpoints: [{ address: "192.0.2.1", protocol: "TCP", port: 6443 }],
+    });
+  });
+
+  test("nothing is found in nothing, or in what is not as it should be", () => {
+    const nothing = { resolvers: [], podCIDRs: [], clusterCIDRs: [], internalEndpoints: [] };
+    expect(discover(objects({}))).toEqual(nothing);
+    const odd = [{ spec: 7 }, { spec: { podCIDRs: [7], clusterIPs: "x" }, endpoints: [null], ports: ["x"] }];
+    expect(discover(objects({ nodes: odd, services: odd, endpointslices: odd, apiserver: odd }))).toEqual(nothing);
+  });
+});
+
+describe("the status of a node", () => {
+  const pod: Workload = {
+    ...{ id: 1, uid: "p", namespace: "ns", name: "app", labels: { role: "app" }, namespaceLabels: {} },
+    ...{ serviceAccount: "default", addresses: [], node: "node1" },
+  };
+  const input = (documents: ClusterDocuments, more: object = {}) => ({
+    ...{ version: "1", notReady: null, config: null, unapplied: null, listing: documents.listing, workloads: [pod] },
+    ...{ systemNamespaces: ["kube-system"], hostNetwork: ["kube-system/proxy", "ns/host"] },
+    ...more,
+  });
+
+  test("names policies that select a pod of it, and those that cannot be enforced, first", () => {
+    const documents = new ClusterDocuments();
+    const nobody = { ...SPEC, subject: { podSelector: { matchLabels: { role: "nobody" } } } };
+    read(
+      documents,
+      cluster("a", SPEC, "u1", 4),
+      cluster("b", nobody, "u2"),
+      cluster("c", { ...nobody, rules: 7 }, "u3"),
+    );
+    const { policies, notEnforced, notEnforcedPods, ready } = nodeStatus(input(documents));
+    expect(policies).toMatchObject([
+      { kind: "ClusterEgressPolicy", name: "c", uid: "u3", programmed: false, reason: "Invalid", selectedPods: 0 },
+      { kind: "ClusterEgressPolicy", name: "a", uid: "u1", generation: 4, programmed: true, selectedPods: 1 },
+    ]);
+    expect(notEnforced).toEqual([{ namespace: "ns", pod: "host", reason: "HostNetwork" }]);
+    expect([notEnforcedPods, ready]).toEqual([1, true]);
+  });
+
+  test("claims nothing that was not applied", () => {
+    const documents = new ClusterDocuments();
+    read(documents, cluster("a", SPEC));
+    const { policies, ready, conditions } = nodeStatus(input(documents, { unapplied: "no memory", notReady: "hangs" }));
+    expect(policies).toMatchObject([{ programmed: false, reason: "NotApplied", message: "no memory" }]);
+    expect([ready, conditions]).toMatchObject([false, [{ type: "Ready", status: "False", message: "hangs" }]]);
+  });
+});
