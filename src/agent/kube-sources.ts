@@ -7,11 +7,17 @@ import { ClusterWorkloads } from "../workloads/kube-objects.ts";
 import type { WorkloadSnapshot } from "../workloads/objects.ts";
 import { ClusterConfig, CONFIG_NAME } from "./cluster/config.ts";
 import { discover, nodeAddresses } from "./cluster/discovery.ts";
-import { ClusterDocuments, type ListedObject, POLICY_RESOURCES, type Refused } from "./cluster/documents.ts";
+import {
+  ClusterDocuments,
+  type DocumentResource,
+  type ListedObject,
+  POLICY_RESOURCES,
+  type Refused,
+} from "./cluster/documents.ts";
 import { ClusterMemory } from "./cluster/memory.ts";
 import { type NodeStatus, nodeStatus } from "./cluster/node-status.ts";
 import { type ClusterReport, clusterReport } from "./cluster/report.ts";
-import type { KindResource, ResourceName } from "./cluster/resources.ts";
+import type { ResourceName } from "./cluster/resources.ts";
 import { StatusWriter } from "./cluster/status-writer.ts";
 import { ClusterWatcher } from "./cluster/watcher.ts";
 import type { Logger } from "./log.ts";
@@ -59,7 +65,7 @@ export class KubeSources {
   readonly #config = new ClusterConfig();
   readonly #identities = new IdentityTable();
   readonly #workloads = new ClusterWorkloads(this.#identities);
-  readonly #stale = new Set<KindResource>(POLICY_RESOURCES);
+  readonly #stale = new Set<DocumentResource>(POLICY_RESOURCES);
   #snapshot: WorkloadSnapshot | null = null;
   /** Refused objects that were said, by UID and generation; and other problems. */
   #said = new Set<string>();
@@ -225,7 +231,7 @@ export class KubeSources {
   }
 
   #onChange(name: ResourceName): void {
-    if ((POLICY_RESOURCES as readonly string[]).includes(name)) this.#stale.add(name as KindResource);
+    if ((POLICY_RESOURCES as readonly string[]).includes(name)) this.#stale.add(name as DocumentResource);
     this.#soon();
   }
 
@@ -283,15 +289,15 @@ export class KubeSources {
     const { refused } = this;
     const now = new Set(refused.map(({ uid, generation }) => `${uid}/${generation}`));
     for (const one of refused) {
-      const { kind, key, uid, generation, problem, instead } = one;
+      const { kind, key, uid, generation, reason, problem, instead } = one;
       if (this.#said.has(`${uid}/${generation}`)) continue;
       const what = {
         "last-good": "what it said before stays in force",
-        deny: "whom it selects is denied all",
+        strictest: "what of it is understood is in force, and opens nothing that it might close",
         nothing: "it is left out",
       };
       this.#options.log.error(
-        { event: "object-refused", kind, name: key, generation, problem, instead },
+        { event: "object-refused", kind, name: key, generation, reason, problem, instead },
         what[instead],
       );
     }

@@ -80,7 +80,7 @@ function clusterRows(cluster: StatusReport["cluster"]): [string, string][] {
 
 const INSTEAD = {
   "last-good": "what it said before is in force",
-  deny: "whom it selects is denied all",
+  strictest: "what of it is understood is in force, and opens nothing",
   nothing: "left out",
 } as const;
 

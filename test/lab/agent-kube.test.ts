@@ -170,6 +170,25 @@ describe.skipIf(!HERE)("an agent that watches a real API server", () => {
     expect(await followed()).toMatchObject({ rememberedFrom: null });
   });
 
+  test("a field of a newer version opens nothing, and is told", async () => {
+    const crd = "clusteregresspolicies.sallyport.dev";
+    const rule = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/rules/items";
+    const path = `${rule}/properties/to/items/properties/sni`;
+    const change = { op: "add", path, value: { type: "string", maxLength: 253 } };
+    await kube.api.must(["patch", "crd", crd, "--type=json", "-p", JSON.stringify([change])]);
+    const { spec } = policy(8443) as { spec: { rules: { to: object[] }[] } };
+    const [byName, byAddress] = spec.rules;
+    const newer = { ...byAddress, to: byAddress!.to.map((entry) => ({ ...entry, sni: "partner.example" })) };
+    // A definition is served, and watched anew, a moment after it is written; until then the field is refused.
+    await eventually(() => kube.api.apply(policy(8443, { rules: [byName, newer] })));
+    await eventually(async () => expect(await partner()).toBe("curl 7"));
+    expect(await world.get(APP, "https://api.github.com/")).toBe("200");
+    const { cluster } = await status();
+    expect(cluster["refused"]).toMatchObject([{ reason: "UnknownField", instead: "strictest" }]);
+    await kube.api.apply(policy(8443));
+    await eventually(async () => expect(await partner()).toBe("200"));
+  });
+
   test("what an agent cannot read changes nothing; new, it denies; both are said", async () => {
     await kube.acceptAnything("clusteregresspolicies");
     await world.applied(() => kube.api.apply(policy(8443, { rules: [{ name: "by-name", acton: "Allow" }] })));
@@ -200,9 +219,20 @@ describe.skipIf(!HERE)("an agent that watches a real API server", () => {
     expect(await partner()).toBe("200");
     await world.applied(() => kube.api.apply(policy(8444)));
     expect(await partner()).toBe("curl 7");
-    expect((await status()).cluster["refused"]).toMatchObject([{ key: "fresh", instead: "deny" }]);
+    expect((await status()).cluster["refused"]).toMatchObject([{ key: "fresh", instead: "strictest" }]);
   });
 });
+
+async function eventually<T>(what: () => Promise<T>): Promise<T> {
+  for (let left = 50; ; left--) {
+    try {
+      return await what();
+    } catch (error) {
+      if (left === 0) throw error;
+      await sleep(100);
+    }
+  }
+}
 
 /** Every resource is watched; those that met a server which was still starting come a moment later. */
 function followed(): Promise<Record<string, unknown>> {

@@ -1,8 +1,9 @@
 import type { KubeObject } from "../../kube/object.ts";
 import { fields } from "../../kube/object.ts";
-import type { AgentConfig } from "../../model/config.ts";
+import type { AgentConfig, ClusterAgentConfig } from "../../model/config.ts";
+import { readClusterConfig } from "../../policy/cluster-reading.ts";
 import type { Found } from "./discovery.ts";
-import { type Refused, readDocument } from "./documents.ts";
+import type { Refused } from "./documents.ts";
 
 /** The one object of its kind that is read. */
 export const CONFIG_NAME = "default";
@@ -41,26 +42,38 @@ export class ClusterConfig {
   }
 
   #read(object: KubeObject | undefined, spec: Readonly<Record<string, unknown>>): void {
-    const { content, problem } = readDocument("AgentConfig", { metadata: { name: CONFIG_NAME }, spec });
+    const { value, flaw } = readClusterConfig({ spec });
     this.#refused = null;
-    if (content?.type === "config") {
-      this.#known = content.value;
-      this.#problem = null;
-      return;
-    }
-    this.#problem = whatIsMissing(spec) ?? problem;
-    if (object === undefined) return;
+    const missing = whatIsMissing(spec);
+    const config = value === null || missing !== null ? null : whole(value);
+    if (config !== null) this.#known = config;
+    this.#problem = missing ?? flaw?.message ?? null;
+    if (object === undefined || this.#problem === null) return;
     const { generation } = fields(object.value["metadata"]);
-    const instead = this.#known === null ? "nothing" : "last-good";
     this.#refused = {
       kind: "AgentConfig",
       key: object.key,
       uid: object.uid,
       generation: typeof generation === "number" ? generation : 0,
+      reason: flaw?.reason ?? "Invalid",
       problem: this.#problem,
-      instead,
+      instead: config !== null ? "strictest" : this.#known === null ? "nothing" : "last-good",
     };
   }
+}
+
+/** Null where something is neither said nor found. */
+function whole(said: ClusterAgentConfig): AgentConfig | null {
+  const { resolvers, podCIDRs } = said;
+  if (resolvers === null || podCIDRs === null) return null;
+  return {
+    ...said,
+    resolvers,
+    agentResolvers: said.agentResolvers ?? resolvers,
+    clusterCIDRs: said.clusterCIDRs ?? [],
+    podCIDRs,
+    internalEndpoints: said.internalEndpoints ?? [],
+  };
 }
 
 function whatIsMissing(spec: Readonly<Record<string, unknown>>): string | null {

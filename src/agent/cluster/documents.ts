@@ -1,7 +1,7 @@
-import { type Fields, fields, type KubeObject } from "../../kube/object.ts";
+import { fields, type KubeObject } from "../../kube/object.ts";
 import type { DestinationGroup, Policy } from "../../model/policy.ts";
-import { type Content, readObjects } from "../../policy/reading.ts";
-import { API_VERSION, type Kind } from "../../policy/schema.ts";
+import { type ClusterReading, type Flaw, readClusterGroup, readClusterPolicy } from "../../policy/cluster-reading.ts";
+import type { Kind } from "../../policy/schema.ts";
 import { KIND_OF, type KindResource } from "./resources.ts";
 
 /** An object of the API server, and what is made of it here. */
@@ -13,20 +13,22 @@ export interface ListedObject {
   readonly refused: Refused | null;
 }
 
-/** What stands in the place of a policy that cannot be read. */
-const STAND_IN_RULES = [{ name: "unreadable", action: "Deny" }];
-
 /** An object that cannot be used as it is written. */
 export interface Refused {
   readonly kind: Kind;
   readonly key: string;
   readonly uid: string;
   readonly generation: number;
+  readonly reason: Flaw["reason"];
   /** One line. */
   readonly problem: string;
-  /** What is in force instead: what it said before; a denial of all to whom it selects; or nothing. */
-  readonly instead: "last-good" | "deny" | "nothing";
+  /** What is in force instead: what it said before; the strictest that it may mean; or nothing. */
+  readonly instead: "last-good" | "strictest" | "nothing";
 }
+
+type Content =
+  | { readonly type: "policy"; readonly value: Policy }
+  | { readonly type: "group"; readonly value: DestinationGroup };
 
 interface Entry {
   readonly object: KubeObject;
@@ -34,12 +36,14 @@ interface Entry {
   readonly refused: Refused | null;
 }
 
+export type DocumentResource = Exclude<KindResource, "agentconfigs">;
+
 const KINDS = ["clusteregresspolicies", "egresspolicies", "destinationgroups"] as const;
 
 /**
- * Reads the documents that an API server holds. Bad input never replaces what runs: an object that cannot be read any more stays
- * what it was, for as long as it is the same object. A policy that never could be read denies all to whom it selects,
- * for leaving it out might open what it is to close.
+ * Reads the documents that an API server holds. Bad input never replaces what runs: an object that is wrong stays what it was, for as
+ * long as it is the same object. One that never was right, and one that was written for a newer agent, is read as the strictest that it
+ * may mean (policy/cluster-reading): what it said before may be looser than what it says.
  */
 export class ClusterDocuments {
   readonly #entries = new Map<string, Entry>();
@@ -50,11 +54,11 @@ export class ClusterDocuments {
   remember(good: Iterable<KubeObject>): void {
     for (const object of good) {
       const slash = object.key.indexOf("/");
-      const resource = object.key.slice(0, slash) as KindResource;
-      if (!Object.hasOwn(KIND_OF, resource)) continue;
+      const resource = KINDS.find((name) => name === object.key.slice(0, slash));
+      if (resource === undefined) continue;
       const one = { ...object, key: object.key.slice(slash + 1) };
-      const { content } = readDocument(KIND_OF[resource], one.value);
-      if (content !== null) this.#good.set(object.key, { object: one, content });
+      const { value, flaw } = readDocument(resource, one);
+      if (value !== null && flaw === null) this.#good.set(object.key, { object: one, content: value });
     }
   }
 
@@ -67,7 +71,7 @@ export class ClusterDocuments {
   }
 
   /** Reads the objects of a resource as they are now; those that are the same objects as before cost nothing. */
-  take(resource: KindResource, objects: ReadonlyMap<string, KubeObject>): void {
+  take(resource: DocumentResource, objects: ReadonlyMap<string, KubeObject>): void {
     const prefix = `${resource}/`;
     for (const id of this.#entries.keys()) {
       if (!id.startsWith(prefix) || objects.has(id.slice(prefix.length))) continue;
@@ -76,7 +80,7 @@ export class ClusterDocuments {
     }
     for (const [key, object] of objects) {
       const id = prefix + key;
-      if (this.#entries.get(id)?.object !== object) this.#entries.set(id, this.#read(id, KIND_OF[resource], object));
+      if (this.#entries.get(id)?.object !== object) this.#entries.set(id, this.#read(id, resource, object));
     }
   }
 
@@ -105,56 +109,34 @@ export class ClusterDocuments {
     return [...this.#entries.values()].flatMap(({ content }) => content ?? []);
   }
 
-  #read(id: string, kind: Kind, object: KubeObject): Entry {
-    const { content, problem } = readDocument(kind, object.value);
-    if (content !== null) {
-      this.#good.set(id, { object, content });
-      return { object, content, refused: null };
+  #read(id: string, resource: DocumentResource, object: KubeObject): Entry {
+    const { value, flaw } = readDocument(resource, object);
+    if (flaw === null && value !== null) {
+      this.#good.set(id, { object, content: value });
+      return { object, content: value, refused: null };
     }
     const { generation } = fields(object.value["metadata"]);
     const { key, uid } = object;
-    const refused = { kind, key, uid, generation: typeof generation === "number" ? generation : 0, problem };
+    const { reason, message } = flaw ?? { reason: "Invalid" as const, message: "not read" };
+    const about = { kind: KIND_OF[resource], key, uid, generation: typeof generation === "number" ? generation : 0 };
+    const refused = { ...about, reason, problem: message };
     const good = this.#good.get(id);
-    if (good?.object.uid === uid) {
+    if (good?.object.uid !== uid) this.#good.delete(id);
+    else if (reason === "Invalid") {
       return { object, content: good.content, refused: { ...refused, instead: "last-good" } };
     }
-    this.#good.delete(id);
-    const standIn = standInFor(kind, object.value);
-    return { object, content: standIn, refused: { ...refused, instead: standIn === null ? "nothing" : "deny" } };
+    return { object, content: value, refused: { ...refused, instead: value === null ? "nothing" : "strictest" } };
   }
 }
 
-export const POLICY_RESOURCES: readonly KindResource[] = KINDS;
+export const POLICY_RESOURCES: readonly DocumentResource[] = KINDS;
 
-/** `problem`: one line, empty where nothing is wrong. */
-export function readDocument(
-  kind: Kind,
-  value: Fields,
-): { readonly content: Content | null; readonly problem: string } {
-  const [read] = readObjects({ ...value, apiVersion: API_VERSION, kind });
-  const problem = read?.faults.map(({ message, path }) => `${path.join(".")}: ${message}`).join("; ") ?? "not read";
-  return { content: read?.content ?? null, problem: problem.slice(0, 1000) };
-}
-
-/**
- * A policy that selects whom the unreadable one does, and denies them everything. Fields that cannot be read are left to their
- * defaults; if that is the subject of a policy of the whole cluster, whom it means is not for us to guess: null.
- */
-function standInFor(kind: Kind, { metadata, spec }: Fields): Content | null {
-  if (kind !== "ClusterEgressPolicy" && kind !== "EgressPolicy") return null;
-  const { tier, priority, mode, subject = {} } = fields(spec);
-  const cluster = kind === "ClusterEgressPolicy";
-  const closed = { defaultDeny: true, rules: STAND_IN_RULES };
-  const exact = { ...(cluster ? { tier } : {}), ...defined({ priority, mode }), ...closed, subject };
-  const first = { ...(cluster ? { tier: "Admin" } : {}), priority: 0, ...closed, subject };
-  const tries = cluster ? [exact, first] : [exact, first, { ...first, subject: {} }];
-  for (const one of tries) {
-    const { content } = readDocument(kind, { metadata, spec: one });
-    if (content !== null) return content;
+function readDocument(resource: DocumentResource, object: KubeObject): ClusterReading<Content | null> {
+  const kind = KIND_OF[resource];
+  if (kind === "DestinationGroup") {
+    const { value, flaw } = readClusterGroup(object.value);
+    return { value: value === null ? null : { type: "group", value }, flaw };
   }
-  return null;
-}
-
-function defined(value: Fields): Fields {
-  return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined));
+  const { value, flaw } = readClusterPolicy(kind, object.value);
+  return { value: { type: "policy", value }, flaw };
 }

@@ -63,7 +63,7 @@ const LONGEST_MESSAGE = 1_000;
 
 const INSTEAD: Readonly<Record<Refused["instead"], string>> = {
   "last-good": "what it said before stays in force",
-  deny: "whom it selects is denied all",
+  strictest: "what of it is understood is in force, and opens nothing that it might close",
   nothing: "it is left out",
 };
 
@@ -117,7 +117,7 @@ function policyStatus(
   const { generation } = fields(value["metadata"]);
   const why =
     refused !== null
-      ? { reason: "Invalid", message: `${INSTEAD[refused.instead]}: ${refused.problem}`.slice(0, LONGEST_MESSAGE) }
+      ? { reason: refused.reason, message: `${INSTEAD[refused.instead]}: ${refused.problem}`.slice(0, LONGEST_MESSAGE) }
       : unapplied !== null
         ? { reason: "NotApplied", message: unapplied.slice(0, LONGEST_MESSAGE) }
         : {};

@@ -18,17 +18,9 @@ function cluster(name: string, spec: unknown, uid = "u1", generation = 1): KubeO
   return { key: name, uid, value: { metadata: { name, uid, generation }, spec } };
 }
 
-function namespaced(key: string, spec: unknown, uid = "u1"): KubeObject {
-  const [namespace, name] = key.split("/");
-  return { key, uid, value: { metadata: { namespace, name, uid, generation: 1 }, spec } };
-}
-
 function read(documents: ClusterDocuments, ...objects: readonly KubeObject[]): void {
   documents.take("clusteregresspolicies", new Map(objects.map((object) => [object.key, object])));
 }
-
-const actions = (documents: ClusterDocuments) =>
-  documents.policies.map(({ name, tier, rules }) => `${name} ${tier} ${rules.map(({ action }) => action).join()}`);
 
 describe("documents of an API server", () => {
   test("what has not changed is the same object, and what is gone is gone", () => {
@@ -41,57 +33,6 @@ describe("documents of an API server", () => {
     expect(documents.policies[1]).not.toBe(before[1]);
     read(documents, a);
     expect(documents.policies).toHaveLength(1);
-  });
-
-  test("an object that cannot be read any more stays what it was", () => {
-    const documents = new ClusterDocuments();
-    read(documents, cluster("a", SPEC));
-    read(documents, cluster("a", { ...SPEC, rules: [{ name: "x", acton: "Allow" }] }, "u1", 2));
-    expect(actions(documents)).toEqual(["a Admin "]);
-    expect(documents.refused).toMatchObject([{ key: "a", generation: 2, instead: "last-good" }]);
-    expect(documents.refused[0]?.problem).toContain("did you mean `action`?");
-    read(documents, cluster("a", SPEC, "u1", 3));
-    expect(documents.refused).toEqual([]);
-  });
-
-  test("another object of its name never was what that one was", () => {
-    const documents = new ClusterDocuments();
-    read(documents, cluster("a", SPEC));
-    read(documents, cluster("a", { ...SPEC, rules: 7 }, "u9"));
-    expect(actions(documents)).toEqual(["a Admin Deny"]);
-    expect(documents.refused).toMatchObject([{ instead: "deny" }]);
-  });
-
-  test("also after a restart: the last good version is remembered", () => {
-    const before = new ClusterDocuments();
-    const bad = cluster("a", { ...SPEC, rules: 7 }, "u1", 2);
-    read(before, cluster("a", { ...SPEC, rules: [{ name: "x", action: "Allow" }] }));
-    expect(before.remembered).toEqual([]);
-    read(before, bad);
-    const after = new ClusterDocuments();
-    after.remember(JSON.parse(JSON.stringify(before.remembered)));
-    read(after, bad);
-    expect(actions(after)).toEqual(["a Admin Allow"]);
-  });
-
-  test.each([
-    ["rules", { ...SPEC, rules: 7 }, "a Admin Deny"],
-    ["priority", { ...SPEC, priority: "high" }, "a Admin Deny"],
-    ["tier", { ...SPEC, tier: "Highest" }, "a Admin Deny"],
-    ["guardrail", { ...SPEC, defaultDeny: false, rules: [{ name: "d", action: "Forbid" }] }, "a Admin Deny"],
-  ])("new and with unreadable %s: it denies all to whom it selects", (_, spec, expected) => {
-    const documents = new ClusterDocuments();
-    read(documents, cluster("a", spec));
-    expect(actions(documents)).toEqual([expected]);
-    expect(documents.policies[0]?.subject.podSelector).not.toBe(null);
-  });
-
-  test("an unreadable subject: the namespace, or nobody where that would be the cluster", () => {
-    const documents = new ClusterDocuments();
-    read(documents, cluster("a", { ...SPEC, subject: { podSelectr: {} } }));
-    documents.take("egresspolicies", new Map([["ns/b", namespaced("ns/b", { subject: 7 })]]));
-    expect(actions(documents)).toEqual(["b Namespace Deny"]);
-    expect(documents.refused.map(({ instead }) => instead)).toEqual(["nothing", "deny"]);
   });
 });
 

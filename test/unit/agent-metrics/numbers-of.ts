@@ -51,7 +51,7 @@ export const CLUSTER: ClusterReport = {
       trouble: "HTTP 403: no",
     },
   ],
-  refused: [{ kind: "EgressPolicy", key: "a/b", uid: "u", generation: 2, problem: "spec.x: what?", instead: "deny" }],
+  refused: [{ kind: "EgressPolicy", key: "a/b", uid: "u", generation: 2, reason: "UnknownField", problem: "spec.x: what?", instead: "strictest" }],
   refusedCount: 1,
 };
 

@@ -138,7 +138,7 @@ describe("the API server in the status", () => {
     expect(text).toContain("catching-up, https://192.0.2.1:6443, last heard 2026-01-01T00:00:00.000Z");
     expect(text).toContain("ENFORCED FROM MEMORY of 2025-12-31T00:00:00.000Z");
     expect(text).toContain("egresspolicies: HTTP 403: no");
-    expect(text).toContain("EgressPolicy a/b (whom it selects is denied all): spec.x: what?");
+    expect(text).toContain("EgressPolicy a/b (what of it is understood is in force, and opens nothing): spec.x: what?");
   });
 
   test("is left out where there is none", () => {
