@@ -45,6 +45,8 @@ export interface KubeSourcesOptions {
   readonly access: ClusterAccess;
   /** Name of the Node. */
   readonly node: string;
+  /** Sallyport's own namespace. */
+  readonly namespace: string;
   /** Where what is known is written down. */
   readonly folder: string;
   readonly log: Logger;
@@ -78,13 +80,13 @@ export class KubeSources {
   readonly #listings = new WeakMap<readonly Policy[], readonly ListedObject[]>();
 
   private constructor(options: KubeSourcesOptions) {
-    const { access, node, folder, log } = options;
+    const { access, node, namespace, folder, log } = options;
     this.#options = options;
     this.#memory = new ClusterMemory(folder, node, (problem) =>
       log.warn({ event: "cluster-not-written", problem }, "a restart would not know the cluster"),
     );
     const listener = { onChange: (name: ResourceName) => this.#onChange(name), onSynced: () => this.#onSynced() };
-    this.#watcher = new ClusterWatcher(access, node, this.#memory, listener, log);
+    this.#watcher = new ClusterWatcher(access, { node, namespace }, this.#memory, listener, log);
   }
 
   /**

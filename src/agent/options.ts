@@ -6,6 +6,8 @@ export interface KubeOptions {
   readonly access: ClusterAccess;
   /** Name of the Node that the agent runs on. */
   readonly node: string;
+  /** Sallyport's own namespace, in which the controller says where pods of other nodes are. */
+  readonly namespace: string;
 }
 
 /** What `sallyport agent` was asked for; the command line is read once, in cli/. */

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { DEFAULT_LISTEN, type ListenAddress, parseListen } from "../agent/metrics/listen-address.ts";
 import type { KubeOptions } from "../agent/options.ts";
-import { inClusterAccess } from "../kube/access.ts";
+import { inClusterAccess, ownNamespace } from "../kube/access.ts";
 import { kubeconfigAccess } from "../kube/kubeconfig.ts";
 import { EXIT, UsageError } from "./failure.ts";
 import { packageVersion } from "./version.ts";
@@ -27,6 +27,9 @@ interface Options {
   /** Process id, of a child that `superviseAgent` started. */
   readonly supervisedBy?: string;
 }
+
+/** Where the chart puts Sallyport. */
+const DEFAULT_NAMESPACE = "sallyport";
 
 /** Reads the command line into AgentOptions; the agent reads neither arguments nor environment. */
 export async function agentCommand(options: Options): Promise<void> {
@@ -93,7 +96,7 @@ function kubeOptions({ kubeconfig, nodeName }: Options): KubeOptions {
   }
   try {
     const access = kubeconfig === undefined ? inClusterAccess(process.env) : kubeconfigAccess(resolve(kubeconfig));
-    return { access, node };
+    return { access, node, namespace: ownNamespace() ?? DEFAULT_NAMESPACE };
   } catch (error) {
     throw new UsageError((error as Error).message);
   }

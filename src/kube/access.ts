@@ -49,6 +49,15 @@ export function inClusterAccess(
   };
 }
 
+/** The namespace of the pod that this runs in; null: it runs in none. */
+export function ownNamespace(folder = ACCOUNT_FOLDER): string | null {
+  try {
+    return readFileSync(join(folder, "namespace"), "utf8").trim();
+  } catch {
+    return null;
+  }
+}
+
 /** Files are looked at again this often: a token of a service account is replaced long before it ends. */
 const LOOK_EVERY_MS = 10_000;
 

@@ -62,6 +62,11 @@ export class KubeClient {
     return this.#session.connects;
   }
 
+  /** The connection of before goes on: the server has not ended it, nor said that it will. */
+  get connected(): boolean {
+    return this.#session.open;
+  }
+
   close(): void {
     this.#session.close();
   }

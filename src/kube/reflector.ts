@@ -12,8 +12,10 @@ export interface Resource {
   readonly fieldSelector?: string;
   readonly labelSelector?: string;
   readonly trim: Trim;
-  /** An API server may be without it: then there are none. */
+  /** An API server may be without it, or not tell us: then there are none. */
   readonly optional?: boolean;
+  /** Its kind is defined in the API server, by a definition that may change. */
+  readonly custom?: boolean;
 }
 
 export interface ReflectorTimes {
@@ -63,6 +65,10 @@ const PAGE = 500;
 /** Without a word from several watches in a row the place to go on from may be what is wrong with them. */
 const FUTILE_WATCHES = 5;
 const GONE = 410;
+/** A watch that ends so much before its time was ended by something else. */
+const EARLY_MS = 10_000;
+/** A server that stops says so on the connection at about the time that it ends its watches. */
+const STOP_SAID_MS = 250;
 
 /**
  * Holds the objects of a resource as the API server has them: lists them, watches from there, and begins anew where the watch
@@ -80,6 +86,8 @@ export class Reflector {
   #objects = new Map<string, KubeObject>();
   #version: string | null = null;
   #synced = false;
+  /** There was a list. */
+  #told = false;
   #lists = 0;
   #watches = 0;
   #futile = 0;
@@ -165,13 +173,13 @@ export class Reflector {
   #failed(error: KubeError, told: boolean): void {
     const { status, message } = error;
     this.#forgetPlace(error);
-    this.absent = status === 404;
+    this.absent = status === 404 || (status === 403 && this.resource.optional === true && !this.#told);
     if (this.absent) this.#notServed();
     if (told) this.#backoff.worked();
     // A watch that was cut after it had told something goes on at once, once.
     if (!(told && status === 0 && this.phase === "watching")) this.#backoff.failed(error.retryAfterMs);
     if (!told && this.phase === "watching" && status !== 0) this.#useless();
-    if (status === GONE || (this.absent && this.resource.optional === true)) return;
+    if (status === GONE || (status === 404 && this.resource.optional === true)) return;
     this.trouble = message;
     this.#listener.onTrouble(this, message);
   }
@@ -209,6 +217,7 @@ export class Reflector {
     const found = new Map<string, KubeObject>();
     const version = await this.#pages(found);
     this.absent = false;
+    this.#told = true;
     this.trouble = null;
     const before = this.#objects;
     const changes = differences(before, found);
@@ -280,6 +289,7 @@ export class Reflector {
     const { watchMs, silenceMs } = this.#times;
     const lines = new LineCutter((line) => this.#event(line));
     const seconds = Math.ceil((watchMs * (1 + Math.random())) / 1000);
+    const until = performance.now() + seconds * 1000;
     await this.#client.read({
       path: this.#path({
         watch: "1",
@@ -295,6 +305,16 @@ export class Reflector {
       silenceMs: silenceMs * (1 + Math.random() / 4),
       signal: this.#stop.signal,
     });
+    if (this.resource.custom === true && performance.now() < until - EARLY_MS) await this.#redefined();
+  }
+
+  /**
+   * When the definition of a kind changes, its watches go on for a second by the old one, under which fields that are new are left
+   * out of what they tell; then they end, alone. What was told so would never be told again, so it is listed.
+   */
+  async #redefined(): Promise<void> {
+    await this.#wait(STOP_SAID_MS);
+    if (this.#client.connected) this.#version = null;
   }
 
   /** @throws KubeError where the watch cannot go on */

@@ -38,11 +38,15 @@ export class Session {
     this.#backoff = backoff;
   }
 
+  get open(): boolean {
+    return this.#session !== null && !this.#session.closed && !this.#session.destroyed;
+  }
+
   /** @throws Error why there is no connection; the next attempt is then put off by itself */
   async get(credentials: Credentials): Promise<ClientHttp2Session> {
     if (this.#closed) throw new Error("closed");
     const session = this.#session;
-    if (session !== null && !session.closed && !session.destroyed) {
+    if (session !== null && this.open) {
       if (sameTls(credentials, this.#credentials)) return session;
       // Streams that run go on to their end on the old certificate.
       session.close();

@@ -191,9 +191,11 @@ describe.skipIf(!HERE)("an agent that watches a real API server", () => {
 
   test("what an agent cannot read changes nothing; new, it denies; both are said", async () => {
     await kube.acceptAnything("clusteregresspolicies");
-    await world.applied(() => kube.api.apply(policy(8443, { rules: [{ name: "by-name", acton: "Allow" }] })));
+    await world.applied(() => kube.api.apply(policy(8443, { rules: 7 })));
+    await eventually(async () => {
+      expect((await status()).cluster["refused"]).toMatchObject([{ key: "app", instead: "last-good" }]);
+    });
     expect(await partner()).toBe("200");
-    expect((await status()).cluster["refused"]).toMatchObject([{ key: "app", instead: "last-good" }]);
     const fresh = {
       tier: "Admin",
       subject: { podSelector: { matchLabels: { role: "new" } } },

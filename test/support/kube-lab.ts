@@ -49,7 +49,7 @@ export class KubeLab {
       endpoints: [{ addresses: [dns.address[family]] }],
       ports: [{ port: 53, protocol: "UDP" }],
     });
-    const namespaces = new Set(lab.layout.pods.map(({ namespace }) => namespace));
+    const namespaces = new Set(["sallyport", ...lab.layout.pods.map(({ namespace }) => namespace)]);
     await this.api.apply(
       {
         apiVersion: "v1",
@@ -72,10 +72,10 @@ export class KubeLab {
       slice("ipv4"),
       slice("ipv6"),
       {
-        apiVersion: API,
-        kind: "AgentConfig",
-        metadata: { name: "default" },
-        spec: { clusterCIDRs: [...CLUSTER_RANGES] },
+        apiVersion: "v1",
+        kind: "ConfigMap",
+        metadata: { name: "sallyport-ranges", namespace: "sallyport" },
+        data: { podCIDRs: CLUSTER_RANGES.slice(0, 2).join("\n") },
       },
     );
     for (const pod of lab.layout.pods.filter(({ listed }) => listed)) await this.register(pod);
@@ -99,6 +99,7 @@ export class KubeLab {
             verbs: watch,
           },
           { apiGroups: [""], resources: ["pods", "namespaces", "nodes", "services"], verbs: watch },
+          { apiGroups: [""], resources: ["configmaps"], resourceNames: ["sallyport-ranges"], verbs: watch },
           { apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: watch },
           { apiGroups: ["networking.k8s.io"], resources: ["servicecidrs"], verbs: watch },
           {

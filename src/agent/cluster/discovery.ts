@@ -1,6 +1,7 @@
 import { type Fields, fields, type KubeObject } from "../../kube/object.ts";
 import { type Address, parseAddress } from "../../net/address.ts";
 import { parseCidr } from "../../net/cidr.ts";
+import { rangesOf } from "./ranges.ts";
 import type { ResourceName } from "./resources.ts";
 
 type Objects = (name: ResourceName) => Iterable<KubeObject>;
@@ -10,7 +11,7 @@ export interface Found {
   /** The DNS Service's addresses and those behind it. */
   readonly resolvers: readonly string[];
   readonly podCIDRs: readonly string[];
-  /** The node's pods, and services. Ranges of other nodes' pods are not told by anything that is cheap to watch. */
+  /** The node's pods, those of other nodes as the controller tells them, and services. */
   readonly clusterCIDRs: readonly string[];
   /** The API server as it is behind its Service. */
   readonly internalEndpoints: readonly { readonly address: string; readonly protocol: string; readonly port: number }[];
@@ -21,6 +22,7 @@ export function discover(objects: Objects): Found {
   const spec = fields(node?.value["spec"]);
   const podCIDRs = distinct([...texts(spec["podCIDRs"]), ...texts([spec["podCIDR"]])].filter(isCidr));
   const serviceCIDRs = [...objects("servicecidrs")].flatMap(({ value }) => texts(fields(value["spec"])["cidrs"]));
+  const others = [...objects("ranges")].flatMap(({ value }) => rangesOf(value));
   const dnsService = [...objects("services")].flatMap(({ value }) => {
     const { clusterIP, clusterIPs } = fields(value["spec"]);
     return [...texts(clusterIPs), ...texts([clusterIP])];
@@ -29,7 +31,7 @@ export function discover(objects: Objects): Found {
   return {
     resolvers: distinct([...dnsService, ...dnsBehind].filter(isAddress)),
     podCIDRs,
-    clusterCIDRs: distinct([...podCIDRs, ...serviceCIDRs.filter(isCidr)]),
+    clusterCIDRs: distinct([...podCIDRs, ...others, ...serviceCIDRs].filter(isCidr)),
     internalEndpoints: [...objects("apiserver")].flatMap(({ value }) => endpointsOf(value)),
   };
 }

@@ -1,6 +1,7 @@
 import { type Fields, fields, pick } from "../../kube/object.ts";
 import type { Resource } from "../../kube/reflector.ts";
 import type { Kind } from "../../policy/schema.ts";
+import { rangesResource } from "./ranges.ts";
 
 export type ResourceName =
   | "pods"
@@ -13,7 +14,8 @@ export type ResourceName =
   | "services"
   | "endpointslices"
   | "apiserver"
-  | "servicecidrs";
+  | "servicecidrs"
+  | "ranges";
 
 /** Without these nothing can be enforced; the others only say what need not be configured. */
 export const REQUIRED: readonly ResourceName[] = [
@@ -37,9 +39,18 @@ export type KindResource = keyof typeof KIND_OF;
 const GROUP = "/apis/sallyport.dev/v1alpha1";
 const SLICES = "/apis/discovery.k8s.io/v1/namespaces";
 
+/** Where an agent runs. */
+export interface Place {
+  /** Name of the Node. */
+  readonly node: string;
+  /** Sallyport's own namespace. */
+  readonly namespace: string;
+}
+
 /** All that an agent watches. Of pods only its own node's: the traffic does not grow with the cluster. */
-export function resourcesOf(node: string): readonly (Resource & { readonly name: ResourceName })[] {
-  const kind = (name: KindResource) => ({ name, path: `${GROUP}/${name}`, trim: trimDocument });
+export function resourcesOf(place: Place): readonly (Resource & { readonly name: ResourceName })[] {
+  const { node, namespace } = place;
+  const kind = (name: KindResource) => ({ name, path: `${GROUP}/${name}`, trim: trimDocument, custom: true });
   return [
     { name: "pods", path: "/api/v1/pods", fieldSelector: `spec.nodeName=${node}`, trim: trimPod },
     { name: "namespaces", path: "/api/v1/namespaces", trim: trimNamespace },
@@ -75,6 +86,7 @@ export function resourcesOf(node: string): readonly (Resource & { readonly name:
       trim: (object) => ({ spec: pick(object["spec"], "cidrs") }),
       optional: true,
     },
+    { name: "ranges", ...rangesResource(namespace) },
   ];
 }
 

@@ -4,7 +4,7 @@ import type { KubeObject } from "../../kube/object.ts";
 import { Reflector } from "../../kube/reflector.ts";
 import { type Logger, RateLimit } from "../log.ts";
 import type { ClusterMemory } from "./memory.ts";
-import { REQUIRED, type ResourceName, resourcesOf } from "./resources.ts";
+import { type Place, REQUIRED, type ResourceName, resourcesOf } from "./resources.ts";
 
 const SAY_TROUBLE_EVERY_MS = 60_000;
 
@@ -22,12 +22,12 @@ export class ClusterWatcher {
   readonly #remembered = new Map<ResourceName, number>();
   readonly #memory: ClusterMemory;
 
-  constructor(access: ClusterAccess, node: string, memory: ClusterMemory, listener: WatcherListener, log: Logger) {
+  constructor(access: ClusterAccess, place: Place, memory: ClusterMemory, listener: WatcherListener, log: Logger) {
     this.#memory = memory;
     this.client = new KubeClient(access);
     const limits = new Map<string, RateLimit>();
     const byName = new Map<ResourceName, Reflector>();
-    for (const resource of resourcesOf(node)) {
+    for (const resource of resourcesOf(place)) {
       const { name } = resource;
       limits.set(name, new RateLimit(SAY_TROUBLE_EVERY_MS));
       const reflector: Reflector = new Reflector(resource, this.client, {

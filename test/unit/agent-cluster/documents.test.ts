@@ -92,6 +92,7 @@ describe("what is found in a cluster", () => {
           { spec: { clusterIP: "None" } },
         ],
         endpointslices: [slice],
+        ranges: [{ data: { podCIDRs: "10.244.0.0/22\nfd00:244::/62\n" } }],
         servicecidrs: [{ spec: { cidrs: ["10.96.0.0/16", "fd00:96::/112"] } }, { spec: { cidrs: ["nonsense"] } }],
         apiserver: [{ endpoints: [{ addresses: ["192.0.2.1"] }], ports: [{ port: 6443, protocol: "TCP" }] }],
       }),
@@ -99,7 +100,14 @@ describe("what is found in a cluster", () => {
     expect(found).toEqual({
       resolvers: ["10.96.0.10", "fd00:96::a", "10.244.3.7", "10.244.3.8"],
       podCIDRs: ["10.244.1.0/24", "fd00:244:1::/64"],
-      clusterCIDRs: ["10.244.1.0/24", "fd00:244:1::/64", "10.96.0.0/16", "fd00:96::/112"],
+      clusterCIDRs: [
+        "10.244.1.0/24",
+        "fd00:244:1::/64",
+        "10.244.0.0/22",
+        "fd00:244::/62",
+        "10.96.0.0/16",
+        "fd00:96::/112",
+      ],
       internalEndpoints: [{ address: "192.0.2.1", protocol: "TCP", port: 6443 }],
     });
   });

@@ -51,7 +51,17 @@ export const CLUSTER: ClusterReport = {
       trouble: "HTTP 403: no",
     },
   ],
-  refused: [{ kind: "EgressPolicy", key: "a/b", uid: "u", generation: 2, reason: "UnknownField", problem: "spec.x: what?", instead: "strictest" }],
+  refused: [
+    {
+      kind: "EgressPolicy",
+      key: "a/b",
+      uid: "u",
+      generation: 2,
+      reason: "UnknownField",
+      problem: "spec.x: what?",
+      instead: "strictest",
+    },
+  ],
   refusedCount: 1,
 };
 

@@ -39,6 +39,7 @@ interface Options {
   readonly times?: Partial<ReflectorTimes>;
   readonly pings?: Partial<typeof PINGS>;
   readonly optional?: boolean;
+  readonly custom?: boolean;
   readonly server?: string;
 }
 
@@ -52,6 +53,7 @@ function start(options: Options = {}): void {
       fieldSelector: "spec.nodeName=node1",
       trim: (object) => ({ metadata: pick(object["metadata"], "name", "labels") }),
       optional: options.optional ?? false,
+      custom: options.custom ?? false,
     },
     client,
     {
@@ -172,6 +174,24 @@ describe("the watch that ends", () => {
     expect(troubles.filter((text) => text.includes("too old"))).toEqual([]);
   });
 
+  test("early and alone, of a kind that is defined in the server: listed anew, for the definition has changed", async () => {
+    start({ custom: true });
+    const say = await listed(pod("a", "1"));
+    say("MODIFIED", pod("a", "1", "pruned", "6"));
+    say.asked.stream.end();
+    answer(await server.next(), listOf("6", [pod("a", "1", "whole", "6")]));
+    await settled(["+ns/a/1", "synced", "~ns/a/1=pruned", "~ns/a/1=whole"]);
+  });
+
+  test("with its connection, of such a kind: it goes on, for the server has stopped", async () => {
+    start({ custom: true });
+    const say = await listed(pod("a", "1"));
+    const { stream } = say.asked;
+    stream.session?.goaway();
+    stream.end();
+    expect(query(await server.next(), "resourceVersion")).toBe("5");
+  });
+
   test("cut in the midst of a line: the line is asked for again", async () => {
     start();
     const say = await listed(pod("a", "1"));
@@ -274,6 +294,15 @@ describe("a server in trouble", () => {
     await settled(["synced"]);
     await server.next();
     expect(troubles).toEqual([]);
+  });
+
+  test("403 of what is optional is none too, and is said", async () => {
+    start({ optional: true });
+    answer(await server.next(), { message: "forbidden" }, 403);
+    await settled(["synced"]);
+    answer(await server.next(), listOf("5", [pod("a", "1")]));
+    await settled(["synced", "+ns/a/1"]);
+    expect(troubles).toEqual(["HTTP 403: forbidden"]);
   });
 
   test("an object of a list without a name: the list is not used", async () => {

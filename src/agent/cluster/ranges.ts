@@ -1,0 +1,22 @@
+import { type Fields, fields } from "../../kube/object.ts";
+import type { Resource } from "../../kube/reflector.ts";
+
+/** The ConfigMap in Sallyport's namespace in which the controller says what only a look at all Nodes can tell. */
+export const RANGES_NAME = "sallyport-ranges";
+export const RANGES_KEY = "podCIDRs";
+
+/** One small object instead of all Nodes, whose heartbeats would reach every agent. */
+export function rangesResource(namespace: string): Omit<Resource, "name"> {
+  return {
+    path: `/api/v1/namespaces/${namespace}/configmaps`,
+    fieldSelector: `metadata.name=${RANGES_NAME}`,
+    trim: (object) => ({ data: { [RANGES_KEY]: fields(object["data"])[RANGES_KEY] } }),
+    optional: true,
+  };
+}
+
+/** The pod ranges of all nodes, as texts. */
+export function rangesOf(object: Fields): string[] {
+  const text = fields(object["data"])[RANGES_KEY];
+  return typeof text === "string" ? text.split("\n").filter((line) => line !== "") : [];
+}
