@@ -1,9 +1,10 @@
 import { resolve } from "node:path";
-import { DEFAULT_LISTEN, type ListenAddress, parseListen } from "../agent/metrics/listen-address.ts";
+import { DEFAULT_LISTEN } from "../agent/metrics/listen-address.ts";
 import type { KubeOptions } from "../agent/options.ts";
 import { inClusterAccess, ownNamespace } from "../kube/access.ts";
 import { kubeconfigAccess } from "../kube/kubeconfig.ts";
 import { EXIT, UsageError } from "./failure.ts";
+import { listenAddresses } from "./listen-option.ts";
 import { packageVersion } from "./version.ts";
 
 interface Options {
@@ -46,7 +47,7 @@ export async function agentCommand(options: Options): Promise<void> {
     return removeEnforcement({ state });
   }
   checkInputs(options);
-  const listen = listenAddresses(options.listen);
+  const listen = listenAddresses(options.listen, DEFAULT_LISTEN);
   if (options.supervise && options.supervisedBy === undefined) {
     process.exitCode = await superviseAgent(options.logLevel);
     return;
@@ -100,20 +101,6 @@ function kubeOptions({ kubeconfig, nodeName }: Options): KubeOptions {
   } catch (error) {
     throw new UsageError((error as Error).message);
   }
-}
-
-/** `off` is nowhere; not given is the usual address. */
-function listenAddresses(texts: readonly string[] = [DEFAULT_LISTEN]): ListenAddress[] {
-  if (texts.length === 1 && texts[0] === "off") return [];
-  return texts.map((text) => {
-    const address = parseListen(text);
-    if (address === null) {
-      throw new UsageError(
-        `\`--listen ${text}\`: write ADDRESS:PORT (as in \`${DEFAULT_LISTEN}\` or \`[::1]:9464\`), \`unix:/path\`, or \`off\` alone`,
-      );
-    }
-    return address;
-  });
 }
 
 /** The same command line once more, as a child that knows who watches it. */

@@ -10,6 +10,7 @@ export function addCommands(program: Command): void {
   addExplain(program);
   addTest(program);
   addAgent(program);
+  addController(program);
   addStatus(program);
   addFlows(program);
   addCompletion(program);
@@ -110,11 +111,7 @@ function addAgent(program: Command): void {
       parseSeconds,
       30_000,
     )
-    .addOption(
-      new Option("--log-level <level>", "what is logged on stderr")
-        .choices(["debug", "info", "warn", "error"])
-        .default("info"),
-    )
+    .addOption(logLevelOption())
     .option(
       "--listen <address>",
       "where /metrics, /healthz, /readyz and /status are answered: ADDRESS:PORT or unix:/path, also several times; or `off` (default: 127.0.0.1:9464)",
@@ -145,6 +142,33 @@ function addAgent(program: Command): void {
       ),
     )
     .action(async (options) => (await import("./agent-command.ts")).agentCommand(options));
+}
+
+function addController(program: Command): void {
+  program
+    .command("controller")
+    .description("say in the cluster what has become of each policy: the status of policies, groups and AgentConfigs")
+    .option("--kubeconfig <file>", "how to reach the API server (default: as the pod's own service account)")
+    .option(
+      "--namespace <name>",
+      "where the Lease of the replica that leads is kept (default: the pod's own, else sallyport)",
+    )
+    .option("--identity <name>", "what this replica is called in the Lease (default: the host's name)")
+    .addOption(logLevelOption())
+    .option(
+      "--listen <address>",
+      "where /metrics, /healthz and /readyz are answered: ADDRESS:PORT or unix:/path, also several times; or `off` (default: 127.0.0.1:9465)",
+      (text: string, before: readonly string[] = []) => [...before, text],
+    )
+    .addHelpText(
+      "after",
+      help(
+        ["sallyport controller --kubeconfig ~/.kube/config", "sallyport controller --listen 0.0.0.0:9465"],
+        ["0  stopped by SIGTERM or SIGINT", "2  wrong usage, or it could not start"],
+        ["Several replicas may run: one leads and writes, the others watch and take over when it ends."],
+      ),
+    )
+    .action(async (options) => (await import("./controller-command.ts")).controllerCommand(options));
 }
 
 function addStatus(program: Command): void {
@@ -220,6 +244,12 @@ function addVersion(program: Command): void {
     .addOption(outputOption())
     .addHelpText("after", help(["sallyport version -o json"], ["0  printed"]))
     .action(async (options) => (await import("./version.ts")).version(options));
+}
+
+function logLevelOption(): Option {
+  return new Option("--log-level <level>", "what is logged on stderr")
+    .choices(["debug", "info", "warn", "error"])
+    .default("info");
 }
 
 function outputOption(): Option {

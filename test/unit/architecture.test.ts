@@ -40,7 +40,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   commander: ["cli/", "lab/command.ts"],
   koffi: ["kernel/"],
   pino: ["agent/"],
-  "prom-client": ["agent/"],
+  "prom-client": ["agent/", "controller/"],
   re2js: ["policy/", "program/"],
   tr46: ["net/idna.ts"],
   yaml: ["policy/", "workloads/", "kube/", "lab/", "cli/"],

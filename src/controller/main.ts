@@ -1,0 +1,85 @@
+import { createLogger, type Logger } from "../agent/log.ts";
+import type { ListenAddress } from "../agent/metrics/listen-address.ts";
+import { MetricsServer, plain, type Route } from "../agent/metrics/server.ts";
+import type { ClusterAccess } from "../kube/access.ts";
+import { KubeClient } from "../kube/client.ts";
+import { Controller } from "./controller.ts";
+import { Election, LEASE_TIMES } from "./lease.ts";
+import { LeaseObject } from "./lease-object.ts";
+import { controllerRegistry } from "./numbers.ts";
+
+export interface ControllerOptions {
+  readonly access: ClusterAccess;
+  /** Where the Lease is. */
+  readonly namespace: string;
+  /** What this replica is called in the Lease: no other may bear it. */
+  readonly identity: string;
+  readonly listen: readonly ListenAddress[];
+  readonly logLevel: string;
+  readonly version: string;
+}
+
+const LEASE = "sallyport-controller";
+
+/** Runs the controller until SIGTERM or SIGINT. */
+export async function runController(options: ControllerOptions): Promise<void> {
+  const log = createLogger(options.logLevel);
+  const client = new KubeClient(options.access);
+  const lease = { name: LEASE, namespace: options.namespace };
+  const election = new Election(new LeaseObject(client, lease), lease, options.identity);
+  const controller = new Controller(client, () => election.leads, log);
+  const registry = controllerRegistry(controller, election, options.version);
+  const routes = new Map<string, Route>([
+    ["/metrics", async () => ({ status: 200, type: registry.contentType, text: await registry.metrics() })],
+    ["/healthz", () => plain(200, "ok")],
+    [
+      "/readyz",
+      () => (controller.synced ? plain(200, "ok") : plain(503, "not everything that is watched has been read")),
+    ],
+  ]);
+  const servers = options.listen.map((address) => new MetricsServer(address, routes, log));
+  const stopping = new AbortController();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopping.abort());
+  for (const server of servers) server.start();
+  controller.start();
+  log.info({ event: "started", identity: options.identity, server: options.access.server });
+  try {
+    await campaign(election, controller, log, stopping.signal);
+  } finally {
+    await controller.close();
+    await election.release().catch(() => undefined);
+    await Promise.all(servers.map((server) => server.close()));
+    client.close();
+    log.info({ event: "stopped" });
+  }
+}
+
+/** Tries for the Lease until told to stop; says when that changes. */
+async function campaign(election: Election, controller: Controller, log: Logger, signal: AbortSignal): Promise<void> {
+  let led = false;
+  while (!signal.aborted) {
+    try {
+      await election.step();
+    } catch (error) {
+      log.warn({ event: "lease-trouble", problem: error instanceof Error ? error.message : String(error) });
+    }
+    if (election.leads !== led) {
+      led = election.leads;
+      log.info({ event: led ? "leading" : "following", holder: election.holder });
+      if (led) controller.lookAgain();
+    }
+    await pause(LEASE_TIMES.everyMs * (0.75 + Math.random() / 2), signal);
+  }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, ms);
+    signal.addEventListener("abort", done);
+  });
+}
