@@ -1,6 +1,6 @@
 # Sallyport. Every target that needs something sets it up first; `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-node setup-bench root build lint typecheck test test-unit test-lab demo bench crds kill-loop soak clean
+.PHONY: help setup setup-node setup-bench setup-cluster setup-image root build lint typecheck test test-unit test-lab test-cluster run-test-cluster image demo bench crds kill-loop soak clean
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
@@ -47,12 +47,23 @@ crds: setup-node ## write deploy/crds and schemas/ from src/policy
 test-unit: setup-node build ## tests that need no root
 	$(call timed,test-unit,$(call vitest,unit))
 
-test-lab: root setup build ## tests on real traffic in network namespaces (root)
+test-lab: root setup-image build ## tests on real traffic in network namespaces (root)
 	$(call timed,test-lab,$(call vitest,lab))
 
-test: setup build ## every test; the last line is `N passed, N failed`
+test-cluster: root setup-cluster build ## end to end on a real Kubernetes cluster of one node (root; Go builds it once, about a quarter of an hour)
+	@if command -v go >/dev/null; then $(MAKE) run-test-cluster; \
+	else echo 'test-cluster: no `go` on this machine: Kubernetes is built from its Go modules; install Go 1.26 or newer'; exit $(if $(CI),1,0); fi
+
+run-test-cluster:
+	$(call timed,build-cluster,node test/cluster/command.ts build)
+	$(call timed,test-cluster,$(call vitest,cluster))
+
+test: setup build ## unit tests and lab; the last line is `N passed, N failed`
 	@rm -f .cache/test-*; status=0; $(MAKE) test-unit || status=1; $(MAKE) test-lab || status=1; \
 	node scripts/tally.ts .cache/test-unit.json .cache/test-lab.json || status=1; exit $$status
+
+image: setup-image build ## the agent's container image, as a docker archive in .cache/image
+	$(call timed,image,node deploy/image/build.ts)
 
 demo: root setup build ## two apps on real traffic in the lab (root); KEEP=1 leaves it up
 	@node examples/two-apps/demo.ts $(if $(KEEP),--keep)
@@ -67,6 +78,12 @@ kill-loop: root setup build ## kill -9 the agent once a second under load (root)
 
 soak: root setup-bench build $(LOADS) ## a million connections while memory is watched (root); MINUTES=10 at most unless given
 	@node test/soak/run-soak.ts $(or $(MINUTES),10)
+
+setup-image:
+	@scripts/setup.sh image
+
+setup-cluster:
+	@scripts/setup.sh cluster
 
 setup-bench:
 	@scripts/setup.sh bench

@@ -2,6 +2,8 @@
 # Installs what is missing on a Debian machine, says what, and does nothing the second time.
 #   setup.sh              Debian packages and npm packages
 #   setup.sh bench        the same, and what the measurements need: rivals and a C compiler
+#   setup.sh image        the same as without, and what the image is packed with
+#   setup.sh cluster      the same, and what the cluster of the tests is made with, but Go
 #   setup.sh node         npm packages (with Node 24 among them) only
 #   setup.sh root TARGET  only checks that TARGET runs as root
 set -euo pipefail
@@ -20,6 +22,9 @@ ping:iputils-ping ps:procps"
 # What the measurements run besides; a path is looked for as a file.
 BENCH="haproxy:haproxy squid:squid-openssl gcc:gcc /usr/include/stdio.h:libc6-dev
 /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream"
+CLUSTER="/usr/lib/cni/ptp:containernetworking-plugins /bin/busybox:busybox-static gcc:gcc pkg-config:pkg-config
+/usr/include/seccomp.h:libseccomp-dev /usr/include/stdio.h:libc6-dev"
+IMAGE="strip:binutils tar:tar"
 # Packages that bring a daemon: not to be started now, nor at the next boot.
 DAEMONS="knot unbound nginx-light openssh-server haproxy squid-openssl"
 
@@ -116,7 +121,17 @@ case ${1:-all} in
     install_packages
     install_node_modules
     ;;
+  cluster)
+    NEEDED="$NEEDED $IMAGE $CLUSTER"
+    install_packages
+    install_node_modules
+    ;;
+  image)
+    NEEDED="$NEEDED $IMAGE"
+    install_packages
+    install_node_modules
+    ;;
   node) install_node_modules ;;
   root) [ "$(id -u)" = 0 ] || fail "\`make $2\` needs root: it makes network namespaces and nftables rules" ;;
-  *) fail "unknown argument \`$1\`; there are: bench, node, root TARGET" ;;
+  *) fail "unknown argument \`$1\`; there are: bench, cluster, image, node, root TARGET" ;;
 esac
