@@ -1,7 +1,8 @@
 import type { Logger } from "../agent/log.ts";
+import type { Change } from "../kube/changes.ts";
 import { type KubeClient, KubeError } from "../kube/client.ts";
 import { type Fields, fields, type KubeObject } from "../kube/object.ts";
-import { type Change, Reflector, type ReflectorListener } from "../kube/reflector.ts";
+import { Reflector, type ReflectorListener } from "../kube/reflector.ts";
 import type { NodeStatusText, PolicyStatusText } from "../policy/status-schema.ts";
 import { Judge } from "./judge.ts";
 import { NodeReports } from "./node-reports.ts";

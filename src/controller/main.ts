@@ -3,6 +3,7 @@ import type { ListenAddress } from "../agent/metrics/listen-address.ts";
 import { MetricsServer, plain, type Route } from "../agent/metrics/server.ts";
 import type { ClusterAccess } from "../kube/access.ts";
 import { KubeClient } from "../kube/client.ts";
+import { ClusterRanges } from "./cluster-ranges.ts";
 import { Controller } from "./controller.ts";
 import { Election, LEASE_TIMES } from "./lease.ts";
 import { LeaseObject } from "./lease-object.ts";
@@ -28,13 +29,22 @@ export async function runController(options: ControllerOptions): Promise<void> {
   const lease = { name: LEASE, namespace: options.namespace };
   const election = new Election(new LeaseObject(client, lease), lease, options.identity);
   const controller = new Controller(client, () => election.leads, log);
-  const registry = controllerRegistry(controller, election, options.version);
+  const ranges = new ClusterRanges(client, options.namespace, () => election.leads, log);
+  const registry = controllerRegistry(
+    [ranges.reflector, ...controller.reflectors],
+    controller,
+    election,
+    options.version,
+  );
   const routes = new Map<string, Route>([
     ["/metrics", async () => ({ status: 200, type: registry.contentType, text: await registry.metrics() })],
     ["/healthz", () => plain(200, "ok")],
     [
       "/readyz",
-      () => (controller.synced ? plain(200, "ok") : plain(503, "not everything that is watched has been read")),
+      () =>
+        controller.synced && ranges.reflector.synced
+          ? plain(200, "ok")
+          : plain(503, "not everything that is watched has been read"),
     ],
   ]);
   const servers = options.listen.map((address) => new MetricsServer(address, routes, log));
@@ -42,10 +52,16 @@ export async function runController(options: ControllerOptions): Promise<void> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopping.abort());
   for (const server of servers) server.start();
   controller.start();
+  ranges.start();
   log.info({ event: "started", identity: options.identity, server: options.access.server });
   try {
-    await campaign(election, controller, log, stopping.signal);
+    const began = (): void => {
+      controller.lookAgain();
+      ranges.lookAgain();
+    };
+    await campaign(election, began, log, stopping.signal);
   } finally {
+    ranges.close();
     await controller.close();
     await election.release().catch(() => undefined);
     await Promise.all(servers.map((server) => server.close()));
@@ -55,7 +71,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
 }
 
 /** Tries for the Lease until told to stop; says when that changes. */
-async function campaign(election: Election, controller: Controller, log: Logger, signal: AbortSignal): Promise<void> {
+async function campaign(election: Election, began: () => void, log: Logger, signal: AbortSignal): Promise<void> {
   let led = false;
   while (!signal.aborted) {
     try {
@@ -66,7 +82,7 @@ async function campaign(election: Election, controller: Controller, log: Logger,
     if (election.leads !== led) {
       led = election.leads;
       log.info({ event: led ? "leading" : "following", holder: election.holder });
-      if (led) controller.lookAgain();
+      if (led) began();
     }
     await pause(LEASE_TIMES.everyMs * (0.75 + Math.random() / 2), signal);
   }

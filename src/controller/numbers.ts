@@ -1,9 +1,15 @@
 import { Counter, Gauge, Registry } from "prom-client";
+import type { Reflector } from "../kube/reflector.ts";
 import type { Controller } from "./controller.ts";
 import type { Election } from "./lease.ts";
 
 /** The controller's OpenMetrics. */
-export function controllerRegistry(controller: Controller, election: Election, version: string): Registry {
+export function controllerRegistry(
+  reflectors: readonly Reflector[],
+  controller: Controller,
+  election: Election,
+  version: string,
+): Registry {
   const registry = new Registry();
   const registers = [registry];
   new Gauge({
@@ -25,7 +31,7 @@ export function controllerRegistry(controller: Controller, election: Election, v
     help: "1 once everything that is watched has been read.",
     registers,
     collect() {
-      this.set(controller.synced ? 1 : 0);
+      this.set(reflectors.every(({ synced }) => synced) ? 1 : 0);
     },
   });
   new Gauge({
@@ -34,7 +40,7 @@ export function controllerRegistry(controller: Controller, election: Election, v
     labelNames: ["resource"],
     registers,
     collect() {
-      for (const { resource, objects } of controller.reflectors) this.set({ resource: resource.name }, objects.size);
+      for (const { resource, objects } of reflectors) this.set({ resource: resource.name }, objects.size);
     },
   });
   const counters: readonly [string, string, (set: (labels: Record<string, string>, value: number) => void) => void][] =
@@ -51,15 +57,14 @@ export function controllerRegistry(controller: Controller, election: Election, v
         "sallyport_controller_relists_total",
         "Lists after the first, by resource.",
         (set) => {
-          for (const { resource, counts } of controller.reflectors) set({ resource: resource.name }, counts.relists);
+          for (const { resource, counts } of reflectors) set({ resource: resource.name }, counts.relists);
         },
       ],
       [
         "sallyport_controller_watch_restarts_total",
         "Watches opened after the first, by resource.",
         (set) => {
-          for (const { resource, counts } of controller.reflectors)
-            set({ resource: resource.name }, counts.watchRestarts);
+          for (const { resource, counts } of reflectors) set({ resource: resource.name }, counts.watchRestarts);
         },
       ],
     ];

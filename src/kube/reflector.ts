@@ -1,4 +1,5 @@
 import { Backoff } from "./backoff.ts";
+import { type Change, changesBetween, differences, same } from "./changes.ts";
 import { type KubeClient, KubeError } from "./client.ts";
 import { type Fields, fields, type KubeObject, keep, type Trim } from "./object.ts";
 import { ItemCutter, LineCutter, LineTooLong } from "./pieces.ts";
@@ -39,10 +40,6 @@ export const REFLECTOR_TIMES: ReflectorTimes = {
   shortMs: 1_000,
   absentMs: 60_000,
 };
-
-export type Change =
-  | { readonly type: "added" | "removed"; readonly object: KubeObject }
-  | { readonly type: "changed"; readonly object: KubeObject; readonly before: KubeObject };
 
 export interface ReflectorListener {
   /** In order; those of a list come together. A re-created object is removed, then added. Nothing is told of what was trimmed. */
@@ -384,29 +381,4 @@ export class Reflector {
       this.#stop.signal.addEventListener("abort", done);
     });
   }
-}
-
-function differences(before: ReadonlyMap<string, KubeObject>, after: ReadonlyMap<string, KubeObject>): Change[] {
-  const gone = [...before.values()].filter(({ key }) => !after.has(key));
-  return [
-    ...gone.map((object): Change => ({ type: "removed", object })),
-    ...[...after.values()].flatMap((object) => {
-      const known = before.get(object.key);
-      return known !== undefined && same(known, object) ? [] : changesBetween(known, object);
-    }),
-  ];
-}
-
-function changesBetween(before: KubeObject | undefined, object: KubeObject): Change[] {
-  if (before === undefined) return [{ type: "added", object }];
-  if (before.uid === object.uid) return [{ type: "changed", object, before }];
-  return [
-    { type: "removed", object: before },
-    { type: "added", object },
-  ];
-}
-
-/** The API server writes the fields of an object in the same order each time; another order costs an apply, no more. */
-function same(a: KubeObject, b: KubeObject): boolean {
-  return a.uid === b.uid && JSON.stringify(a.value) === JSON.stringify(b.value);
 }

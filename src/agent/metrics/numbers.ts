@@ -4,8 +4,8 @@ import { parseQueueStatistics, type QueueStatistics } from "../../kernel/queue-s
 import { CARRIED_COUNTER, type QueueMethod, queuesOf } from "../../kernel/ruleset.ts";
 import type { Generation } from "../../model/verdict.ts";
 import type { Program } from "../../program/program.ts";
-import type { Floods } from "../floods.ts";
 import type { ClusterReport } from "../cluster/report.ts";
+import type { Floods } from "../floods.ts";
 import type { FlowLog } from "../flow-log.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { LaneHandle } from "../lane-handle.ts";

@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Backoff } from "../../../src/kube/backoff.ts";
+import type { Change } from "../../../src/kube/changes.ts";
 import { KubeClient } from "../../../src/kube/client.ts";
 import { fields, pick } from "../../../src/kube/object.ts";
-import { type Change, Reflector, type ReflectorTimes } from "../../../src/kube/reflector.ts";
+import { Reflector, type ReflectorTimes } from "../../../src/kube/reflector.ts";
 import { Session } from "../../../src/kube/session.ts";
 import { FreezingRelay } from "../../support/freezing-relay.ts";
 import { type Asked, answer, listOf, openWatch, pod, StubApiServer } from "../../support/stub-api-server.ts";

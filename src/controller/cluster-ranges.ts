@@ -1,0 +1,120 @@
+import { RANGES_KEY, RANGES_NAME } from "../agent/cluster/ranges.ts";
+import type { Logger } from "../agent/log.ts";
+import { type KubeClient, KubeError } from "../kube/client.ts";
+import { type Fields, fields, pick } from "../kube/object.ts";
+import { Reflector, type ReflectorListener, type Resource } from "../kube/reflector.ts";
+import { type Cidr, formatCidr, parseCidr } from "../net/cidr.ts";
+import { cidrUnion } from "../net/cidr-union.ts";
+
+export const NODES: Resource = {
+  name: "nodes",
+  path: "/api/v1/nodes",
+  trim: (object) => ({ spec: pick(object["spec"], "podCIDR", "podCIDRs") }),
+};
+
+/** Nodes come in crowds. */
+const GATHER_MS = 2_000;
+const AGAIN_MS = 10_000;
+const WRITE_TIMEOUT_MS = 10_000;
+
+/** The fewest ranges that hold the pods of these Nodes, a line each. What is no range is left out. */
+export function podRangesOf(nodes: Iterable<Fields>): string {
+  const found: Cidr[] = [];
+  for (const node of nodes) {
+    const { podCIDR, podCIDRs } = fields(node["spec"]);
+    for (const text of [podCIDR, ...(Array.isArray(podCIDRs) ? podCIDRs : [])]) {
+      const read = typeof text === "string" ? parseCidr(text) : null;
+      if (read?.ok === true) found.push(read.cidr);
+    }
+  }
+  return cidrUnion(found).map(formatCidr).join("\n");
+}
+
+/**
+ * Tells the agents where pods of other nodes are: inside, so no egress. An agent watches its own Node only; this one replica watches
+ * all, and writes what it found into one small ConfigMap.
+ */
+export class ClusterRanges implements ReflectorListener {
+  readonly reflector: Reflector;
+  readonly #client: KubeClient;
+  readonly #namespace: string;
+  readonly #leads: () => boolean;
+  readonly #log: Logger;
+  /** What the ConfigMap says, as far as this replica wrote it. */
+  #written: string | null = null;
+  #timer: NodeJS.Timeout | null = null;
+  #closed = false;
+
+  constructor(client: KubeClient, namespace: string, leads: () => boolean, log: Logger) {
+    this.#client = client;
+    this.#namespace = namespace;
+    this.#leads = leads;
+    this.#log = log;
+    this.reflector = new Reflector(NODES, client, this);
+  }
+
+  start(): void {
+    this.reflector.start();
+  }
+
+  close(): void {
+    this.#closed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.reflector.close();
+  }
+
+  /** Writes again: this replica has begun to lead, and another may have written since. */
+  lookAgain(): void {
+    this.#written = null;
+    this.#soon(0);
+  }
+
+  onChanges(): void {
+    this.#soon(GATHER_MS);
+  }
+
+  onSynced(): void {
+    this.#soon(0);
+  }
+
+  onTrouble(_: Reflector, message: string): void {
+    this.#log.warn({ event: "watch-trouble", resource: "nodes", problem: message });
+  }
+
+  #soon(afterMs: number): void {
+    if (this.#closed || this.#timer !== null) return;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      void this.#write();
+    }, afterMs);
+  }
+
+  async #write(): Promise<void> {
+    if (!this.reflector.synced || !this.#leads()) return;
+    const ranges = podRangesOf([...this.reflector.objects.values()].map(({ value }) => value));
+    if (ranges === this.#written) return;
+    try {
+      await this.#put({ [RANGES_KEY]: ranges });
+      this.#written = ranges;
+      this.#log.info({ event: "pod-ranges", ranges: ranges.split("\n").slice(0, 16) });
+    } catch (error) {
+      this.#log.warn({
+        event: "pod-ranges-not-written",
+        problem: error instanceof Error ? error.message : String(error),
+      });
+      this.#soon(AGAIN_MS);
+    }
+  }
+
+  async #put(data: Readonly<Record<string, string>>): Promise<void> {
+    const folder = `/api/v1/namespaces/${this.#namespace}/configmaps`;
+    const body = JSON.stringify({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: RANGES_NAME }, data });
+    const writing = { contentType: "application/merge-patch+json", body, timeoutMs: WRITE_TIMEOUT_MS } as const;
+    try {
+      await this.#client.write({ ...writing, method: "PATCH", path: `${folder}/${RANGES_NAME}` });
+    } catch (error) {
+      if (!(error instanceof KubeError) || error.status !== 404) throw error;
+      await this.#client.write({ ...writing, method: "POST", path: folder, contentType: "application/json" });
+    }
+  }
+}

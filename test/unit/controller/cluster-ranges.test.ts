@@ -1,0 +1,19 @@
+import { expect, test } from "vitest";
+import { rangesOf } from "../../../src/agent/cluster/ranges.ts";
+import { podRangesOf } from "../../../src/controller/cluster-ranges.ts";
+
+const node = (...podCIDRs: unknown[]) => ({ spec: { podCIDR: podCIDRs[0], podCIDRs } });
+
+test("the pods of all nodes are told in the fewest ranges; what is none is left out", () => {
+  const nodes = [
+    node("10.244.0.0/24", "fd00:244::/64"),
+    node("10.244.1.0/24", "fd00:244:0:1::/64"),
+    node("10.244.4.0/24"),
+    { spec: {} },
+    node("half written", 7),
+  ];
+  const text = podRangesOf(nodes);
+  expect(text).toBe("10.244.0.0/23\n10.244.4.0/24\nfd00:244::/63");
+  expect(rangesOf({ data: { podCIDRs: text } })).toEqual(["10.244.0.0/23", "10.244.4.0/24", "fd00:244::/63"]);
+  expect(rangesOf({})).toEqual([]);
+});
