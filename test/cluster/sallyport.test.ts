@@ -194,7 +194,7 @@ describe("what has become of a policy", () => {
   test("its status counts the nodes that enforce it, and the pods it selects", async () => {
     await expect.poll(() => condition("ceg app1", "Programmed"), SOON).toBe("True Programmed");
     const status = parse(await kubectl("get", "ceg", "app1", "-o", "yaml")).status;
-    expect(status.selectedPods).toBe(1);
+    expect(status.selectedPods).toBe(2);
     expect(status.conditions.map((one: { message: string }) => one.message)).toEqual(["can be used", "1/1 nodes"]);
   });
 
