@@ -14,7 +14,7 @@ import { Journal } from "./journal/journal.ts";
 import { checkPrivileges } from "./kernel-check.ts";
 import { KubeSources } from "./kube-sources.ts";
 import { createLogger, type Logger, RateLimit } from "./log.ts";
-import { MemoryKeeper } from "./memory-keeper.ts";
+import { collectGarbage, MemoryKeeper } from "./memory-keeper.ts";
 import { Observatory } from "./metrics/observatory.ts";
 import { Problems } from "./metrics/problems.ts";
 import type { AgentOptions } from "./options.ts";
@@ -168,8 +168,7 @@ function memoryKeeper(sources: Sources | KubeSources): MemoryKeeper {
   return new MemoryKeeper({
     release: () => {
       sources.putAway();
-      // Only this kind shrinks the young generation too. `bin/sallyport` asks V8 for it; elsewhere the heap stays as it is.
-      globalThis.gc?.({ type: "major", execution: "sync", flavor: "last-resort" });
+      collectGarbage();
     },
     trim: trimMemory,
     resident: () => process.memoryUsage.rss(),
