@@ -1,8 +1,7 @@
 import { resolve } from "node:path";
 import { DEFAULT_LISTEN } from "../agent/metrics/listen-address.ts";
 import type { KubeOptions } from "../agent/options.ts";
-import { inClusterAccess, ownNamespace } from "../kube/access.ts";
-import { kubeconfigAccess } from "../kube/kubeconfig.ts";
+import { clusterAccess, sallyportNamespace } from "./cluster-option.ts";
 import { EXIT, UsageError } from "./failure.ts";
 import { listenAddresses } from "./listen-option.ts";
 import { packageVersion } from "./version.ts";
@@ -29,9 +28,6 @@ interface Options {
   readonly supervisedBy?: string;
 }
 
-/** Where the chart puts Sallyport. */
-const DEFAULT_NAMESPACE = "sallyport";
-
 /** Reads the command line into AgentOptions; the agent reads neither arguments nor environment. */
 export async function agentCommand(options: Options): Promise<void> {
   const { policies = [], workloads = "", flows = null } = options;
@@ -54,7 +50,7 @@ export async function agentCommand(options: Options): Promise<void> {
   }
   const { runAgent } = await import("../agent/main.ts");
   await runAgent({
-    kube: options.kube === true ? kubeOptions(options) : null,
+    kube: options.kube === true ? await kubeOptions(options) : null,
     policies: policies.map((path) => resolve(path)),
     workloads: workloads === "" ? "" : resolve(workloads),
     config,
@@ -87,7 +83,7 @@ function checkInputs({ kube, kubeconfig, nodeName, policies, workloads, config }
 }
 
 /** @throws UsageError */
-function kubeOptions({ kubeconfig, nodeName }: Options): KubeOptions {
+async function kubeOptions({ kubeconfig, nodeName }: Options): Promise<KubeOptions> {
   const node = nodeName ?? process.env["NODE_NAME"] ?? "";
   // A name with a comma would be a selector of its own.
   if (!/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/.test(node)) {
@@ -95,12 +91,7 @@ function kubeOptions({ kubeconfig, nodeName }: Options): KubeOptions {
       "`agent --kube` needs `--node-name NAME` (or NODE_NAME in its environment): the name of its Node",
     );
   }
-  try {
-    const access = kubeconfig === undefined ? inClusterAccess(process.env) : kubeconfigAccess(resolve(kubeconfig));
-    return { access, node, namespace: ownNamespace() ?? DEFAULT_NAMESPACE };
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
+  return { access: await clusterAccess(kubeconfig), node, namespace: await sallyportNamespace() };
 }
 
 /**

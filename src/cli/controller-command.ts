@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
 import { hostname } from "node:os";
+import { clusterAccess, sallyportNamespace } from "./cluster-option.ts";
 import { listenAddresses } from "./listen-option.ts";
 import { packageVersion } from "./version.ts";
 
@@ -11,32 +11,19 @@ interface Options {
   readonly logLevel: string;
 }
 
-const NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 const DEFAULT_LISTEN = "127.0.0.1:9465";
 
 /** Reads the command line into ControllerOptions. */
 export async function controllerCommand(options: Options): Promise<void> {
-  const [{ runController }, { inClusterAccess }, { kubeconfigAccess }] = await Promise.all([
-    import("../controller/main.ts"),
-    import("../kube/access.ts"),
-    import("../kube/kubeconfig.ts"),
-  ]);
+  const { runController } = await import("../controller/main.ts");
   const { kubeconfig } = options;
   await runController({
-    access: kubeconfig === undefined ? inClusterAccess(process.env) : kubeconfigAccess(kubeconfig),
-    namespace: options.namespace ?? ownNamespace(),
+    access: await clusterAccess(kubeconfig),
+    namespace: options.namespace ?? (await sallyportNamespace()),
     // The name of its pod; outside of one two may run on a machine.
     identity: options.identity ?? (kubeconfig === undefined ? hostname() : `${hostname()}-${process.pid}`),
     listen: listenAddresses(options.listen, DEFAULT_LISTEN),
     logLevel: options.logLevel,
     version: packageVersion(),
   });
-}
-
-function ownNamespace(): string {
-  try {
-    return readFileSync(NAMESPACE_FILE, "utf8").trim();
-  } catch {
-    return "sallyport";
-  }
 }
