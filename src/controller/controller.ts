@@ -1,13 +1,15 @@
+import { isDeepStrictEqual } from "node:util";
+import { KIND_OF, type KindResource } from "../agent/cluster/resources.ts";
 import type { Logger } from "../agent/log.ts";
 import type { Change } from "../kube/changes.ts";
 import { type KubeClient, KubeError } from "../kube/client.ts";
-import { type Fields, fields, type KubeObject } from "../kube/object.ts";
+import { fields, type KubeObject } from "../kube/object.ts";
 import { Reflector, type ReflectorListener } from "../kube/reflector.ts";
 import type { NodeStatusText, PolicyStatusText } from "../policy/status-schema.ts";
 import { Judge } from "./judge.ts";
 import { NodeReports } from "./node-reports.ts";
-import { objectStatus } from "./object-status.ts";
-import { type Kind, NODE_STATUSES, statusPath, WRITTEN } from "./sallyport-objects.ts";
+import { type Judgement, objectStatus } from "./object-status.ts";
+import { NODE_STATUSES, statusPath, WRITTEN } from "./sallyport-objects.ts";
 
 export interface ControllerTimes {
   /** Changes that come within this time are looked at together. */
@@ -35,10 +37,14 @@ export class Controller implements ReflectorListener {
   readonly #leads: () => boolean;
   readonly #log: Logger;
   readonly #times: ControllerTimes;
-  readonly #written: ReadonlyMap<string, { readonly kind: Kind; readonly reflector: Reflector }>;
+  readonly #written: ReadonlyMap<KindResource, Reflector>;
   readonly #nodes: Reflector;
   readonly #reports = new NodeReports();
   readonly #judge = new Judge();
+  /** What is to be said of each object by itself; null: something was written since. */
+  #judgementOf: ((id: string) => Judgement) | null = null;
+  /** UIDs of objects whose status may have changed although nobody wrote them. */
+  readonly #stale = new Set<string>();
   readonly counts: ControllerCounts = { writes: 0, failedWrites: 0 };
   #timer: NodeJS.Timeout | null = null;
   #round: Promise<void> = Promise.resolve();
@@ -49,12 +55,7 @@ export class Controller implements ReflectorListener {
     this.#leads = leads;
     this.#log = log;
     this.#times = times;
-    this.#written = new Map(
-      WRITTEN.map((resource) => [
-        resource.name,
-        { kind: resource.kind, reflector: new Reflector(resource, client, this) },
-      ]),
-    );
+    this.#written = new Map(WRITTEN.map((resource) => [resource.name, new Reflector(resource, client, this)]));
     this.#nodes = new Reflector(NODE_STATUSES, client, this);
   }
 
@@ -64,7 +65,7 @@ export class Controller implements ReflectorListener {
   }
 
   get reflectors(): readonly Reflector[] {
-    return [this.#nodes, ...[...this.#written.values()].map(({ reflector }) => reflector)];
+    return [this.#nodes, ...this.#written.values()];
   }
 
   start(): void {
@@ -80,17 +81,24 @@ export class Controller implements ReflectorListener {
 
   /** Looks at everything again: this replica has begun to lead. */
   lookAgain(): void {
+    this.#judgementOf = null;
     this.#soon(this.#times.gatherMs);
   }
 
   onChanges(changes: readonly Change[], reflector: Reflector): void {
-    if (reflector === this.#nodes) {
-      for (const { type, object } of changes) {
-        if (type === "removed") this.#reports.delete(object.key);
-        else this.#reports.set(object.key, fields(object.value["status"]) as NodeStatusText);
-      }
+    for (const change of changes) {
+      if (reflector === this.#nodes) this.#nodeChanged(change);
+      else if (isStatusOnly(change)) this.#stale.add(change.object.uid);
+      // What one says may be a fault of another: of a group that is gone, of a rule that is never reached.
+      else this.#judgementOf = null;
     }
     this.#soon(this.#times.gatherMs);
+  }
+
+  #nodeChanged({ type, object }: Change): void {
+    const status = fields(object.value["status"]) as NodeStatusText;
+    const uids = type === "removed" ? this.#reports.delete(object.key) : this.#reports.set(object.key, status);
+    for (const uid of uids) this.#stale.add(uid);
   }
 
   onSynced(): void {
@@ -128,30 +136,34 @@ export class Controller implements ReflectorListener {
   }
 
   #due(): Due[] {
-    const objects = [...this.#written.values()].flatMap(({ kind, reflector }) =>
-      [...reflector.objects.values()].map((object) => ({ kind, object, key: object.key, value: object.value })),
+    const objects = [...this.#written].flatMap(([resource, { objects }]) =>
+      [...objects.values()].map((object) => ({ resource, object })),
     );
-    const judgementOf = this.#judge.judge(objects);
+    const everything = this.#judgementOf === null;
+    this.#judgementOf ??= this.#judge.judge(objects);
+    const judgementOf = this.#judgementOf;
     const now = new Date().toISOString().replace(/\.\d+/, "");
-    return objects.flatMap(({ kind, object, key, value }) => {
-      const before = fields(value["status"]) as PolicyStatusText;
+    const looked = objects.filter(({ object }) => everything || this.#stale.has(object.uid));
+    this.#stale.clear();
+    return looked.flatMap(({ resource, object }) => {
+      const before = fields(object.value["status"]) as PolicyStatusText;
       const judged = {
-        generation: Number(fields(value["metadata"])["generation"] ?? 0),
-        judgement: judgementOf(`${kind}/${key}`),
+        generation: generationOf(object),
+        judgement: judgementOf(`${resource}/${object.key}`),
         reports: this.#reports.of(object.uid),
-        selects: kind === "ClusterEgressPolicy" || kind === "EgressPolicy",
+        selects: resource === "clusteregresspolicies" || resource === "egresspolicies",
       };
       const status = objectStatus(judged, before, now);
-      return sameStatus(before, status) ? [] : [{ kind, object, status }];
+      return isDeepStrictEqual(before, status) ? [] : [{ resource, object, status }];
     });
   }
 
   /** @returns false: to be tried again */
-  async #write({ kind, object, status }: Due): Promise<boolean> {
+  async #write({ resource, object, status }: Due): Promise<boolean> {
     try {
       await this.#client.write({
         method: "PATCH",
-        path: statusPath(kind, object.key),
+        path: statusPath(resource, object.key),
         contentType: "application/merge-patch+json",
         // Another object of its name has another uid: 409.
         body: JSON.stringify({ metadata: { uid: object.uid }, status }),
@@ -163,27 +175,25 @@ export class Controller implements ReflectorListener {
       // Gone or replaced meanwhile: the watch tells.
       if (error instanceof KubeError && [404, 409].includes(error.status)) return true;
       this.counts.failedWrites++;
+      this.#stale.add(object.uid);
       const problem = error instanceof Error ? error.message : String(error);
-      this.#log.warn({ event: "status-not-written", kind, object: object.key, problem });
+      this.#log.warn({ event: "status-not-written", kind: KIND_OF[resource], object: object.key, problem });
       return false;
     }
   }
 }
 
 interface Due {
-  readonly kind: Kind;
+  readonly resource: KindResource;
   readonly object: KubeObject;
   readonly status: PolicyStatusText;
 }
 
-/** Fields may come back in another order. */
-function sameStatus(a: PolicyStatusText, b: PolicyStatusText): boolean {
-  return canonical(a) === canonical(b);
+/** Whoever writes anything else raises the generation. */
+function isStatusOnly(change: Change): boolean {
+  return change.type === "changed" && generationOf(change.object) === generationOf(change.before);
 }
 
-function canonical(value: unknown): string {
-  return JSON.stringify(value, (_, inner: unknown) => {
-    if (typeof inner !== "object" || inner === null || Array.isArray(inner)) return inner;
-    return Object.fromEntries(Object.entries(inner as Fields).sort(([x], [y]) => (x < y ? -1 : 1)));
-  });
+function generationOf({ value }: KubeObject): number {
+  return Number(fields(value["metadata"])["generation"] ?? 0);
 }

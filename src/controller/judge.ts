@@ -1,7 +1,8 @@
-import type { Fields } from "../kube/object.ts";
+import { KIND_OF, type KindResource } from "../agent/cluster/resources.ts";
+import { type Fields, fields, type KubeObject } from "../kube/object.ts";
 import { type DocumentFile, DocumentReader } from "../policy/documents.ts";
+import { API_VERSION } from "../policy/schema.ts";
 import type { Judgement } from "./object-status.ts";
-import type { Kind } from "./sallyport-objects.ts";
 
 const GOOD: Judgement = { errors: [], warnings: [] };
 const MOST_LINES = 16;
@@ -19,20 +20,16 @@ export class Judge {
   readonly #reader = new DocumentReader(true);
   #known = new Map<string, Known>();
 
-  /** @returns by `kind/key`, those that have something to be said */
+  /** @returns what is to be said of an object, by `resource/key` */
   judge(
-    objects: Iterable<{ readonly kind: Kind; readonly key: string; readonly value: Fields }>,
-  ): (path: string) => Judgement {
+    objects: Iterable<{ readonly resource: KindResource; readonly object: KubeObject }>,
+  ): (id: string) => Judgement {
     const known = new Map<string, Known>();
-    for (const { kind, key, value } of objects) {
-      const path = `${kind}/${key}`;
+    for (const { resource, object } of objects) {
+      const path = `${resource}/${object.key}`;
+      const { value } = object;
       const before = this.#known.get(path);
-      known.set(
-        path,
-        before !== undefined && before.value === value
-          ? before
-          : { value, file: { path, text: documentOf(kind, value) } },
-      );
+      known.set(path, before?.value === value ? before : { value, file: { path, text: documentOf(resource, value) } });
     }
     this.#known = known;
     const said = new Map<string, { errors: string[]; warnings: string[] }>();
@@ -42,13 +39,13 @@ export class Judge {
       const lines = severity === "error" ? own.errors : own.warnings;
       if (lines.length < MOST_LINES) lines.push(message);
     }
-    return (path) => said.get(path) ?? GOOD;
+    return (id) => said.get(id) ?? GOOD;
   }
 }
 
 /** JSON, which is YAML. An item of a list does not say its kind. */
-function documentOf(kind: Kind, value: Fields): string {
-  const { name, namespace } = (value["metadata"] ?? {}) as { name?: unknown; namespace?: unknown };
+function documentOf(resource: KindResource, value: Fields): string {
+  const { name, namespace } = fields(value["metadata"]);
   const metadata = { name, ...(namespace === undefined ? {} : { namespace }) };
-  return JSON.stringify({ apiVersion: "sallyport.dev/v1alpha1", kind, metadata, spec: value["spec"] ?? {} });
+  return JSON.stringify({ apiVersion: API_VERSION, kind: KIND_OF[resource], metadata, spec: value["spec"] ?? {} });
 }
