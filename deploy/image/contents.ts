@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { readdirSync, readlinkSync, realpathSync, statSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { basename, join } from "node:path";
 
 /** One file of the image: where it is on this machine, and its absolute path in the image. */
 export interface ImageFile {
@@ -29,8 +29,6 @@ const PROGRAMS: readonly { readonly program: string; readonly links: readonly st
 ];
 /** What makes the bundle run. */
 const APP = "/opt/sallyport";
-/** Loaded by name at run time where the C library wants it; `ldd` does not see it. */
-const ALSO_LIBRARIES = ["libgcc_s.so.1"];
 
 /**
  * All that the image holds: Node, the bundle, koffi's binary for glibc, nft and iptables-nft with their libraries. No shell, no
@@ -95,8 +93,6 @@ function librariesOf(binaries: readonly string[]): ImageFile[] {
       if (path !== undefined) found.set(basename(path), path);
     }
   }
-  const folder = dirname(found.get("libc.so.6") ?? "/lib");
-  for (const name of ALSO_LIBRARIES) found.set(name, join(folder, name));
   return [...found.values()].sort().map((path) => ({ from: realpathSync(path), to: underUsr(path) }));
 }
 

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { createLogger, type Logger } from "../agent/log.ts";
 import type { ListenAddress } from "../agent/metrics/listen-address.ts";
 import { MetricsServer, plain, type Route } from "../agent/metrics/server.ts";
@@ -84,18 +85,6 @@ async function campaign(election: Election, began: () => void, log: Logger, sign
       log.info({ event: led ? "leading" : "following", holder: election.holder });
       if (led) began();
     }
-    await pause(LEASE_TIMES.everyMs * (0.75 + Math.random() / 2), signal);
+    await pause(LEASE_TIMES.everyMs * (0.75 + Math.random() / 2), null, { signal }).catch(() => undefined);
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-  });
 }

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { NodeStatusText } from "../policy/status-schema.ts";
 
 export type NodeEntry = NonNullable<NodeStatusText["policies"]>[number];
@@ -24,7 +25,7 @@ export class NodeReports {
     }
     for (const [uid, entry] of now) {
       const old = before.get(uid);
-      if (old !== undefined && isSame(old, entry)) continue;
+      if (isDeepStrictEqual(old, entry)) continue;
       this.#nodesOf(uid).set(node, entry);
       changed.add(uid);
     }
@@ -56,14 +57,4 @@ export class NodeReports {
     nodes?.delete(node);
     if (nodes?.size === 0) this.#byUid.delete(uid);
   }
-}
-
-function isSame(a: NodeEntry, b: NodeEntry): boolean {
-  return (
-    a.generation === b.generation &&
-    a.programmed === b.programmed &&
-    a.reason === b.reason &&
-    a.message === b.message &&
-    a.selectedPods === b.selectedPods
-  );
 }

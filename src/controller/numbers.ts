@@ -43,43 +43,28 @@ export function controllerRegistry(
       for (const { resource, objects } of reflectors) this.set({ resource: resource.name }, objects.size);
     },
   });
-  const counters: readonly [string, string, (set: (labels: Record<string, string>, value: number) => void) => void][] =
-    [
-      [
-        "sallyport_controller_status_writes_total",
-        "Statuses written, by result.",
-        (set) => {
-          set({ result: "written" }, controller.counts.writes);
-          set({ result: "failed" }, controller.counts.failedWrites);
-        },
-      ],
-      [
-        "sallyport_controller_relists_total",
-        "Lists after the first, by resource.",
-        (set) => {
-          for (const { resource, counts } of reflectors) set({ resource: resource.name }, counts.relists);
-        },
-      ],
-      [
-        "sallyport_controller_watch_restarts_total",
-        "Watches opened after the first, by resource.",
-        (set) => {
-          for (const { resource, counts } of reflectors) set({ resource: resource.name }, counts.watchRestarts);
-        },
-      ],
-    ];
-  for (const [name, help, read] of counters) {
-    const labelNames = name.includes("status_writes") ? ["result"] : ["resource"];
+  type Tell = (label: string, value: number) => void;
+  const count = (name: string, help: string, label: string, read: (tell: Tell) => void): void => {
     new Counter({
-      name,
+      name: `sallyport_controller_${name}_total`,
       help,
-      labelNames,
+      labelNames: [label],
       registers,
       collect() {
         this.reset();
-        read((labels, value) => this.inc(labels, value));
+        read((value, number) => this.inc({ [label]: value }, number));
       },
     });
-  }
+  };
+  count("status_writes", "Statuses written, by result.", "result", (tell) => {
+    tell("written", controller.counts.writes);
+    tell("failed", controller.counts.failedWrites);
+  });
+  count("relists", "Lists after the first, by resource.", "resource", (tell) => {
+    for (const { resource, counts } of reflectors) tell(resource.name, counts.relists);
+  });
+  count("watch_restarts", "Watches opened after the first, by resource.", "resource", (tell) => {
+    for (const { resource, counts } of reflectors) tell(resource.name, counts.watchRestarts);
+  });
   return registry;
 }
