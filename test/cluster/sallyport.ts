@@ -1,10 +1,6 @@
-import { execFile } from "node:child_process";
-import { copyFile, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
-import { type ExecResult, inNetworkOnly, run } from "../../src/lab/process.ts";
+import { type ExecResult, inNetworkOnly, must, run } from "../../src/lab/process.ts";
 import { buildPrograms } from "./builds.ts";
 import type { Cluster } from "./cluster.ts";
 
@@ -28,17 +24,10 @@ export class Sallyport {
   static async install(cluster: Cluster, ...values: readonly string[]): Promise<Sallyport> {
     const { helm } = await buildPrograms(["helm"]);
     const sallyport = new Sallyport(cluster, helm);
-    const folder = await mkdtemp(join(tmpdir(), "sallyport-image-"));
-    try {
-      const archive = join(folder, "image.tar");
-      await promisify(execFile)(process.execPath, [join(root, "deploy/image/build.ts"), "--out", archive], {
-        timeout: 120_000,
-      });
-      await copyFile(archive, join(cluster.directory, "sallyport-image.tar"));
-      await cluster.importArchive(join(cluster.directory, "sallyport-image.tar"));
-    } finally {
-      await rm(folder, { recursive: true, force: true });
-    }
+    const archive = join(cluster.directory, "sallyport-image.tar");
+    const build = [process.execPath, join(root, "deploy/image/build.ts"), "--out", archive];
+    await must(build, { timeoutMs: 120_000 });
+    await cluster.importArchive(archive);
     await sallyport.upgrade(...values);
     return sallyport;
   }
