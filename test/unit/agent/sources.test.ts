@@ -155,6 +155,21 @@ describe("a watch over paths", () => {
     expect(watched.count()).toBeLessThan(5);
   });
 
+  test("of a folder: sees each rename over the same file, also below a folder that is new", async () => {
+    const watched = watch(policies);
+    mkdirSync(join(policies, "later"));
+    await wait(100);
+    const file = join(policies, "later", "own.yaml");
+    const before = watched.count();
+    for (let i = 0; i < 8; i++) {
+      writeFileSync(join(folder, "own.yaml"), `# ${i}`);
+      renameSync(join(folder, "own.yaml"), file);
+      await wait(100);
+    }
+    // Only one could be the regular look.
+    expect(watched.count() - before).toBeGreaterThanOrEqual(8);
+  });
+
   test("of a path that is not there yet: looks again by itself", async () => {
     const watched = watch(join(folder, "later", "config.yaml"));
     await wait(2_200);
