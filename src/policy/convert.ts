@@ -44,9 +44,15 @@ export function toGroup(name: string, spec: GroupText): DestinationGroup {
 }
 
 export function toConfig(spec: AgentConfigText): AgentConfig {
-  const said = toClusterConfig(spec);
+  const config = wholeConfig(toClusterConfig(spec));
+  if (config === null) throw new Error("what a file must say passed validation and is missing");
+  return config;
+}
+
+/** With what may be left out; null where something is missing that may not. */
+export function wholeConfig(said: ClusterAgentConfig): AgentConfig | null {
   const { resolvers, podCIDRs } = said;
-  if (resolvers === null || podCIDRs === null) throw new Error("what a file must say passed validation and is missing");
+  if (resolvers === null || podCIDRs === null) return null;
   return {
     ...said,
     resolvers,

@@ -1,7 +1,8 @@
 import type { KubeObject } from "../../kube/object.ts";
 import { fields } from "../../kube/object.ts";
-import type { AgentConfig, ClusterAgentConfig } from "../../model/config.ts";
+import type { AgentConfig } from "../../model/config.ts";
 import { readClusterConfig } from "../../policy/cluster-reading.ts";
+import { wholeConfig } from "../../policy/convert.ts";
 import type { Found } from "./discovery.ts";
 import type { Refused } from "./documents.ts";
 
@@ -45,7 +46,7 @@ export class ClusterConfig {
     const { value, flaw } = readClusterConfig({ spec });
     this.#refused = null;
     const missing = whatIsMissing(spec);
-    const config = value === null || missing !== null ? null : whole(value);
+    const config = value === null || missing !== null ? null : wholeConfig(value);
     if (config !== null) this.#known = config;
     this.#problem = missing ?? flaw?.message ?? null;
     if (object === undefined || this.#problem === null) return;
@@ -60,20 +61,6 @@ export class ClusterConfig {
       instead: config !== null ? "strictest" : this.#known === null ? "nothing" : "last-good",
     };
   }
-}
-
-/** Null where something is neither said nor found. */
-function whole(said: ClusterAgentConfig): AgentConfig | null {
-  const { resolvers, podCIDRs } = said;
-  if (resolvers === null || podCIDRs === null) return null;
-  return {
-    ...said,
-    resolvers,
-    agentResolvers: said.agentResolvers ?? resolvers,
-    clusterCIDRs: said.clusterCIDRs ?? [],
-    podCIDRs,
-    internalEndpoints: said.internalEndpoints ?? [],
-  };
 }
 
 function whatIsMissing(spec: Readonly<Record<string, unknown>>): string | null {
