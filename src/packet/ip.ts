@@ -96,7 +96,7 @@ export function newPacket(): Packet {
  * and `into.problem` says why; the other fields then hold what was read so far.
  */
 export function parsePacket(buf: Uint8Array, offset: number, length: number, into: Packet): boolean {
-  reset(into, buf, offset);
+  resetPacket(into, buf, offset);
   if (length < 1 || offset + length > buf.length) return fail(into, "Truncated");
   const version = buf[offset]! >>> 4;
   into.version = version;
@@ -114,7 +114,30 @@ export function destinationAddress(packet: Packet): Address {
   return { w0: packet.d0, w1: packet.d1, w2: packet.d2, w3: packet.d3 };
 }
 
-function reset(into: Packet, buf: Uint8Array, offset: number): void {
+/** TTL, protocol and addresses of the fixed header at `at`, which is all there; `into` is as `resetPacket` leaves it. */
+export function readIPv4Ends(buf: Uint8Array, at: number, into: Packet): void {
+  into.ttl = buf[at + 8]!;
+  into.protocol = buf[at + 9]!;
+  into.s2 = into.d2 = MAPPED;
+  into.s3 = word(buf, at + 12);
+  into.d3 = word(buf, at + 16);
+}
+
+/** Hop limit and addresses of the fixed header at `at`, which is all there. */
+export function readIPv6Ends(buf: Uint8Array, at: number, into: Packet): void {
+  into.ttl = buf[at + 7]!;
+  into.s0 = word(buf, at + 8);
+  into.s1 = word(buf, at + 12);
+  into.s2 = word(buf, at + 16);
+  into.s3 = word(buf, at + 20);
+  into.d0 = word(buf, at + 24);
+  into.d1 = word(buf, at + 28);
+  into.d2 = word(buf, at + 32);
+  into.d3 = word(buf, at + 36);
+}
+
+/** As nothing was read yet, of what begins at `offset`. */
+export function resetPacket(into: Packet, buf: Uint8Array, offset: number): void {
   into.bytes = buf;
   into.version = 0;
   into.start = into.end = into.transport = offset;
@@ -142,11 +165,7 @@ function ipv4Header(length: number, into: Packet): PacketProblem | null {
   if (total > length) return "Truncated";
   into.end = at + total;
   into.transport = at + headerLength;
-  into.ttl = buf[at + 8]!;
-  into.protocol = buf[at + 9]!;
-  into.s2 = into.d2 = MAPPED;
-  into.s3 = word(buf, at + 12);
-  into.d3 = word(buf, at + 16);
+  readIPv4Ends(buf, at, into);
   const flags = half(buf, at + 6);
   into.fragmentOffset = (flags & 0x1fff) * 8;
   into.fragment = (flags & 0x3fff) !== 0;
@@ -179,15 +198,7 @@ function ipv6Header(length: number, into: Packet): PacketProblem | null {
   const payload = half(buf, at + 4);
   if (40 + payload > length) return "Truncated";
   into.end = at + 40 + payload;
-  into.ttl = buf[at + 7]!;
-  into.s0 = word(buf, at + 8);
-  into.s1 = word(buf, at + 12);
-  into.s2 = word(buf, at + 16);
-  into.s3 = word(buf, at + 20);
-  into.d0 = word(buf, at + 24);
-  into.d1 = word(buf, at + 28);
-  into.d2 = word(buf, at + 32);
-  into.d3 = word(buf, at + 36);
+  readIPv6Ends(buf, at, into);
   if (embedsIPv4(into.s0, into.s1, into.s2, into.s3) || embedsIPv4(into.d0, into.d1, into.d2, into.d3)) {
     return "EmbeddedIPv4";
   }
