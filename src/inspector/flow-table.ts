@@ -55,6 +55,14 @@ export function copyKey(from: FlowKey): FlowKey {
   return { protocol, c0, c1, c2, c3, s0, s1, s2, s3, clientPort, serverPort };
 }
 
+/** Makes `into` the key that `from` is. */
+export function setKey(into: FlowKey, from: FlowKey): void {
+  into.protocol = from.protocol;
+  setWords(into, from.c0, from.c1, from.c2, from.c3, from.s0, from.s1, from.s2, from.s3);
+  into.clientPort = from.clientPort;
+  into.serverPort = from.serverPort;
+}
+
 /** Sets the address words of both ends. */
 function setWords(
   key: FlowKey,

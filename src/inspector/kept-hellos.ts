@@ -1,4 +1,4 @@
-import { copyKey, type FlowEntry, type FlowKey, FlowTable } from "./flow-table.ts";
+import { copyKey, type FlowEntry, type FlowKey, FlowTable, setKey } from "./flow-table.ts";
 import type { TcpFlow } from "./tcp-flow.ts";
 
 const BLOCK = 1024;
@@ -81,7 +81,13 @@ export class KeptHellos {
     }
     if (!this.#hasRoom(needed)) return false;
     const entry = this.#entry(flow);
-    Object.assign(entry, { workloadId, flowId: flow.id, bornAt, clientIsn, serverIsn, length, until: now + LIFE_MS });
+    entry.workloadId = workloadId;
+    entry.flowId = flow.id;
+    entry.bornAt = bornAt;
+    entry.clientIsn = clientIsn;
+    entry.serverIsn = serverIsn;
+    entry.length = length;
+    entry.until = now + LIFE_MS;
     entry.first = this.#take();
     entry.second = needed === 2 ? this.#take() : -1;
     this.#block(entry.first).set(client.buffer.subarray(0, Math.min(length, BLOCK)));
@@ -153,8 +159,8 @@ export class KeptHellos {
       return { ...copyKey(flow), ...nothing, ...place };
     }
     used.gone = false;
-    const { protocol, c0, c1, c2, c3, s0, s1, s2, s3, clientPort, serverPort } = flow;
-    return Object.assign(used, { protocol, c0, c1, c2, c3, s0, s1, s2, s3, clientPort, serverPort });
+    setKey(used, flow);
+    return used;
   }
 
   #hasRoom(needed: number): boolean {
