@@ -16,7 +16,8 @@ export interface LaneCost {
   readonly c: Summary;
 }
 
-const KINDS = ["http", "udp"];
+/** Not UDP flows by address: of those the lane is told, not asked (docs/adr/0014-carried-flows.md). */
+const KINDS = ["http"];
 
 export async function measureLaneCost(stage: Stage, rounds: number, seconds: number): Promise<LaneCost[]> {
   const loads = LOADS.filter(({ id }) => KINDS.includes(id));
