@@ -1,7 +1,7 @@
 import { errnoName } from "../kernel/libc.ts";
 import type { Queue } from "../kernel/queue.ts";
 import { BATCH } from "../kernel/queue-batch.ts";
-import { TABLE } from "../kernel/ruleset.ts";
+import { TABLE_NAME } from "../kernel/ruleset.ts";
 import { POLICE_RATES, POLICED_FOR_S, policedSets } from "../kernel/ruleset-police.ts";
 import { SetElements } from "../kernel/set-elements.ts";
 import { type Address, addressFromBytes, addressToBytes, isIPv4 } from "../net/address.ts";
@@ -24,7 +24,7 @@ export interface FloodPoliceOptions {
 export class FloodPolice {
   readonly #options: FloodPoliceOptions;
   readonly #watch = new FloodWatch();
-  readonly #elements = new SetElements(TABLE.split(" ")[1]!);
+  readonly #elements = new SetElements(TABLE_NAME);
 
   constructor(options: FloodPoliceOptions) {
     this.#options = options;

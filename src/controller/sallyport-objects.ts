@@ -1,9 +1,6 @@
-import { KIND_OF, type KindResource } from "../agent/cluster/resources.ts";
+import { GROUP, KIND_OF, type KindResource } from "../agent/cluster/resources.ts";
 import { type Fields, pick } from "../kube/object.ts";
 import type { Resource } from "../kube/reflector.ts";
-import { API_VERSION } from "../policy/schema.ts";
-
-const GROUP = `/apis/${API_VERSION}`;
 
 const withStatus = (object: Fields): Fields => ({
   ...pick(object, "apiVersion", "kind", "spec", "status"),

@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { Backoff } from "./backoff.ts";
 import { type Change, changesBetween, differences, same } from "./changes.ts";
 import { type KubeClient, KubeError } from "./client.ts";
@@ -371,14 +372,6 @@ export class Reflector {
   async #wait(ms: number): Promise<void> {
     if (ms <= 0) return;
     this.phase = "waiting";
-    await new Promise<void>((resolve) => {
-      const done = (): void => {
-        clearTimeout(timer);
-        this.#stop.signal.removeEventListener("abort", done);
-        resolve();
-      };
-      const timer = setTimeout(done, ms);
-      this.#stop.signal.addEventListener("abort", done);
-    });
+    await pause(ms, null, { signal: this.#stop.signal }).catch(() => undefined);
   }
 }

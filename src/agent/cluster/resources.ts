@@ -1,6 +1,6 @@
 import { type Fields, fields, pick } from "../../kube/object.ts";
 import type { Resource } from "../../kube/reflector.ts";
-import type { Kind } from "../../policy/schema.ts";
+import { API_VERSION, type Kind } from "../../policy/schema.ts";
 import { rangesResource } from "./ranges.ts";
 
 export type ResourceName =
@@ -36,7 +36,8 @@ export const KIND_OF = {
 
 export type KindResource = keyof typeof KIND_OF;
 
-const GROUP = "/apis/sallyport.dev/v1alpha1";
+/** Where the API server has objects of Sallyport's kinds. */
+export const GROUP = `/apis/${API_VERSION}`;
 const SLICES = "/apis/discovery.k8s.io/v1/namespaces";
 
 /** Where an agent runs. */

@@ -1,12 +1,13 @@
 import { Backoff } from "../../kube/backoff.ts";
 import { type KubeClient, KubeError } from "../../kube/client.ts";
+import { API_VERSION } from "../../policy/schema.ts";
 import { type Logger, RateLimit } from "../log.ts";
 import type { NodeCondition, NodeStatus } from "./node-status.ts";
+import { GROUP } from "./resources.ts";
 
 const EVERY_MS = 5_000;
 const SAY_EVERY_MS = 60_000;
 const TIMEOUT_MS = 15_000;
-const API_VERSION = "sallyport.dev/v1alpha1";
 const KIND = "EgressNodeStatus";
 const BACKOFF = { firstMs: EVERY_MS, longestMs: 5 * 60_000 };
 
@@ -116,7 +117,7 @@ export class StatusWriter {
     const object = { apiVersion: API_VERSION, kind: KIND, metadata: { name: node, ...owned }, ...body };
     return client.write({
       method: "PATCH",
-      path: `/apis/${API_VERSION}/egressnodestatuses/${node}${subresource}?fieldManager=sallyport-agent${subresource === "" ? "-object" : ""}&force=true`,
+      path: `${GROUP}/egressnodestatuses/${node}${subresource}?fieldManager=sallyport-agent${subresource === "" ? "-object" : ""}&force=true`,
       contentType: "application/apply-patch+yaml",
       body: JSON.stringify(object),
       timeoutMs: TIMEOUT_MS,

@@ -10,7 +10,7 @@ const SAY_TROUBLE_EVERY_MS = 60_000;
 
 export interface WatcherListener {
   onChange(resource: ResourceName): void;
-  /** Asked when the objects of a resource are written down. */
+  /** The API server has told all there is of one of them. */
   onSynced(): void;
 }
 
