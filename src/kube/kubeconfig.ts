@@ -2,8 +2,7 @@ import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse } from "yaml";
 import type { ClusterAccess, Held } from "./access.ts";
-
-type Fields = Readonly<Record<string, unknown>>;
+import { type Fields, fields } from "./object.ts";
 
 /**
  * The access that the current context of a kubeconfig file names: server, CA, and a client certificate or a token.
@@ -63,8 +62,4 @@ function entry(config: Fields, list: string, name: unknown, field: string): Fiel
   const found = all.find((one) => one["name"] === name);
   if (found === undefined) throw new Error(`no \`${String(name)}\` in \`${list}\``);
   return fields(found[field]);
-}
-
-function fields(value: unknown): Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Fields) : {};
 }
