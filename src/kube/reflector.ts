@@ -1,4 +1,4 @@
-import { setTimeout as pause } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Backoff } from "./backoff.ts";
 import { type Change, changesBetween, differences, same } from "./changes.ts";
 import { type KubeClient, KubeError } from "./client.ts";
@@ -369,9 +369,10 @@ export class Reflector {
     return `${path}?${all}`;
   }
 
+  /** Shorter when the reflector is closed. */
   async #wait(ms: number): Promise<void> {
     if (ms <= 0) return;
     this.phase = "waiting";
-    await pause(ms, null, { signal: this.#stop.signal }).catch(() => undefined);
+    await sleep(ms, undefined, { signal: this.#stop.signal }).catch(() => undefined);
   }
 }

@@ -1,4 +1,5 @@
 import { type ClientHttp2Session, connect, constants } from "node:http2";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { ClusterAccess, Credentials } from "./access.ts";
 import { Backoff } from "./backoff.ts";
 
@@ -24,11 +25,10 @@ export class Session {
   readonly #access: ClusterAccess;
   readonly #times: SessionTimes;
   readonly #backoff: Backoff;
+  readonly #stop = new AbortController();
   #session: ClientHttp2Session | null = null;
   #credentials: Credentials | null = null;
   #connecting: Promise<ClientHttp2Session> | null = null;
-  #closed = false;
-  #wake: (() => void) | null = null;
   /** Connections made. */
   connects = 0;
 
@@ -44,7 +44,7 @@ export class Session {
 
   /** @throws Error why there is no connection; the next attempt is then put off by itself */
   async get(credentials: Credentials): Promise<ClientHttp2Session> {
-    if (this.#closed) throw new Error("closed");
+    this.#stop.signal.throwIfAborted();
     const session = this.#session;
     if (session !== null && this.open) {
       if (sameTls(credentials, this.#credentials)) return session;
@@ -58,20 +58,14 @@ export class Session {
   }
 
   close(): void {
-    this.#closed = true;
-    this.#wake?.();
+    this.#stop.abort(new Error("closed"));
     this.#session?.destroy();
   }
 
   async #connect(credentials: Credentials): Promise<ClientHttp2Session> {
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, this.#backoff.pause());
-      this.#wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-    if (this.#closed) throw new Error("closed");
+    const { signal } = this.#stop;
+    await sleep(this.#backoff.pause(), undefined, { signal }).catch(() => undefined);
+    signal.throwIfAborted();
     try {
       const session = await this.#open(credentials);
       this.#session = session;
