@@ -84,13 +84,12 @@ export class CredentialReader {
       const { ca, certificate, key, token } = this.#access;
       const stamp = [ca, certificate, key, token].map(stampOf).join();
       if (this.#known === null || stamp !== this.#stamp) {
-        const read = {
+        this.#known = {
           ca: textOf(ca),
           certificate: textOf(certificate),
           key: textOf(key),
-          token: textOf(token)?.trim(),
+          token: textOf(token)?.trim() || null,
         };
-        this.#known = { ...read, token: read.token === undefined || read.token === "" ? null : read.token };
         this.#stamp = stamp;
       }
     } catch (error) {

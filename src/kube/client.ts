@@ -72,10 +72,10 @@ export class KubeClient {
   }
 
   /** A GET whose body is handed over as it comes; resolves at its end. Rejects with a KubeError. */
-  async read({ path, onChunk, onOpen, silenceMs, signal }: Reading): Promise<void> {
-    const stream = await this.#open("GET", path, {}, signal);
+  async read(reading: Reading): Promise<void> {
+    const stream = await this.#open("GET", reading.path, {}, reading.signal);
     stream.end();
-    return this.#follow(stream, { silenceMs, signal, onChunk, ...(onOpen === undefined ? {} : { onOpen }) });
+    return this.#follow(stream, reading);
   }
 
   /** Resolves to the body of the answer. Rejects with a KubeError. */
