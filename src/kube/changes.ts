@@ -4,14 +4,17 @@ export type Change =
   | { readonly type: "added" | "removed"; readonly object: KubeObject }
   | { readonly type: "changed"; readonly object: KubeObject; readonly before: KubeObject };
 
-/** What a whole list says against what was known; an object that another of its name replaced is removed, then added. */
+/**
+ * What a whole list says against what was known: what has not changed is the same object in both. One that another of its name
+ * replaced is removed, then added.
+ */
 export function differences(before: ReadonlyMap<string, KubeObject>, after: ReadonlyMap<string, KubeObject>): Change[] {
   const gone = [...before.values()].filter(({ key }) => !after.has(key));
   return [
     ...gone.map((object): Change => ({ type: "removed", object })),
     ...[...after.values()].flatMap((object) => {
       const known = before.get(object.key);
-      return known !== undefined && same(known, object) ? [] : changesBetween(known, object);
+      return known === object ? [] : changesBetween(known, object);
     }),
   ];
 }

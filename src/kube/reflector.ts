@@ -218,12 +218,12 @@ export class Reflector {
     this.#told = true;
     this.trouble = null;
     const before = this.#objects;
-    const changes = differences(before, found);
     // One object for one content: what is made of it is remembered by it.
     for (const [key, object] of found) {
       const known = before.get(key);
       if (known !== undefined && same(known, object)) found.set(key, known);
     }
+    const changes = differences(before, found);
     this.#objects = found;
     this.#version = version;
     if (changes.length > 0) this.#listener.onChanges(changes, this);
