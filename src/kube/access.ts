@@ -50,9 +50,9 @@ export function inClusterAccess(
 }
 
 /** The namespace of the pod that this runs in; null: it runs in none. */
-export function ownNamespace(folder = ACCOUNT_FOLDER): string | null {
+export function ownNamespace(): string | null {
   try {
-    return readFileSync(join(folder, "namespace"), "utf8").trim();
+    return readFileSync(join(ACCOUNT_FOLDER, "namespace"), "utf8").trim();
   } catch {
     return null;
   }

@@ -3,7 +3,7 @@ export interface BackoffTimes {
   readonly longestMs: number;
 }
 
-export const BACKOFF_TIMES: BackoffTimes = { firstMs: 500, longestMs: 30_000 };
+const BACKOFF_TIMES: BackoffTimes = { firstMs: 500, longestMs: 30_000 };
 
 /**
  * How long to wait before the next try: nothing after a success, then longer with each failure. Each pause is drawn from the
@@ -11,17 +11,11 @@ export const BACKOFF_TIMES: BackoffTimes = { firstMs: 500, longestMs: 30_000 };
  */
 export class Backoff {
   readonly #times: BackoffTimes;
-  readonly #random: () => number;
   #failures = 0;
   #atLeast = 0;
 
-  constructor(times: BackoffTimes = BACKOFF_TIMES, random: () => number = Math.random) {
+  constructor(times: BackoffTimes = BACKOFF_TIMES) {
     this.#times = times;
-    this.#random = random;
-  }
-
-  get failures(): number {
-    return this.#failures;
   }
 
   /** `retryAfterMs`: what the server asked for. */
@@ -41,6 +35,6 @@ export class Backoff {
     const { firstMs, longestMs } = this.#times;
     const most = Math.min(longestMs, firstMs * 2 ** Math.min(this.#failures - 1, 16));
     // What was asked for is a least, drawn out too: it was asked of all nodes at once.
-    return Math.max(most * (0.5 + this.#random() / 2), this.#atLeast * (1 + this.#random() / 4));
+    return Math.max(most * (0.5 + Math.random() / 2), this.#atLeast * (1 + Math.random() / 4));
   }
 }

@@ -1,7 +1,7 @@
 import { KubeError } from "./client.ts";
 
 /** More than the API server stores of one object (1.5 MiB in etcd), however it is written. */
-export const MAX_OBJECT_BYTES = 8 * 1024 * 1024;
+const MAX_OBJECT_BYTES = 8 * 1024 * 1024;
 const MAX_ENVELOPE_BYTES = 256 * 1024;
 
 const NEWLINE = 0x0a;
@@ -16,13 +16,11 @@ const BEFORE_ITEMS = /"items"\s*:\s*$/;
 /** Cuts a watch into its lines, each at most `MAX_OBJECT_BYTES` long. */
 export class LineCutter {
   readonly #onLine: (line: string) => void;
-  readonly #longest: number;
   #parts: Buffer[] = [];
   #size = 0;
 
-  constructor(onLine: (line: string) => void, longest = MAX_OBJECT_BYTES) {
+  constructor(onLine: (line: string) => void) {
     this.#onLine = onLine;
-    this.#longest = longest;
   }
 
   /** @throws KubeError when a line is too long: what it says of an object is lost, so all has to be listed again */
@@ -41,7 +39,7 @@ export class LineCutter {
 
   #keep(part: Buffer): void {
     this.#size += part.length;
-    if (this.#size > this.#longest) throw new LineTooLong();
+    if (this.#size > MAX_OBJECT_BYTES) throw new LineTooLong();
     this.#parts.push(part);
   }
 }
@@ -58,7 +56,6 @@ export class LineTooLong extends KubeError {
  */
 export class ItemCutter {
   readonly #onItem: (text: string) => void;
-  readonly #longest: number;
   #parts: Buffer[] = [];
   #size = 0;
   #envelope = "";
@@ -67,9 +64,8 @@ export class ItemCutter {
   #escaped = false;
   #inItems = false;
 
-  constructor(onItem: (text: string) => void, longest = MAX_OBJECT_BYTES) {
+  constructor(onItem: (text: string) => void) {
     this.#onItem = onItem;
-    this.#longest = longest;
   }
 
   /** The list without its items. @throws KubeError when the body is none, or has broken off */
@@ -123,7 +119,7 @@ export class ItemCutter {
 
   #within(part: Buffer): void {
     this.#size += part.length;
-    if (this.#size > this.#longest) throw new LineTooLong();
+    if (this.#size > MAX_OBJECT_BYTES) throw new LineTooLong();
     this.#parts.push(part);
   }
 
