@@ -23,6 +23,12 @@ export function fields(value: unknown): Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Fields) : {};
 }
 
+/** Of what the object's author wrote; 0 where it is not said. */
+export function generationOf({ value }: KubeObject): number {
+  const { generation } = fields(value["metadata"]);
+  return typeof generation === "number" ? generation : 0;
+}
+
 /** Of a map, these of its fields that it has. */
 export function pick(value: unknown, ...names: readonly string[]): Fields {
   const from = fields(value);

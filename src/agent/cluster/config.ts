@@ -1,5 +1,4 @@
-import type { KubeObject } from "../../kube/object.ts";
-import { fields } from "../../kube/object.ts";
+import { fields, generationOf, type KubeObject } from "../../kube/object.ts";
 import type { AgentConfig } from "../../model/config.ts";
 import { readClusterConfig } from "../../policy/cluster-reading.ts";
 import { wholeConfig } from "../../policy/convert.ts";
@@ -50,12 +49,11 @@ export class ClusterConfig {
     if (config !== null) this.#known = config;
     this.#problem = missing ?? flaw?.message ?? null;
     if (object === undefined || this.#problem === null) return;
-    const { generation } = fields(object.value["metadata"]);
     this.#refused = {
       kind: "AgentConfig",
       key: object.key,
       uid: object.uid,
-      generation: typeof generation === "number" ? generation : 0,
+      generation: generationOf(object),
       reason: flaw?.reason ?? "Invalid",
       problem: this.#problem,
       instead: config !== null ? "strictest" : this.#known === null ? "nothing" : "last-good",

@@ -1,4 +1,4 @@
-import { fields, type KubeObject } from "../../kube/object.ts";
+import { generationOf, type KubeObject } from "../../kube/object.ts";
 import type { DestinationGroup, Policy } from "../../model/policy.ts";
 import { type ClusterReading, type Flaw, readClusterGroup, readClusterPolicy } from "../../policy/cluster-reading.ts";
 import type { Kind } from "../../policy/schema.ts";
@@ -115,10 +115,9 @@ export class ClusterDocuments {
       this.#good.set(id, { object, content: value });
       return { object, content: value, refused: null };
     }
-    const { generation } = fields(object.value["metadata"]);
     const { key, uid } = object;
     const { reason, message } = flaw ?? { reason: "Invalid" as const, message: "not read" };
-    const about = { kind: KIND_OF[resource], key, uid, generation: typeof generation === "number" ? generation : 0 };
+    const about = { kind: KIND_OF[resource], key, uid, generation: generationOf(object) };
     const refused = { ...about, reason, problem: message };
     const good = this.#good.get(id);
     if (good?.object.uid !== uid) this.#good.delete(id);

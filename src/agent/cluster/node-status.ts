@@ -1,4 +1,4 @@
-import { fields, type KubeObject } from "../../kube/object.ts";
+import { generationOf } from "../../kube/object.ts";
 import type { Workload } from "../../model/workload.ts";
 import { selects } from "../../program/select.ts";
 import type { ListedObject, Refused } from "./documents.ts";
@@ -72,12 +72,11 @@ export function nodeStatus(input: NodeStatusInput): NodeStatus {
   const policies = listing.flatMap((one) => {
     const selected = one.policy === null ? [] : workloads.filter((pod) => selects(one.policy!, pod, systemNamespaces));
     if (selected.length === 0 && one.refused === null) return [];
-    return [policyStatus(one.kind, one.object, one.refused, input.unapplied, selected.length)];
+    const { key, uid } = one.object;
+    const about = { kind: one.kind, key, uid, generation: generationOf(one.object) };
+    return [policyStatus(about, one.refused, input.unapplied, selected.length)];
   });
-  if (config !== null) {
-    const object = { key: config.key, uid: config.uid, value: { metadata: { generation: config.generation } } };
-    policies.push(policyStatus(config.kind, object, config, null, 0));
-  }
+  if (config !== null) policies.push(policyStatus(config, config, null, 0));
   policies.sort((a, b) => Number(a.programmed) - Number(b.programmed) || order(keyOf(a), keyOf(b)));
   // Pods of the system are meant to share it, and no policy of the cluster means them by chance.
   const bare = input.hostNetwork.filter((name) => !systemNamespaces.includes(name.slice(0, name.indexOf("/"))));
@@ -107,14 +106,12 @@ export function nodeStatus(input: NodeStatusInput): NodeStatus {
 }
 
 function policyStatus(
-  kind: string,
-  { key, uid, value }: KubeObject,
+  { kind, key, uid, generation }: Pick<Refused, "kind" | "key" | "uid" | "generation">,
   refused: Refused | null,
   unapplied: string | null,
   selectedPods: number,
 ): NodePolicy {
   const slash = key.indexOf("/");
-  const { generation } = fields(value["metadata"]);
   const why =
     refused !== null
       ? { reason: refused.reason, message: `${INSTEAD[refused.instead]}: ${refused.problem}`.slice(0, LONGEST_MESSAGE) }
@@ -126,7 +123,7 @@ function policyStatus(
     ...(slash < 0 ? {} : { namespace: key.slice(0, slash) }),
     name: key.slice(slash + 1),
     uid,
-    generation: typeof generation === "number" ? generation : 0,
+    generation,
     programmed: refused === null && unapplied === null,
     ...why,
     selectedPods,
