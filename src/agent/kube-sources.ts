@@ -10,6 +10,7 @@ import { discover, nodeAddresses } from "./cluster/discovery.ts";
 import {
   ClusterDocuments,
   type DocumentResource,
+  INSTEAD,
   type ListedObject,
   POLICY_RESOURCES,
   type Refused,
@@ -293,14 +294,9 @@ export class KubeSources {
     for (const one of refused) {
       const { kind, key, uid, generation, reason, problem, instead } = one;
       if (this.#said.has(`${uid}/${generation}`)) continue;
-      const what = {
-        "last-good": "what it said before stays in force",
-        strictest: "what of it is understood is in force, and opens nothing that it might close",
-        nothing: "it is left out",
-      };
       this.#options.log.error(
         { event: "object-refused", kind, name: key, generation, reason, problem, instead },
-        what[instead],
+        INSTEAD[instead],
       );
     }
     this.#said = now;

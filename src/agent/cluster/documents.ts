@@ -26,6 +26,13 @@ export interface Refused {
   readonly instead: "last-good" | "strictest" | "nothing";
 }
 
+/** In words. */
+export const INSTEAD: Readonly<Record<Refused["instead"], string>> = {
+  "last-good": "what it said before stays in force",
+  strictest: "what of it is understood is in force, and opens nothing that it might close",
+  nothing: "it is left out",
+};
+
 type Content =
   | { readonly type: "policy"; readonly value: Policy }
   | { readonly type: "group"; readonly value: DestinationGroup };

@@ -1,7 +1,7 @@
 import { generationOf } from "../../kube/object.ts";
 import type { Workload } from "../../model/workload.ts";
 import { selects } from "../../program/select.ts";
-import type { ListedObject, Refused } from "./documents.ts";
+import { INSTEAD, type ListedObject, type Refused } from "./documents.ts";
 
 /** `status` of the EgressNodeStatus that an agent writes: small, and only of what concerns its node. */
 export interface NodeStatus {
@@ -60,12 +60,6 @@ export interface NodeStatusInput {
 const MOST_POLICIES = 2_000;
 const MOST_PODS = 256;
 const LONGEST_MESSAGE = 1_000;
-
-const INSTEAD: Readonly<Record<Refused["instead"], string>> = {
-  "last-good": "what it said before stays in force",
-  strictest: "what of it is understood is in force, and opens nothing that it might close",
-  nothing: "it is left out",
-};
 
 export function nodeStatus(input: NodeStatusInput): NodeStatus {
   const { version, notReady, listing, workloads, systemNamespaces, config } = input;
