@@ -234,7 +234,8 @@ export class KubeSources {
   }
 
   #onChange(name: ResourceName): void {
-    if ((POLICY_RESOURCES as readonly string[]).includes(name)) this.#stale.add(name as DocumentResource);
+    const documents = POLICY_RESOURCES.find((resource) => resource === name);
+    if (documents !== undefined) this.#stale.add(documents);
     this.#soon();
   }
 

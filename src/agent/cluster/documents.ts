@@ -45,7 +45,11 @@ interface Entry {
 
 export type DocumentResource = Exclude<KindResource, "agentconfigs">;
 
-const KINDS = ["clusteregresspolicies", "egresspolicies", "destinationgroups"] as const;
+export const POLICY_RESOURCES: readonly DocumentResource[] = [
+  "clusteregresspolicies",
+  "egresspolicies",
+  "destinationgroups",
+];
 
 /**
  * Reads the documents that an API server holds. Bad input never replaces what runs: an object that is wrong stays what it was, for as
@@ -61,7 +65,7 @@ export class ClusterDocuments {
   remember(good: Iterable<KubeObject>): void {
     for (const object of good) {
       const slash = object.key.indexOf("/");
-      const resource = KINDS.find((name) => name === object.key.slice(0, slash));
+      const resource = POLICY_RESOURCES.find((name) => name === object.key.slice(0, slash));
       if (resource === undefined) continue;
       const one = { ...object, key: object.key.slice(slash + 1) };
       const { value, flaw } = readDocument(resource, one);
@@ -134,8 +138,6 @@ export class ClusterDocuments {
     return { object, content: value, refused: { ...refused, instead: value === null ? "nothing" : "strictest" } };
   }
 }
-
-export const POLICY_RESOURCES: readonly DocumentResource[] = KINDS;
 
 function readDocument(resource: DocumentResource, object: KubeObject): ClusterReading<Content | null> {
   const kind = KIND_OF[resource];
