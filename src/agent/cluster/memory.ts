@@ -86,10 +86,11 @@ export class ClusterMemory {
         const head = { format: FORMAT, node: this.#node, savedAt: Date.now(), count: objects.length };
         let size = (await file.write(`${JSON.stringify(head)}\n`)).bytesWritten;
         for (let at = 0; at < objects.length; at += PIECE) {
-          const piece = objects.slice(at, at + PIECE).map((object) => `${JSON.stringify(object)}\n`);
-          size += Buffer.byteLength(piece.join(""));
+          const lines = objects.slice(at, at + PIECE).map((object) => `${JSON.stringify(object)}\n`);
+          const piece = Buffer.from(lines.join(""));
+          size += piece.length;
           if (size > MAX_BYTES) throw new Error(`${resource} take more than ${MAX_BYTES >> 20} MiB`);
-          await file.writeFile(piece.join(""));
+          await file.writeFile(piece);
         }
       } finally {
         await file.close();
