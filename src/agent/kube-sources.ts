@@ -1,7 +1,6 @@
 import type { ClusterAccess } from "../kube/access.ts";
 import type { KubeObject } from "../kube/object.ts";
 import type { Policy } from "../model/policy.ts";
-import type { Address } from "../net/address.ts";
 import { IdentityTable } from "../workloads/identity.ts";
 import { ClusterWorkloads } from "../workloads/kube-objects.ts";
 import type { WorkloadSnapshot } from "../workloads/objects.ts";
@@ -280,13 +279,9 @@ export class KubeSources {
       groups: this.#documents.groups,
       config,
       workloads: snapshot.workloads,
-      nodeAddresses: this.#nodeAddresses(snapshot.nodeAddresses, nodeAddresses(objects)),
+      nodeAddresses: [...ownAddresses(), ...snapshot.nodeAddresses, ...nodeAddresses(objects)],
     };
     return null;
-  }
-
-  #nodeAddresses(...more: readonly (readonly Address[])[]): readonly Address[] {
-    return [...ownAddresses(), ...more.flat()];
   }
 
   #sayRefused(): void {

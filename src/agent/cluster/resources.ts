@@ -1,4 +1,4 @@
-import { type Fields, fields, pick } from "../../kube/object.ts";
+import { type Fields, pick } from "../../kube/object.ts";
 import type { Resource } from "../../kube/reflector.ts";
 import { API_VERSION, type Kind } from "../../policy/schema.ts";
 import { rangesResource } from "./ranges.ts";
@@ -117,6 +117,6 @@ function trimSlice({ endpoints, ports }: Fields): Fields {
   const all = Array.isArray(endpoints) ? endpoints : [];
   return {
     endpoints: all.map((endpoint) => pick(endpoint, "addresses")),
-    ports: Array.isArray(ports) ? ports.map((port) => pick(fields(port), "port", "protocol")) : [],
+    ports: Array.isArray(ports) ? ports.map((port) => pick(port, "port", "protocol")) : [],
   };
 }

@@ -10,7 +10,7 @@ const SAY_TROUBLE_EVERY_MS = 60_000;
 
 export interface WatcherListener {
   onChange(resource: ResourceName): void;
-  /** The API server has told all there is of one of them. */
+  /** The API server has told what there is of one more of them. */
   onSynced(): void;
 }
 
@@ -25,23 +25,23 @@ export class ClusterWatcher {
   constructor(access: ClusterAccess, place: Place, memory: ClusterMemory, listener: WatcherListener, log: Logger) {
     this.#memory = memory;
     this.client = new KubeClient(access);
-    const limits = new Map<string, RateLimit>();
     const byName = new Map<ResourceName, Reflector>();
     for (const resource of resourcesOf(place)) {
       const { name } = resource;
-      limits.set(name, new RateLimit(SAY_TROUBLE_EVERY_MS));
+      const limit = new RateLimit(SAY_TROUBLE_EVERY_MS);
+      const write = (): void => this.#memory.changed(name, () => reflector.objects.values());
       const reflector: Reflector = new Reflector(resource, this.client, {
         onChanges: () => {
-          this.#memory.changed(name, () => reflector.objects.values());
+          write();
           listener.onChange(name);
         },
         onSynced: () => {
           this.#remembered.delete(name);
-          this.#memory.changed(name, () => reflector.objects.values());
+          write();
           listener.onSynced();
         },
         onTrouble: (_, problem) => {
-          const suppressed = limits.get(name)!.allow(performance.now());
+          const suppressed = limit.allow(performance.now());
           if (suppressed === null) return;
           log.warn(
             { event: "watch-failed", resource: name, problem, suppressed },
