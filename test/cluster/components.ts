@@ -44,11 +44,15 @@ export async function isRunning(component: Component): Promise<boolean> {
 }
 
 /** Field 22 of `/proc/PID/stat` (proc(5)), or null when there is no such process or only its zombie. */
-async function startTicks(pid: number): Promise<string | null> {
-  const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-  // The program's name may hold blanks and parentheses: count from its end.
-  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+export async function startTicks(pid: number): Promise<string | null> {
+  const fields = await statFields(pid);
   return fields[0] === "Z" ? null : (fields[19] ?? null);
+}
+
+/** The fields of `/proc/PID/stat` from the third on: the second, the program's name, may hold blanks and parentheses. */
+export async function statFields(pid: number): Promise<readonly string[]> {
+  const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  return text.slice(text.lastIndexOf(")") + 2).split(" ");
 }
 
 const ASK_MS = 5_000;
@@ -68,7 +72,7 @@ export async function stopComponent(component: Component): Promise<void> {
   }
 }
 
-function signal(pid: number, name: NodeJS.Signals): void {
+export function signal(pid: number, name: NodeJS.Signals): void {
   try {
     process.kill(pid, name);
   } catch {

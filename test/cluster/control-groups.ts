@@ -1,6 +1,6 @@
 import { mkdir, readdir, readFile, rmdir } from "node:fs/promises";
 import { must } from "../../src/lab/process.ts";
-import { pause } from "./components.ts";
+import { pause, signal } from "./components.ts";
 
 /**
  * Where a cluster's control groups are: below those of this very process, one in each hierarchy of the host, so that whoever bounds or
@@ -46,7 +46,7 @@ export async function endControlGroups(groups: readonly string[]): Promise<void>
     if (pids.size === 0) break;
     if (performance.now() - began > END_MS)
       throw new Error(`processes ${[...pids].join(", ")} of the cluster do not end`);
-    for (const pid of pids) kill(pid);
+    for (const pid of pids) signal(pid, "SIGKILL");
     await pause(50);
   }
   for (const group of groups) await remove(group, began + END_MS);
@@ -79,12 +79,4 @@ async function remove(group: string, deadline: number): Promise<void> {
 async function foldersOf(group: string): Promise<readonly string[]> {
   const entries = await readdir(group, { withFileTypes: true }).catch(() => []);
   return entries.filter((entry) => entry.isDirectory()).map((entry) => `${group}/${entry.name}`);
-}
-
-function kill(pid: number): void {
-  try {
-    process.kill(pid, "SIGKILL");
-  } catch {
-    // It ended by itself in the meantime.
-  }
 }

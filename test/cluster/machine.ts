@@ -1,7 +1,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { inNetworkOnly } from "../../src/lab/process.ts";
-import { type Component, isRunning, pause, startComponent } from "./components.ts";
+import { type Component, isRunning, pause, startComponent, startTicks, statFields } from "./components.ts";
 import { inGroups } from "./control-groups.ts";
 
 /**
@@ -79,7 +79,7 @@ export async function startOnMachine(
   const began = performance.now();
   for (;;) {
     const [pid] = await childrenOf(door.pid);
-    if (pid !== undefined) return { ...door, argv: options.argv, pid, started: await startedAt(pid) };
+    if (pid !== undefined) return { ...door, argv: options.argv, pid, started: (await startTicks(pid)) ?? "" };
     if (!(await isRunning(door)) || performance.now() - began > UP_MS) {
       throw new Error(
         `\`${options.name}\` ended at once: ${(await readFile(options.log, "utf8")).trim().split("\n").at(-1)}`,
@@ -89,18 +89,8 @@ export async function startOnMachine(
   }
 }
 
-async function startedAt(pid: number): Promise<string> {
-  return (await statFields(pid))[19] ?? "";
-}
-
 async function childrenOf(parent: number): Promise<readonly number[]> {
   const pids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
   const parents = await Promise.all(pids.map(async (pid) => (await statFields(pid))[1]));
   return pids.filter((_, at) => parents[at] === String(parent));
-}
-
-/** The fields of `/proc/PID/stat` from the third on (proc(5)): the second may hold blanks. */
-async function statFields(pid: number): Promise<readonly string[]> {
-  const text = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-  return text.slice(text.lastIndexOf(")") + 2).split(" ");
 }
