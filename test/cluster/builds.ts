@@ -28,7 +28,7 @@ const CONTAINERD_BUILD = {
 };
 
 /** What the cluster is made of. All are static but runc, whose first thread is C. */
-export const BUILDS = {
+const BUILDS = {
   etcd: { module: "etcd", package: "." },
   kubernetes: {
     module: "kubernetes",
@@ -78,8 +78,6 @@ const BUILD_MS = 45 * 60_000;
 export type Programs = Readonly<Record<Program | KubernetesPart, string>>;
 
 export interface BuildOptions {
-  /** Compile steps at once. */
-  readonly parallel?: number;
   /** One line for each program that is built, none for those found in the cache. */
   readonly report?: (line: string) => void;
 }
@@ -110,24 +108,9 @@ async function buildOne(program: Program, options: BuildOptions): Promise<string
   if (!existsSync(path)) {
     const started = performance.now();
     await mkdir(folder, { recursive: true });
-    const parallel = String(options.parallel ?? 2);
     // Built beside its place and moved there: a build that is cut short leaves no program.
     await must(
-      [
-        "nice",
-        "-n",
-        "19",
-        "go",
-        "build",
-        "-C",
-        directory,
-        "-p",
-        parallel,
-        ...flags,
-        "-o",
-        `${path}.new`,
-        build.package,
-      ],
+      ["nice", "-n", "19", "go", "build", "-C", directory, "-p", "2", ...flags, "-o", `${path}.new`, build.package],
       {
         timeoutMs: BUILD_MS,
         env: { CGO_ENABLED: build.cgo === true ? "1" : "0", GOFLAGS: "" },

@@ -10,15 +10,10 @@ interface Identity {
   readonly authority?: "ca" | "front-proxy-ca";
 }
 
-/** Files of a cluster's public key infrastructure: `path("admin")` is `…/tls/admin.pem`. */
+/** Files of a cluster's public key infrastructure: `pem("admin")` is `…/tls/admin.pem`. */
 export interface Certificates {
-  readonly directory: string;
   pem(name: string): string;
   key(name: string): string;
-}
-
-export function certificates(directory: string): Certificates {
-  return { directory, pem: (name) => `${directory}/${name}.pem`, key: (name) => `${directory}/${name}.key` };
 }
 
 export interface CertificateOptions {
@@ -33,7 +28,10 @@ const P256 = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", 
 /** Makes both authorities, every component's certificate and the service account key, in a new folder. */
 export async function makeCertificates(directory: string, options: CertificateOptions): Promise<Certificates> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  const files = certificates(directory);
+  const files: Certificates = {
+    pem: (name) => `${directory}/${name}.pem`,
+    key: (name) => `${directory}/${name}.key`,
+  };
   await together([...["ca", "front-proxy-ca"].map((name) => authority(files, name)), serviceAccountKey(files)]);
   await together(Object.entries(identities(options)).map(([name, identity]) => issue(files, name, identity)));
   return files;

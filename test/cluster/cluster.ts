@@ -36,10 +36,6 @@ export class Cluster {
     return this.#state.machine;
   }
 
-  get components(): readonly Component[] {
-    return this.#state.components;
-  }
-
   /** Of a cluster administrator; its server is reached from the node's network namespace only. */
   get kubeconfig(): string {
     return `${this.directory}/admin.kubeconfig`;
@@ -95,15 +91,15 @@ export class Cluster {
 
   /** Ends one of the cluster's servers: `kube-apiserver`, `kubelet` ... */
   async stop(name: string): Promise<void> {
-    await stopComponent(this.component(name));
+    await stopComponent(this.#component(name));
   }
 
   /** Starts it again as it was. */
   async restart(name: string): Promise<Component> {
-    return this.start(name, this.component(name).argv);
+    return this.start(name, this.#component(name).argv);
   }
 
-  component(name: string): Component {
+  #component(name: string): Component {
     const found = this.#state.components.find((component) => component.name === name);
     if (found === undefined) throw new Error(`cluster \`${this.name}\` has no component \`${name}\``);
     return found;

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { closeSync, openSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { type ExecResult, run } from "../../src/lab/process.ts";
+import { run } from "../../src/lab/process.ts";
 
 /** A running server, known well enough to end it later from another process. */
 export interface Component {
@@ -83,17 +83,15 @@ export function signal(pid: number, name: NodeJS.Signals): void {
 export interface ReadyProbe {
   /** A program whose status 0 says ready. */
   readonly argv: readonly string[];
-  readonly accept?: (result: ExecResult) => boolean;
   readonly timeoutMs: number;
 }
 
 /** Waits until the probe succeeds. @throws Error with the component's last words when it ended or the time is over */
 export async function waitReady(component: Component, probe: ReadyProbe): Promise<void> {
-  const accept = probe.accept ?? ((result: ExecResult) => result.status === 0);
   const began = performance.now();
   for (;;) {
-    const result = await run(probe.argv, { timeoutMs: 5_000 });
-    if (accept(result)) return;
+    const { status } = await run(probe.argv, { timeoutMs: 5_000 });
+    if (status === 0) return;
     const ended = !(await isRunning(component));
     if (ended || performance.now() - began > probe.timeoutMs) {
       const why = ended ? "ended" : `is not ready after ${probe.timeoutMs / 1000} s`;

@@ -18,7 +18,7 @@ export interface ControlPlane {
 }
 
 export const POD_RANGES = `${PODS.ipv4},${PODS.ipv6}`;
-export const SERVICE_RANGES = `${SERVICE_RANGE.ipv4},${SERVICE_RANGE.ipv6}`;
+const SERVICE_RANGES = `${SERVICE_RANGE.ipv4},${SERVICE_RANGE.ipv6}`;
 
 export function etcdArguments(plane: ControlPlane): string[] {
   const { ports } = plane;

@@ -7,8 +7,6 @@ export interface Image {
   readonly name: string;
   readonly entries: readonly Entry[];
   readonly entrypoint: readonly string[];
-  readonly env?: readonly string[];
-  readonly user?: string;
 }
 
 /** An archive that holds the image in OCI layout (image-spec 1.1), for `ctr images import`. */
@@ -20,9 +18,8 @@ export function imageArchive(image: Image): Buffer {
     os: "linux",
     config: {
       Entrypoint: image.entrypoint,
-      Env: image.env ?? ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+      Env: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
       WorkingDir: "/",
-      ...(image.user === undefined ? {} : { User: image.user }),
     },
     rootfs: { type: "layers", diff_ids: [digest(layer)] },
     history: [{ created_by: "sallyport test" }],

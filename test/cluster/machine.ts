@@ -9,11 +9,8 @@ import { inGroups } from "./control-groups.ts";
  * process. When that ends the kernel ends every other process of it, and all its mounts go.
  */
 export interface Machine {
-  readonly directory: string;
   /** Name of its network namespace, which is made before it. */
   readonly netns: string;
-  /** Holds the process namespace: ends with the first process, and the first process with it. */
-  readonly holder: Component;
   /** The first process, as the host numbers it. */
   readonly init: number;
   /** One folder in every control group hierarchy of the host. */
@@ -37,6 +34,7 @@ const UP_MS = 10_000;
 export async function startMachine(options: MachineOptions): Promise<Machine> {
   const { directory, netns, hostname, programs, controlGroups } = options;
   const unshare = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--cgroup", "--fork", "--kill-child"];
+  // Holds the process namespace: ends with the first process, and the first process with it.
   const holder = await startComponent({
     name: "machine",
     argv: inGroups(controlGroups, inNetworkOnly(netns, [...unshare, SCRIPT, directory, hostname, programs])),
@@ -51,7 +49,7 @@ export async function startMachine(options: MachineOptions): Promise<Machine> {
   }
   const init = (await childrenOf(holder.pid))[0];
   if (init === undefined) throw new Error("the machine has no first process");
-  return { directory, netns, holder, init, controlGroups };
+  return { netns, init, controlGroups };
 }
 
 /** The command line that runs `argv` on the machine, as its own init would. */

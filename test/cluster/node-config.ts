@@ -8,7 +8,7 @@ import { NODE } from "./network.ts";
 /** Where Debian's `containernetworking-plugins` puts its programs. */
 export const CNI_PLUGINS = "/usr/lib/cni";
 /** Networks that a pod can be put on, besides `ptp`: the name is that of a RuntimeClass. */
-export const OTHER_NETWORKS = ["bridge", "macvlan"] as const;
+const OTHER_NETWORKS = ["bridge", "macvlan"] as const;
 export type OtherNetwork = (typeof OTHER_NETWORKS)[number];
 const RUNTIME_SOCKET = "/run/containerd/containerd.sock";
 

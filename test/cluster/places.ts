@@ -1,5 +1,5 @@
 /** Where test clusters keep their files; one folder each. On disk, not in `/run`: containers live below it. */
-export const CLUSTERS_DIRECTORY = "/var/lib/sallyport-test-cluster";
+const CLUSTERS_DIRECTORY = "/var/lib/sallyport-test-cluster";
 
 const NAME = /^[a-z][a-z0-9]{0,9}$/;
 

@@ -7,7 +7,6 @@ export interface PodChoice {
   readonly labels?: Readonly<Record<string, string>>;
   /** Default: sleeps. */
   readonly command?: readonly string[];
-  readonly image?: string;
   /** Default: `ptp`, the cluster's own. */
   readonly network?: OtherNetwork | "host";
   readonly securityContext?: object;
@@ -15,7 +14,7 @@ export interface PodChoice {
 
 /** A pod of one container that ends at once when it is deleted. */
 export function podObject(name: string, choice: PodChoice = {}): object {
-  const { namespace = "default", labels = {}, command, image = TOOLS_IMAGE, network, securityContext } = choice;
+  const { namespace = "default", labels = {}, command, network, securityContext } = choice;
   return {
     apiVersion: "v1",
     kind: "Pod",
@@ -27,7 +26,7 @@ export function podObject(name: string, choice: PodChoice = {}): object {
       containers: [
         {
           name: "main",
-          image,
+          image: TOOLS_IMAGE,
           imagePullPolicy: "Never",
           ...(command === undefined ? {} : { command }),
           ...(securityContext === undefined ? {} : { securityContext }),
