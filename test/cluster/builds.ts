@@ -181,7 +181,7 @@ async function sourceKey(directory: string, flags: readonly string[]): Promise<s
 
 async function goVersion(): Promise<string> {
   return must(["go", "env", "GOVERSION", "GOARCH"]).catch(() => {
-    throw new Error("the Go toolchain is missing: install Go 1.26 or newer to build the test cluster");
+    throw new Error("the Go toolchain is missing: install Go 1.26.6 or newer to build the test cluster");
   });
 }
 
