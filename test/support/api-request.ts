@@ -1,7 +1,6 @@
-import { readFileSync } from "node:fs";
 import { Agent, request } from "node:https";
-import { dirname, resolve } from "node:path";
-import { parse } from "yaml";
+import { CredentialReader } from "../../src/kube/access.ts";
+import { kubeconfigAccess } from "../../src/kube/kubeconfig.ts";
 
 export interface ApiAnswer {
   readonly status: number;
@@ -11,29 +10,23 @@ export interface ApiAnswer {
 
 /** Requests to a test's API server, as the administrator of its kubeconfig or, by impersonation, as somebody else. */
 export class ApiRequests {
-  readonly #server: URL;
+  readonly #server: string;
   readonly #agent: Agent;
   readonly #headers: Readonly<Record<string, string>>;
 
   /** `node`: the one whose name the user's token would carry. */
   constructor(kubeconfig: string, user: string | null = null, node: string | null = null) {
-    const config = parse(readFileSync(kubeconfig, "utf8"));
-    const { cluster } = config.clusters[0];
-    const own = config.users[0].user;
-    const held = (of: Record<string, string>, name: string): Buffer =>
-      of[`${name}-data`] !== undefined
-        ? Buffer.from(of[`${name}-data`]!, "base64")
-        : readFileSync(resolve(dirname(kubeconfig), of[name]!));
-    this.#server = new URL(cluster.server);
+    const access = kubeconfigAccess(kubeconfig);
+    const { ca, certificate, key } = new CredentialReader(access).read();
+    this.#server = access.server;
     this.#headers = {
       ...(user === null ? {} : { "impersonate-user": user }),
       ...(node === null ? {} : { "impersonate-extra-authentication.kubernetes.io%2Fnode-name": node }),
     };
     this.#agent = new Agent({
       keepAlive: true,
-      ca: held(cluster, "certificate-authority"),
-      cert: held(own, "client-certificate"),
-      key: held(own, "client-key"),
+      ...(ca === null ? {} : { ca }),
+      ...(certificate === null || key === null ? {} : { cert: certificate, key }),
     });
   }
 
