@@ -3,7 +3,6 @@ import type { KubeObject } from "../kube/object.ts";
 import type { Policy } from "../model/policy.ts";
 import { IdentityTable } from "../workloads/identity.ts";
 import { ClusterWorkloads } from "../workloads/kube-objects.ts";
-import type { WorkloadSnapshot } from "../workloads/objects.ts";
 import { ClusterConfig, CONFIG_NAME } from "./cluster/config.ts";
 import { discover, nodeAddresses } from "./cluster/discovery.ts";
 import {
@@ -68,7 +67,8 @@ export class KubeSources {
   readonly #identities = new IdentityTable();
   readonly #workloads = new ClusterWorkloads(this.#identities);
   readonly #stale = new Set<DocumentResource>(POLICY_RESOURCES);
-  #snapshot: WorkloadSnapshot | null = null;
+  /** `namespace/name` of running pods that share the node's network. */
+  #notEnforced: readonly string[] = [];
   /** Refused objects that were said, by UID and generation; and other problems. */
   #said = new Set<string>();
   readonly #sayings = new Set<string>();
@@ -163,18 +163,13 @@ export class KubeSources {
   get report(): ClusterReport {
     const { access, node } = this.#options;
     const { client, reflectors, rememberedFrom } = this.#watcher;
-    return clusterReport({ node, server: access.server, client, reflectors, refused: this.refused, rememberedFrom });
+    return clusterReport({ node, server: access.server, client, reflectors, refused: this.#refused, rememberedFrom });
   }
 
   /** Objects that cannot be used as they are written. */
-  get refused(): readonly Refused[] {
+  get #refused(): readonly Refused[] {
     const config = this.#config.refused;
     return config === null ? this.#documents.refused : [config, ...this.#documents.refused];
-  }
-
-  /** `namespace/name` of running pods that share the node's network. */
-  get notEnforced(): readonly string[] {
-    return this.#snapshot?.notEnforced ?? [];
   }
 
   /**
@@ -206,7 +201,7 @@ export class KubeSources {
       listing: this.#listings.get(inputs.policies) ?? [],
       workloads: inputs.workloads,
       systemNamespaces: inputs.config.systemNamespaces,
-      hostNetwork: this.notEnforced,
+      hostNetwork: this.#notEnforced,
     });
   }
 
@@ -271,7 +266,7 @@ export class KubeSources {
     const pods = [...objects("pods")].map(({ value }) => value);
     const snapshot = this.#workloads.read(pods, (name) => namespaces.get(name)?.value);
     for (const problem of snapshot.problems) this.#sayOnce(problem);
-    this.#snapshot = snapshot;
+    this.#notEnforced = snapshot.notEnforced;
     const { policies } = this.#documents;
     this.#listings.set(policies, this.#documents.listing);
     this.#inputs = {
@@ -285,7 +280,7 @@ export class KubeSources {
   }
 
   #sayRefused(): void {
-    const { refused } = this;
+    const refused = this.#refused;
     const now = new Set(refused.map(({ uid, generation }) => `${uid}/${generation}`));
     for (const one of refused) {
       const { kind, key, uid, generation, reason, problem, instead } = one;
