@@ -3,7 +3,7 @@ import { KIND_OF, type KindResource } from "../agent/cluster/resources.ts";
 import type { Logger } from "../agent/log.ts";
 import type { Change } from "../kube/changes.ts";
 import { type KubeClient, KubeError } from "../kube/client.ts";
-import { fields, type KubeObject } from "../kube/object.ts";
+import { fields, generationOf, type KubeObject } from "../kube/object.ts";
 import { Reflector, type ReflectorListener } from "../kube/reflector.ts";
 import type { NodeStatusText, PolicyStatusText } from "../policy/status-schema.ts";
 import { Judge } from "./judge.ts";
@@ -192,8 +192,4 @@ interface Due {
 /** Whoever writes anything else raises the generation. */
 function isStatusOnly(change: Change): boolean {
   return change.type === "changed" && generationOf(change.object) === generationOf(change.before);
-}
-
-function generationOf({ value }: KubeObject): number {
-  return Number(fields(value["metadata"])["generation"] ?? 0);
 }
