@@ -123,27 +123,19 @@ export class NameTable {
 
   /** What the workload resolved to the address; `NOTHING_BOUND` if nothing is known. Being asked for keeps an entry from eviction. */
   lookup(workloadId: number, address: Address, now: number): Bound {
-    const workload = this.#workloads.get(workloadId);
-    if (workload === undefined) return NOTHING_BOUND;
-    const entry = find(workload, hashAddress(address, this.#seed), address);
-    if (entry === null) return NOTHING_BOUND;
-    if (now >= entry.expires && !this.#expire(workload, entry, now)) return NOTHING_BOUND;
-    moveToFront(workload, entry);
-    return boundOf(entry);
+    const entry = this.#use(workloadId, address, now);
+    return entry === null ? NOTHING_BOUND : boundOf(entry);
   }
 
   /** When the first of what is bound to the address ends; Infinity where nothing is. */
   boundUntil(workloadId: number, address: Address, now: number): number {
-    if (this.lookup(workloadId, address, now) === NOTHING_BOUND) return Number.POSITIVE_INFINITY;
-    const workload = this.#workloads.get(workloadId)!;
-    return find(workload, hashAddress(address, this.#seed), address)!.expires;
+    return this.#use(workloadId, address, now)?.expires ?? Number.POSITIVE_INFINITY;
   }
 
   /** A live flow uses the address: its bindings stay while that goes on. What has expired is not revived. */
   touch(workloadId: number, address: Address, now: number): void {
-    if (this.lookup(workloadId, address, now) === NOTHING_BOUND) return;
-    const workload = this.#workloads.get(workloadId)!;
-    const entry = find(workload, hashAddress(address, this.#seed), address)!;
+    const entry = this.#use(workloadId, address, now);
+    if (entry === null) return;
     for (const name of entry.names) {
       name.expires = Math.max(name.expires, now + this.#inUse);
       if (name.expires - name.told > this.#inUse * TELL_AFTER) this.#tell(workloadId, address, name);
@@ -168,6 +160,16 @@ export class NameTable {
         }
       }
     }
+  }
+
+  /** The entry of the address without what has expired, null where nothing is left; it is the most recently useful one now. */
+  #use(workloadId: number, address: Address, now: number): AddressEntry | null {
+    const workload = this.#workloads.get(workloadId);
+    if (workload === undefined) return null;
+    const entry = find(workload, hashAddress(address, this.#seed), address);
+    if (entry === null || (now >= entry.expires && !this.#expire(workload, entry, now))) return null;
+    moveToFront(workload, entry);
+    return entry;
   }
 
   /** A repeated answer moves its name behind the others and its end, nothing else. */
