@@ -1,4 +1,3 @@
-import type { gateName } from "../../decide/gate.ts";
 import { GateMemo } from "../../decide/gate-memo.ts";
 import type { FlowTuple } from "../../flow/event.ts";
 import type { AgentConfig, Limits } from "../../model/config.ts";
@@ -23,7 +22,6 @@ export interface DnsGuardOptions {
   readonly limits: Pick<Limits, "pendingQuestions">;
   /** Search domains of pods beyond the cluster domain, canonical. */
   readonly searchSuffixes?: readonly string[];
-  readonly gate?: typeof gateName;
 }
 
 /** Who speaks, and on which flow. */
@@ -94,7 +92,7 @@ export class DnsGuard {
   readonly #denial: AgentConfig["dnsDenial"];
   readonly #pending: PendingQuestions;
   readonly #search: SearchLists;
-  readonly #gate: typeof gateName;
+  readonly #gate = new GateMemo();
   /** Lent to the parser for one message after the other. */
   readonly #cursor = newNameCursor(new NameTexts());
 
@@ -103,8 +101,6 @@ export class DnsGuard {
     this.#denial = options.dnsDenial;
     this.#pending = new PendingQuestions(options.limits.pendingQuestions);
     this.#search = new SearchLists(options.clusterDomain, options.searchSuffixes ?? []);
-    const memo = new GateMemo();
-    this.#gate = options.gate ?? ((program, cls, name, walk) => memo.gate(program, cls, name, walk));
   }
 
   /** Judges the message `bytes[start, end)` of a client. The bytes are borrowed. Never throws on what they hold. */
@@ -117,7 +113,7 @@ export class DnsGuard {
       return this.#malformed(context, bytes.slice(start, end), problem ?? "NoMessage");
     }
     const name = message.question!.name!;
-    const decision = this.#gate(context.program, context.cls, name);
+    const decision = this.#gate.gate(context.program, context.cls, name);
     const audit = this.#audit(context, name, decision);
     const made = isolated && decision.action === "Deny" && this.#search.isMade(context.workloadId, name, now);
     if (isolated) this.#search.asked(context.workloadId, name, now);
@@ -162,7 +158,7 @@ export class DnsGuard {
 
   #audit({ program, cls }: DnsContext, name: string, decision: Decision): Decision | null {
     if (!program.audited(cls)) return null;
-    const audit = this.#gate(program, cls, name, "all");
+    const audit = this.#gate.gate(program, cls, name, "all");
     const same = audit.action === decision.action && audit.policy === decision.policy && audit.rule === decision.rule;
     return same ? null : audit;
   }
