@@ -23,7 +23,7 @@ export const LENGTH = 63;
 export const ROOT = 0x1fff_ffff;
 export const ROOT_HASH = 0x811c9dc5;
 /** Lists that one name can find at most: one a label (RFC 1035 §2.3.4: 127), and the one of `*`. */
-export const MOST_LISTS = 128;
+const MOST_LISTS = 128;
 const LONGEST = 253;
 
 const DOT = 46;

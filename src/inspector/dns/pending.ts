@@ -2,7 +2,7 @@ import type { FlowTuple } from "../../flow/event.ts";
 import { sameAddress } from "../../net/address.ts";
 
 /** A question that passed and waits for its answer. */
-export interface Asked {
+interface Asked {
   flow: FlowTuple;
   id: number;
   /** Canonical, so that a resolver or client that mixes the case (0x20) still matches. */
@@ -16,7 +16,7 @@ export interface Asked {
 }
 
 /** How long an answer may take. Clients give up or ask again after 5 s. */
-export const ANSWER_WITHIN_MS = 10_000;
+const ANSWER_WITHIN_MS = 10_000;
 /** Questions of one flow under one id: honest clients have one. */
 const SAME_ID = 4;
 
@@ -59,11 +59,6 @@ export class PendingQuestions {
     return this.#workloads.get(workloadId)?.take(flow, id, name, type, now) ?? null;
   }
 
-  /** Questions that wait for an answer. */
-  count(workloadId: number): number {
-    return this.#workloads.get(workloadId)?.count ?? 0;
-  }
-
   forgetWorkload(workloadId: number): void {
     this.#workloads.delete(workloadId);
   }
@@ -71,7 +66,7 @@ export class PendingQuestions {
 
 /** Those of one workload: by key, and in a list by when they were asked. Room is used again. */
 class Waiting {
-  count = 0;
+  #count = 0;
   /** The one asked last under each key. */
   readonly #byKey = new Map<number, Asked>();
   #newest: Asked | null = null;
@@ -97,7 +92,7 @@ class Waiting {
     }
     if (ofFlow >= SAME_ID) this.#remove(first!, key);
     this.#add(key, flow, id, name, type, expires);
-    if (this.count > limit) this.#removeOldest();
+    if (this.#count > limit) this.#removeOldest();
     return false;
   }
 
@@ -130,7 +125,7 @@ class Waiting {
     }
     this.#byKey.set(key, asked);
     this.#append(asked);
-    this.count++;
+    this.#count++;
   }
 
   #append(asked: Asked): void {
@@ -153,7 +148,7 @@ class Waiting {
     asked.newer = asked.sameKey = null;
     asked.older = this.#free;
     this.#free = asked;
-    this.count--;
+    this.#count--;
   }
 
   #removeOldest(): void {
