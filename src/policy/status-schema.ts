@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { KIND_NAMES } from "./schema.ts";
 import { LabelName, ObjectName } from "./values.ts";
 
 const Time = (description: string) => z.iso.datetime().meta({ description });
@@ -55,9 +56,7 @@ const MOST_PODS = 256;
 
 const NodePolicy = z
   .object({
-    kind: z
-      .enum(["ClusterEgressPolicy", "EgressPolicy", "DestinationGroup", "AgentConfig"])
-      .meta({ description: "Its kind." }),
+    kind: z.enum(KIND_NAMES).meta({ description: "Its kind." }),
     namespace: LabelName.optional().meta({ description: "Its namespace, if it has one." }),
     name: ObjectName.meta({ description: "Its name." }),
     uid: z.string().max(64).meta({ description: "Its uid." }),
