@@ -4,7 +4,7 @@ import type { DestinationGroup, Policy, PolicyKind, Rule } from "../model/policy
 import { oneLine } from "./check.ts";
 import { ClusterAgentConfigSpec } from "./config-schema.ts";
 import { toClusterConfig, toGroup, toPolicy } from "./convert.ts";
-import { type Doubts, doubtsOf, knownDocument } from "./known-part.ts";
+import { Broken, type Doubts, doubtsOf, knownDocument } from "./known-part.ts";
 import { API_VERSION, KINDS } from "./schema.ts";
 import { isRecord, type Validated, type Violation, validate } from "./validate.ts";
 
@@ -63,7 +63,7 @@ export function readClusterConfig(object: unknown): ClusterReading<ClusterAgentC
   const flaw = flawOf(result.violations);
   const unknown = result.violations.filter(({ code }) => code === "UnknownField");
   if (unknown.length < result.violations.length) return { value: null, flaw };
-  const known = validate(ClusterAgentConfigSpec, without(spec, unknown));
+  const known = validate(ClusterAgentConfigSpec, without(spec, new Broken(unknown)));
   return { value: known.ok ? toClusterConfig(known.value) : null, flaw };
 }
 
@@ -139,16 +139,10 @@ function pathText(path: Violation["path"]): string {
   return path.map((step, index) => (typeof step === "number" ? `[${step}]` : index === 0 ? step : `.${step}`)).join("");
 }
 
-function without(value: unknown, unknown: readonly Violation[], path: Violation["path"] = []): unknown {
+function without(value: unknown, unknown: Broken, path: Violation["path"] = []): unknown {
   const here = (step: string | number) => [...path, step];
   if (Array.isArray(value)) return value.map((item, index) => without(item, unknown, here(index)));
   if (!isRecord(value)) return value;
-  const kept = Object.entries(value).filter(
-    ([key]) => !unknown.some((violation) => samePath(violation.path, here(key))),
-  );
+  const kept = Object.entries(value).filter(([key]) => !unknown.at(here(key)));
   return Object.fromEntries(kept.map(([key, child]) => [key, without(child, unknown, here(key))]));
-}
-
-function samePath(a: Violation["path"], b: Violation["path"]): boolean {
-  return a.length === b.length && a.every((step, index) => step === b[index]);
 }

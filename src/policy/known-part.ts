@@ -59,7 +59,7 @@ export function knownDocument(
 const UNREADABLE = [{ name: "unreadable", action: "Deny" }];
 
 /** The paths of violations. */
-class Broken {
+export class Broken {
   readonly #paths: readonly Path[];
 
   constructor(violations: readonly Violation[]) {
