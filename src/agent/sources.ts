@@ -7,8 +7,9 @@ import { type DocumentFile, DocumentReader, hasErrors, putAway } from "../policy
 import { formatProblem } from "../policy/problem.ts";
 import { readPlainDocuments } from "../policy/source.ts";
 import { type WorkloadFileListener, WorkloadFileSource } from "../workloads/file-source.ts";
-import { DocumentFiles, packText, unpackText } from "../workloads/files.ts";
+import { DocumentFiles } from "../workloads/files.ts";
 import { IdentityTable } from "../workloads/identity.ts";
+import { TEXT_PACKER } from "../workloads/text-packer.ts";
 import type { Logger } from "./log.ts";
 import type { AgentOptions } from "./options.ts";
 import { PathWatch } from "./path-watch.ts";
@@ -33,9 +34,9 @@ export class Sources {
   readonly #options: AgentOptions;
   readonly #log: Logger;
   readonly #changed: (inputs: Inputs) => void;
-  readonly #files = new DocumentFiles();
+  readonly #files = new DocumentFiles(TEXT_PACKER);
   /** An agent has nobody to warn, and few of a cluster's policies concern it. */
-  readonly #reader = new DocumentReader(false, { pack: packText, unpack: unpackText });
+  readonly #reader = new DocumentReader(false, TEXT_PACKER);
   /** What was read last, or why it could not be. */
   #read: readonly DocumentFile[] | string = [];
   #documents: Documents;

@@ -1,7 +1,7 @@
 import { type Dirent, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import type { TextPacker } from "./text-packer.ts";
 
 export interface SourceFile {
   readonly path: string;
@@ -38,20 +38,21 @@ class HeldFile implements SourceFile {
   readonly path: string;
   readonly problem?: NonNullable<SourceFile["problem"]>;
   #text: string | Uint8Array;
+  readonly #packer: TextPacker | null;
 
-  constructor({ path, text, problem }: SourceFile) {
+  constructor({ path, text, problem }: SourceFile, packer: TextPacker | null) {
     this.path = path;
     if (problem !== undefined) this.problem = problem;
     this.#text = text;
+    this.#packer = packer;
   }
 
   get text(): string {
-    if (typeof this.#text === "string") return this.#text;
-    return unpackText(this.#text);
+    return typeof this.#text === "string" ? this.#text : this.#packer!.unpack(this.#text);
   }
 
   putAway(): void {
-    if (typeof this.#text === "string") this.#text = packText(this.#text);
+    if (this.#packer !== null && typeof this.#text === "string") this.#text = this.#packer.pack(this.#text);
   }
 
   equals({ text, problem }: SourceFile): boolean {
@@ -59,33 +60,18 @@ class HeldFile implements SourceFile {
   }
 }
 
-/** A text made small: twenty times, where it is as documents are. A tenth of a millisecond for one of 20 KiB. */
-export function packText(text: string): Uint8Array {
-  // A copy: what zlib returns is a part of a block of 32 KiB and more.
-  return new Uint8Array(zstdCompressSync(text, QUICK));
-}
-
-/** What `packText` made small. */
-export function unpackText(bytes: Uint8Array): string {
-  return zstdDecompressSync(bytes).toString("utf8");
-}
-
-/** Hundreds of texts in a row, each with a state of its own that lives until it is collected: 40 KiB of it instead of 600. */
-const QUICK = {
-  params: {
-    [constants.ZSTD_c_compressionLevel]: 1,
-    [constants.ZSTD_c_windowLog]: 15,
-    [constants.ZSTD_c_hashLog]: 12,
-  },
-  chunkSize: 4_096,
-};
-
 /** Two writes in one tick of a file system's clock leave the same times: only a later reading is sure to have seen both. */
 const UNSETTLED_MS = 100;
 
 /** Reads the same files again and again; one that has not changed is not opened. */
 export class DocumentFiles {
+  readonly #packer: TextPacker | null;
   #known = new Map<string, KnownFile>();
+
+  /** Null: texts stay as they are. Commands that read once start sooner without a compressor. */
+  constructor(packer: TextPacker | null = null) {
+    this.#packer = packer;
+  }
 
   /** Lets texts take little memory that will not be read again; for whoever asks they are as before. */
   putAway(): void {
@@ -101,7 +87,7 @@ export class DocumentFiles {
         const files = statSync(path).isDirectory() ? listFolder(path, 0) : [path];
         if (files.length === 0) problems.push(`\`${path}\` holds no *.yaml, *.yml or *.json: name another folder`);
         for (const file of files) {
-          if (!found.has(file)) found.set(file, readAgain(file, this.#known.get(file)));
+          if (!found.has(file)) found.set(file, readAgain(file, this.#known.get(file), this.#packer));
         }
       } catch (error) {
         problems.push(whyUnreadable(path, error));
@@ -114,7 +100,7 @@ export class DocumentFiles {
 }
 
 /** @throws what node:fs throws */
-function readAgain(path: string, known: KnownFile | undefined): KnownFile {
+function readAgain(path: string, known: KnownFile | undefined, packer: TextPacker | null): KnownFile {
   // Before the file is read: what is written in between has another stamp the next time.
   const { dev, ino, size, mtimeMs, ctimeMs } = statSync(path);
   const stamp = `${dev}:${ino}:${size}:${mtimeMs}:${ctimeMs}`;
@@ -123,7 +109,7 @@ function readAgain(path: string, known: KnownFile | undefined): KnownFile {
   const now = performance.now();
   const since = unchanged ? known.since : now;
   const read = readDocumentFile(path);
-  const file = known?.file.equals(read) ? known.file : new HeldFile(read);
+  const file = known?.file.equals(read) ? known.file : new HeldFile(read, packer);
   return { file, stamp, since, settled: now - since >= UNSETTLED_MS };
 }
 

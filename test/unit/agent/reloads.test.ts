@@ -7,8 +7,8 @@ import { compileEpoch } from "../../../src/agent/state.ts";
 import { DocumentReader, loadDocuments, putAway } from "../../../src/policy/documents.ts";
 import { openProgram } from "../../../src/program/program.ts";
 import { WorkloadFileSource } from "../../../src/workloads/file-source.ts";
-import { packText, unpackText } from "../../../src/workloads/files.ts";
 import { IdentityTable } from "../../../src/workloads/identity.ts";
+import { TEXT_PACKER } from "../../../src/workloads/text-packer.ts";
 
 const EXAMPLE = join(import.meta.dirname, "../../../examples/two-apps");
 const RELOADS = 10_000;
@@ -75,7 +75,7 @@ test("10,000 reloads leave nothing behind", { timeout: 60_000 }, () => {
 });
 
 test("10,000 readings of files that change leave nothing behind, put away or not", { timeout: 60_000 }, async () => {
-  const reader = new DocumentReader(false, { pack: packText, unpack: unpackText });
+  const reader = new DocumentReader(false, TEXT_PACKER);
   const part = (name: string, port: number) =>
     POLICIES.text.replace("name: app1\n", `name: ${name}\n`).replaceAll("port: 443", `port: ${port}`);
   let after = 0;

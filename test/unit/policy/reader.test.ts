@@ -9,10 +9,8 @@ import {
   loadDocuments,
   putAway,
 } from "../../../src/policy/documents.ts";
-import { packText, unpackText } from "../../../src/workloads/files.ts";
+import { TEXT_PACKER } from "../../../src/workloads/text-packer.ts";
 import { runs } from "../../support/runs.ts";
-
-const PACKER = { pack: packText, unpack: unpackText };
 
 const rule = (text: string) => `  rules:\n    - name: one\n      action: Allow\n      to:\n        - ${text}\n`;
 const policy = (name: string, body: string) =>
@@ -98,7 +96,7 @@ describe("reading again", () => {
     });
     fc.assert(
       fc.property(fc.array(files, { minLength: 2, maxLength: 5 }), (versions) => {
-        const reader = new DocumentReader(true, PACKER);
+        const reader = new DocumentReader(true, TEXT_PACKER);
         for (const version of versions) {
           const loaded = reader.load(version);
           expect(unpacked(loaded)).toEqual(loadDocuments(version));
@@ -126,7 +124,7 @@ describe("reading again", () => {
       { path: "f", text: fields.join("---\n") },
       { path: "g", text: everything },
     ];
-    const { policies, problems } = new DocumentReader(false, PACKER).load(version);
+    const { policies, problems } = new DocumentReader(false, TEXT_PACKER).load(version);
     expect(problems).toEqual([]);
     putAway(policies);
     for (const [index, one] of loadDocuments(version).policies.entries()) {
@@ -139,7 +137,7 @@ describe("reading again", () => {
   test("hundreds of packed policies keep their own rules, whatever is read and put away in between", () => {
     const version = (from: number, to: number) =>
       Array.from({ length: to - from }, (_, i) => policy(`p${from + i}`, rule(`cidrs: [10.0.${from + i}.0/24]`)));
-    const reader = new DocumentReader(false, PACKER);
+    const reader = new DocumentReader(false, TEXT_PACKER);
     const first = reader.load([{ path: "f", text: version(0, 150).join("---\n") }]).policies;
     putAway(first.slice(0, 100));
     const second = reader.load([

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { readWorkloadFile, WorkloadFileSource } from "../../../src/workloads/file-source.ts";
 import { DocumentFiles, readDocumentFiles, type SourceFile } from "../../../src/workloads/files.ts";
 import { IdentityTable } from "../../../src/workloads/identity.ts";
+import { TEXT_PACKER } from "../../../src/workloads/text-packer.ts";
 
 let folder: string;
 
@@ -60,7 +61,7 @@ describe("documents", () => {
 
   test("read again are the same objects, but for those with another content", async () => {
     const paths = [write("a.yaml", "one"), write("b.yaml", "two"), write("c.yaml", Uint8Array.of(0xff))];
-    const files = new DocumentFiles();
+    const files = new DocumentFiles(TEXT_PACKER);
     const first = files.read(paths);
     const again = files.read(paths);
     for (const [index, file] of again.entries()) expect(file).toBe(first[index]);
@@ -84,7 +85,7 @@ describe("documents", () => {
     // A byte order mark of the text itself, and what is no ASCII.
     const texts = ["one", "", "\ufeff\ufeffzwei: \u00fc \u{1f600}\n".repeat(100)];
     const paths = texts.map((text, index) => write(`${index}.yaml`, text));
-    const files = new DocumentFiles();
+    const files = new DocumentFiles(TEXT_PACKER);
     const before = files.read(paths);
     const read = before.map(({ text }) => text);
     await new Promise((resolve) => setTimeout(resolve, 120));
