@@ -201,10 +201,9 @@ function answeredName(message: DnsMessage): string | null | undefined {
   return question.name ?? undefined;
 }
 
-/** Without ECH keys the name in a TLS hello stays readable. */
+/** Of a message that holds ECH keys: without them the name in a TLS hello stays readable. */
 function withoutKeys(message: DnsMessage, copy: Uint8Array): AnswerVerdict {
   const ranges = stripEncryptedClientHello(copy, message, 0);
-  if (ranges.length === 0) return AS_IT_IS;
   const patches = ranges.map(({ start, end }) => ({ offset: start, bytes: copy.slice(start, end) }));
   return { kind: "pass", patched: copy, patches };
 }
