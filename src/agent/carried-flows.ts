@@ -18,13 +18,9 @@ export class CarriedFlows {
     this.fd = log.fd;
   }
 
-  /** Flows that this lane was told of, and those that it knows it was not told of; monotonic. */
+  /** Flows that this lane was told of; monotonic. */
   get read(): number {
     return this.#log.counters.received;
-  }
-
-  get lost(): number {
-    return this.#log.counters.lost;
   }
 
   /** Hands over the first bytes of the flows that are waiting, or some of them. */
@@ -34,8 +30,8 @@ export class CarriedFlows {
 
   /** How many more have been lost since this was asked last; null: none. 0: some, and the next one that comes through tells how many. */
   missed(): number | null {
-    const { overruns } = this.#log;
-    const more = this.lost - this.#lostBefore;
+    const { overruns, counters } = this.#log;
+    const more = counters.lost - this.#lostBefore;
     if (more === 0 && overruns === this.#overrunsBefore) return null;
     this.#lostBefore += more;
     this.#overrunsBefore = overruns;

@@ -88,7 +88,6 @@ export const PULSE = {
   dnsUnasked: 18,
   resolutions: 19,
   carriedRead: 20,
-  carriedLost: 21,
   /** LATENCY_SLOTS of them (metrics/latency.ts). */
   verdictTimes: 24,
 } as const;

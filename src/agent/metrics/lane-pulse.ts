@@ -11,7 +11,7 @@ export interface LaneParts {
   readonly strict: { readonly counters: QueueCounters };
   readonly observed: { readonly counters: QueueCounters };
   /** Null: the kernel opens nothing by itself. */
-  readonly carried: { readonly read: number; readonly lost: number } | null;
+  readonly carried: { readonly read: number } | null;
   /** Packets that were received and have no verdict yet. */
   readonly waiting: { readonly size: number };
 }
@@ -38,9 +38,7 @@ export function publishLane(pulse: Float64Array, parts: LaneParts): void {
   pulse[PULSE.dnsDenied] = counters.dnsDenied;
   pulse[PULSE.dnsUnasked] = counters.dnsUnasked;
   pulse[PULSE.resolutions] = counters.resolutions;
-  if (parts.carried === null) return;
-  pulse[PULSE.carriedRead] = parts.carried.read;
-  pulse[PULSE.carriedLost] = parts.carried.lost;
+  if (parts.carried !== null) pulse[PULSE.carriedRead] = parts.carried.read;
 }
 
 /** What is true of the running lane only; the rest of the pulse counts up. */
