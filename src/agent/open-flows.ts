@@ -5,7 +5,7 @@ import { eventOf, keyOf, type LiveFlow, LiveFlows } from "../flow/live-flows.ts"
 import { EventPacker } from "../flow/packed-event.ts";
 import type { Conntrack } from "../kernel/conntrack.ts";
 import type { ConntrackEntry } from "../kernel/conntrack-entry.ts";
-import { type MarkLayout, stateOf } from "../kernel/marks.ts";
+import { FOLLOWED_STATES, type MarkLayout, stateOf } from "../kernel/marks.ts";
 import type { Decision } from "../model/decision.ts";
 import { STATE } from "../model/verdict.ts";
 import type { Address } from "../net/address.ts";
@@ -26,8 +26,6 @@ const LIMITS = { total: 1_000_000, perWorkload: 65_536 };
 const YOUNG_MS = 5_000;
 /** A time that the kernel noted, against one of this process. */
 const CLOCK_ERROR_MS = 100;
-/** States in which the lane follows a flow. */
-const FOLLOWED: ReadonlySet<number> = new Set([STATE.looking, STATE.confirming, STATE.http, STATE.proving]);
 /** The packet on which a flow is decided may wait for that, a second at most where a name has to be resolved; its entry ages meanwhile. */
 const HELD_MS = 1_500;
 
@@ -185,7 +183,7 @@ export class OpenFlows {
     const { marks, journal, flowLog } = this.#options;
     const live = this.#live;
     const state = stateOf(marks, ending.mark);
-    const followed = FOLLOWED.has(state);
+    const followed = FOLLOWED_STATES.has(state);
     const handle =
       ending instanceof PackedEnding
         ? live.findPacked(ending.page, ending.at + ENDING.client, ending.protocol)

@@ -42,10 +42,18 @@ export function wordOf(layout: MarkLayout, mark: number): number {
   return (mark & layout.mask) >>> layout.shift;
 }
 
-/** The states in which a flow is followed by an agent, as conntrack words of one generation. */
+/** The states in which a flow is followed by an agent. */
+export const FOLLOWED_STATES: ReadonlySet<State> = new Set([
+  STATE.looking,
+  STATE.http,
+  STATE.confirming,
+  STATE.proving,
+]);
+
+/** The same as conntrack words of one generation. */
 export function followedWords(generation: Generation): readonly number[] {
   const bit = generation === 1 ? GENERATION_BIT : 0;
-  return [STATE.looking | bit, STATE.http | bit, STATE.confirming | bit, STATE.proving | bit];
+  return [...FOLLOWED_STATES].map((state) => state | bit);
 }
 
 /** A mark whose six bits say `word`, and whose other bits are those of `mark`. */
