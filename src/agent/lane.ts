@@ -2,7 +2,6 @@ import type { MessagePort } from "node:worker_threads";
 import { receiveMessageOnPort } from "node:worker_threads";
 import type { FlowEvent, FlowTuple } from "../flow/event.ts";
 import { RingWriter } from "../flow/ring.ts";
-import { CarriedPairs } from "../inspector/carried-pairs.ts";
 import { type Commands, DROP, type QueuedPacket, type ResolveRequest, UNASKED } from "../inspector/contract.ts";
 import { DnsGuard } from "../inspector/dns/guard.ts";
 import { Inspector } from "../inspector/inspector.ts";
@@ -64,7 +63,6 @@ export class Lane implements Commands {
   readonly #injector: Injector;
   /** What the kernel opens by itself; null: nothing. */
   readonly #carried: CarriedFlows | null;
-  readonly #pairs: CarriedPairs | null;
   readonly #ring: RingWriter;
   readonly #pulse: Float64Array;
   readonly #published: LaneParts;
@@ -117,9 +115,8 @@ export class Lane implements Commands {
     this.#generationBit = start.generation === 1 ? BY_GENERATION_1 : 0;
     this.#strict = openQueue({ number: queues.strict, maxLength: 8192, failOpen });
     this.#observed = openQueue({ number: queues.observed, maxLength: 8192, failOpen: true });
-    const carrying = openCarriedFlows(logGroupOf(config.queueNumber, start.generation));
+    const carrying = openCarriedFlows(logGroupOf(config.queueNumber, start.generation), start.seed);
     this.#carried = carrying.flows;
-    this.#pairs = carrying.flows === null ? null : new CarriedPairs(start.seed);
     const boundaries = openBoundaries(start.boundaries, failOpen);
     this.#program = openProgram(start.program);
     this.#inspector = new Inspector({
@@ -133,7 +130,7 @@ export class Lane implements Commands {
       firstFlowId: start.firstFlowId,
       run: start.run,
       boundaries: boundaries.rows,
-      carried: this.#pairs,
+      carried: this.#carried?.pairs ?? null,
     });
     this.#inspector.looseWindows = takesLooseSegments();
     this.#police = new FloodPolice({
@@ -154,9 +151,9 @@ export class Lane implements Commands {
     const log = this.#carried === null ? [] : [this.#carried.fd];
     this.#poller = new Poller([this.#strict.fd, this.#observed.fd, start.wakeFd, ...log]);
     this.#post({ kind: "bound", fds: [this.#strict.fd, this.#observed.fd, ...log] });
-    for (const problem of [boundaries.problem, carrying.problem]) if (problem !== null) this.#trouble(problem);
     // What a lane before this one had the kernel open, this one would not know of.
-    this.#takeBackCarried(true);
+    const kept = this.#carried?.flush() ?? null;
+    for (const problem of [boundaries.problem, carrying.problem, kept]) if (problem !== null) this.#trouble(problem);
   }
 
   /** Runs until it is told to stop. */
@@ -262,11 +259,9 @@ export class Lane implements Commands {
   };
 
   /** The kernel opens what the present epoch allows: before the next one it opens nothing. */
-  #takeBackCarried(always = false): void {
-    if (this.#carried === null || this.#pairs === null || !(always || this.#pairs.mayHold(now()))) return;
-    const problem = this.#carried.flush();
-    if (problem === null) this.#pairs.flushed();
-    else this.#trouble(problem);
+  #takeBackCarried(): void {
+    const problem = this.#carried?.takeBack(now()) ?? null;
+    if (problem !== null) this.#trouble(problem);
   }
 
   #stopCarrying(): void {

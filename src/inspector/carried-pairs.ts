@@ -1,7 +1,6 @@
 import type { FlowKey } from "./flow-table.ts";
 
-/** As long as an element lives in the kernel, and what lies between the answer and the kernel's taking note of it. */
-export const CARRY_MS = 5_000;
+/** What lies between the answer and the kernel's taking note of it. */
 const SLACK_MS = 1_000;
 /** Of one workload at a time. The kernel's sets hold those of 250 workloads that use it up. */
 const MOST_PAIRS = 256;
@@ -14,6 +13,8 @@ const SEEN = 8_192;
  * asked about, as everyone was before.
  */
 export class CarriedPairs {
+  /** As long as an element lives in the kernel. */
+  readonly lifeMs: number;
   readonly #seed: number;
   /** A mark for each pair of late, in a place that its hash gives: whoever comes later overwrites it, which costs a question. */
   readonly #seen = new Uint32Array(SEEN);
@@ -21,7 +22,8 @@ export class CarriedPairs {
   readonly #carriers = new Map<number, Map<string, number>>();
   #until = 0;
 
-  constructor(seed: number) {
+  constructor(seed: number, lifeMs: number) {
+    this.lifeMs = lifeMs;
     this.#seed = seed >>> 0;
   }
 
@@ -51,7 +53,7 @@ export class CarriedPairs {
     const { c0, c1, c2, c3, s0, s1, s2, s3, protocol, serverPort } = key;
     const name = `${c0} ${c1} ${c2} ${c3} ${s0} ${s1} ${s2} ${s3} ${protocol} ${serverPort}`;
     if (!pairs.has(name) && pairs.size >= MOST_PAIRS && !expire(pairs, now)) return false;
-    const until = now + CARRY_MS + SLACK_MS;
+    const until = now + this.lifeMs + SLACK_MS;
     pairs.set(name, until);
     this.#until = Math.max(this.#until, until);
     return true;

@@ -1,7 +1,6 @@
 import type { Decision } from "../model/decision.ts";
 import { ANSWER } from "../model/verdict.ts";
 import { PROTOCOL } from "../packet/ip.ts";
-import { CARRY_MS } from "./carried-pairs.ts";
 import { datagramFacts } from "./datagram-facts.ts";
 import type { FlowKey } from "./flow-table.ts";
 import { auditKnown, deny, finalAudit, firstFacts, type Judged, record } from "./judge.ts";
@@ -27,7 +26,7 @@ export function allowAnswer(lane: Lane, flow: Judged & FlowKey, now: number): nu
   const opening = { ...flow, facts, cls };
   if (openingDecision(lane, opening)?.action !== "Allow" || !auditKnown(lane, opening)) return ANSWER.allow;
   // What a binding decides must not outlive it.
-  if (lane.names.boundUntil(workloadId, tuple.server, now) < now + CARRY_MS) return ANSWER.allow;
+  if (lane.names.boundUntil(workloadId, tuple.server, now) < now + carried.lifeMs) return ANSWER.allow;
   return carried.take(workloadId, flow, now) ? ANSWER.carry : ANSWER.allow;
 }
 

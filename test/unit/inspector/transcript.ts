@@ -106,7 +106,7 @@ export class Transcript {
   constructor(options: TranscriptOptions = {}) {
     const base = agentConfig({ resolvers: [address(RESOLVER)] });
     const config = { ...base, limits: { ...base.limits, ...options.limits } };
-    this.carried = options.carrying === true ? new CarriedPairs(7) : null;
+    this.carried = options.carrying === true ? new CarriedPairs(7, 5_000) : null;
     this.names = new NameTable({ bindingsPerWorkload: 1000 });
     const dns = new DnsGuard({
       names: this.names,
