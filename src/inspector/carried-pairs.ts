@@ -1,4 +1,4 @@
-import type { FlowKey } from "./flow-table.ts";
+import { type FlowKey, hashKey } from "./flow-table.ts";
 
 /** What lies between the answer and the kernel's taking note of it. */
 const SLACK_MS = 1_000;
@@ -34,7 +34,8 @@ export class CarriedPairs {
 
   /** Notes that a flow of this pair was allowed. True: there was one before, so that it is worth carrying. */
   again(key: FlowKey): boolean {
-    const hash = this.#hash(key);
+    // Never 0: that is what an empty place holds.
+    const hash = (hashKey(key, 0, this.#seed) | 0x8000_0000) >>> 0;
     const at = hash & (SEEN - 1);
     if (this.#seen[at] === hash) return true;
     this.#seen[at] = hash;
@@ -68,29 +69,10 @@ export class CarriedPairs {
   forget(workloadId: number): void {
     this.#carriers.delete(workloadId);
   }
-
-  /** Never 0: that is what an empty place holds. */
-  #hash({ c2, c3, s0, s1, s2, s3, protocol, serverPort }: FlowKey): number {
-    let hash = mix(this.#seed, c3);
-    hash = mix(hash, c2);
-    hash = mix(hash, s3);
-    hash = mix(hash, s2);
-    hash = mix(hash, s1);
-    hash = mix(hash, s0);
-    hash = mix(hash, (protocol << 16) | serverPort);
-    hash = Math.imul(hash ^ (hash >>> 15), 0x85ebca6b);
-    hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-    return ((hash ^ (hash >>> 16)) | 0x8000_0000) >>> 0;
-  }
 }
 
 /** True: there is room now. */
 function expire(pairs: Map<string, number>, now: number): boolean {
   for (const [name, until] of pairs) if (now >= until) pairs.delete(name);
   return pairs.size < MOST_PAIRS;
-}
-
-function mix(hash: number, value: number): number {
-  const mixed = hash ^ Math.imul(value, 0xcc9e2d51);
-  return Math.imul((mixed << 13) | (mixed >>> 19), 0x1b873593);
 }

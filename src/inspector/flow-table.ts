@@ -154,19 +154,24 @@ export class FlowTable<E extends FlowEntry> {
   }
 
   #hash(key: FlowKey): number {
-    let h = mix(this.#seed, key.c3);
-    h = mix(h, key.c2);
-    h = mix(h, key.c1 ^ Math.imul(key.c0, 0x9e3779b1));
-    h = mix(h, key.s3);
-    h = mix(h, key.s2);
-    h = mix(h, key.s1);
-    h = mix(h, key.s0);
-    h = mix(h, (key.clientPort << 16) | key.serverPort);
-    h = mix(h, key.protocol ^ this.#seed);
-    h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-    h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-    return (h ^ (h >>> 16)) >>> 0;
+    return hashKey(key, key.clientPort, this.#seed);
   }
+}
+
+/** 32 bits; `clientPort` in place of the key's own: 0 is the same for all flows of a client with a server's port. */
+export function hashKey(key: FlowKey, clientPort: number, seed: number): number {
+  let h = mix(seed, key.c3);
+  h = mix(h, key.c2);
+  h = mix(h, key.c1 ^ Math.imul(key.c0, 0x9e3779b1));
+  h = mix(h, key.s3);
+  h = mix(h, key.s2);
+  h = mix(h, key.s1);
+  h = mix(h, key.s0);
+  h = mix(h, (clientPort << 16) | key.serverPort);
+  h = mix(h, key.protocol ^ seed);
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
 }
 
 function mix(h: number, value: number): number {
