@@ -22,12 +22,17 @@ export type Family = "4" | "6";
 
 /** The sets that an address joins to be policed at `POLICE_RATES[step]`. */
 export function policedSets(family: Family, step: number): readonly [string, string] {
-  return [`policed${family}`, rateSet(POLICE_RATES[step]!, family)];
+  return [policedSet(family), rateSet(POLICE_RATES[step]!, family)];
 }
 
 /** How many packets of each address were dropped. */
 export function droppedSet(family: Family): string {
   return `policed_packets${family}`;
+}
+
+/** Who is policed, at whatever rate. */
+function policedSet(family: Family): string {
+  return `policed${family}`;
 }
 
 function rateSet(rate: number, family: Family): string {
@@ -41,7 +46,7 @@ export function policeSets(): string {
     `set ${name("6")} {\ntype ipv6_addr\nflags dynamic,timeout\nsize ${MOST}\n${rest}}`,
   ];
   return [
-    ...both((family) => policedSets(family, 0)[0], ""),
+    ...both(policedSet, ""),
     ...POLICE_RATES.flatMap((rate) =>
       both((family) => rateSet(rate, family), `limit rate over ${rate}/second burst ${rate / 8} packets\n`),
     ),
@@ -87,7 +92,7 @@ ${rates.join("\n")}
 }
 ${over.join("\n")}
 chain over_${name} {
-${refresh((family) => policedSets(family, 0)[0])}
+${refresh(policedSet)}
 update @${droppedSet("4")} { ip ${field} }
 update @${droppedSet("6")} { ip6 ${field} }
 counter name policed drop
