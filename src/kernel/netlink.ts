@@ -5,6 +5,7 @@ import {
   EINTR,
   ENOBUFS,
   errno,
+  errnoName,
   MSG_DONTWAIT,
   recv,
   SOCK_CLOEXEC,
@@ -30,6 +31,13 @@ const SO_RCVBUFFORCE = 33;
 
 const SILENCE_MS = 5_000;
 const RECEIVE_BYTES = 256 * 1024;
+
+/** What to throw where `what` (an NFQUEUE, an NFLOG group) could not be bound. */
+export function bindError(what: string, { errno }: SystemError): Error {
+  const held = errno === 16 || errno === 1;
+  const hint = held ? "is it held by another process, or CAP_NET_ADMIN missing?" : "";
+  return new Error(`cannot bind ${what}: ${errnoName(errno)} ${hint}`.trim());
+}
 
 /** One netfilter netlink socket. Opened in the network namespace of the calling thread. */
 export class NetlinkSocket {

@@ -1,5 +1,5 @@
-import { errnoName, SystemError } from "./libc.ts";
-import { NetlinkSocket } from "./netlink.ts";
+import { SystemError } from "./libc.ts";
+import { bindError, NetlinkSocket } from "./netlink.ts";
 import {
   AttributeReader,
   HEADER,
@@ -146,10 +146,7 @@ export function openPacketLog(options: PacketLogOptions): PacketLog {
     configure(socket, options, bufferSize);
   } catch (error) {
     socket.close();
-    if (!(error instanceof SystemError)) throw error;
-    const held = error.errno === 16 || error.errno === 1;
-    const hint = held ? "is it held by another process, or CAP_NET_ADMIN missing?" : "";
-    throw new Error(`cannot bind NFLOG group \`${options.group}\`: ${errnoName(error.errno)} ${hint}`.trim());
+    throw error instanceof SystemError ? bindError(`NFLOG group \`${options.group}\``, error) : error;
   }
   return new PacketLog(socket, options.group);
 }

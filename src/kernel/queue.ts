@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
-import { errnoName, SystemError } from "./libc.ts";
-import { NetlinkSocket } from "./netlink.ts";
+import { SystemError } from "./libc.ts";
+import { bindError, NetlinkSocket } from "./netlink.ts";
 import { MessageWriter, NLM_F_ACK, NLM_F_REQUEST, netfilterType } from "./netlink-message.ts";
 import { PacketBatch } from "./queue-batch.ts";
 import type { QueueCounters } from "./queue-counters.ts";
@@ -103,10 +103,7 @@ export function openQueue(options: QueueOptions): Queue {
     configure(socket, options, copyRange);
   } catch (error) {
     socket.close();
-    if (!(error instanceof SystemError)) throw error;
-    const hint =
-      error.errno === 16 || error.errno === 1 ? "is it held by another process, or CAP_NET_ADMIN missing?" : "";
-    throw new Error(`cannot bind NFQUEUE \`${options.number}\`: ${errnoName(error.errno)} ${hint}`.trim());
+    throw error instanceof SystemError ? bindError(`NFQUEUE \`${options.number}\``, error) : error;
   }
   return new Queue(socket, options.number, copyRange);
 }
