@@ -38,6 +38,11 @@ export class AgentCounts {
     else this.recordsLostInKernel += count;
   }
 
+  /** Records that never came to the flow log. */
+  get recordsLost(): number {
+    return this.recordsLostOnTheWay + this.recordsLostInKernel;
+  }
+
   /** Seconds that the change under way takes by now; 0 when there is none. */
   get applyingSeconds(): number {
     return this.#applyingSince === 0 ? 0 : (performance.now() - this.#applyingSince) / 1000;

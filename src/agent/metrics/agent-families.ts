@@ -128,14 +128,11 @@ const RECORDS: readonly Family<MetricsSource>[] = [
     "sallyport_records_lost_total",
     "Flow records that were lost: where=kernel of flows that the kernel opened by itself, where=ring between lane and main thread (both: short of CPU), where=log because the flow log could not be written fast enough or at all (disk).",
     "where",
-    ({ numbers: { counts, flowLog } }) => {
-      const before = counts.recordsLostOnTheWay + counts.recordsLostInKernel;
-      return [
-        ["kernel", counts.recordsLostInKernel],
-        ["ring", counts.recordsLostOnTheWay],
-        ["log", Math.max(0, (flowLog.counts?.lost ?? before) - before)],
-      ];
-    },
+    ({ numbers: { counts, flowLog } }) => [
+      ["kernel", counts.recordsLostInKernel],
+      ["ring", counts.recordsLostOnTheWay],
+      ["log", Math.max(0, (flowLog.counts?.lost ?? counts.recordsLost) - counts.recordsLost)],
+    ],
   ),
   labelled(
     "counter",

@@ -168,8 +168,7 @@ function namesOf(numbers: AgentNumbers): StatusReport["names"] {
 
 function recordsOf(numbers: AgentNumbers): StatusReport["records"] {
   const { counts, flowLog, open } = numbers;
-  const before = counts.recordsLostOnTheWay + counts.recordsLostInKernel;
-  const { written = null, lost = before, pendingBytes = 0 } = flowLog.counts ?? {};
+  const { written = null, lost = counts.recordsLost, pendingBytes = 0 } = flowLog.counts ?? {};
   const carried = laneNumber(numbers, "carriedRead");
   return { liveFlows: open.size, written, lost, pendingBytes, endingsLost: counts.endingsLost, carried };
 }

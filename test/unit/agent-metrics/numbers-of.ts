@@ -92,6 +92,7 @@ export function numbersOf(changes: Changes = {}): AgentNumbers {
       lastAppliedAt: 1000,
       recordsLostOnTheWay: 4,
       recordsLostInKernel: 0,
+      recordsLost: 4,
       endingsLost: 5,
       decisions,
     },
