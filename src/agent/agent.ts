@@ -3,6 +3,7 @@ import { Conntrack, enableAccounting } from "../kernel/conntrack.ts";
 import { type MarkLayout, markLayout } from "../kernel/marks.ts";
 import type { QueueMethod } from "../kernel/ruleset.ts";
 import type { Binding } from "../names/table.ts";
+import { BindingsInUse } from "./bindings-in-use.ts";
 import { FlowEnder } from "./endings.ts";
 import { EndingsReader } from "./endings-reader.ts";
 import { type ExistingFlows, type Recall, settleExistingFlows } from "./existing-flows.ts";
@@ -31,9 +32,6 @@ export interface WorkerFiles {
   readonly endings: URL;
 }
 
-const IN_USE_EVERY_MS = 5 * 60_000;
-const IN_USE_PIECE = 8_192;
-const IN_USE_PAUSE_MS = 50;
 const ADOPT_LIMIT_MS = 2_000;
 
 /**
@@ -45,6 +43,7 @@ export class Agent implements LaneListener {
   readonly #flowLog: FlowLog;
   readonly #journal: Journal;
   readonly #open: OpenFlows;
+  readonly #inUse: BindingsInUse;
   readonly #conntrack = new Conntrack();
   readonly #marks: MarkLayout;
   readonly #injector: Injector;
@@ -56,7 +55,6 @@ export class Agent implements LaneListener {
   readonly #method: QueueMethod;
   readonly #adopted = new Map<number, () => void>();
   #epoch: Epoch;
-  #timer: NodeJS.Timeout | null = null;
   #turn: Promise<void> = Promise.resolve();
   #next: Inputs | null = null;
   readonly #place: Place;
@@ -108,6 +106,7 @@ export class Agent implements LaneListener {
       this,
       log,
     );
+    this.#inUse = new BindingsInUse(this.#open, this.#lane);
     this.#takeOver = new TakeOver(place, {
       keeper: this.#keeper,
       journal,
@@ -168,9 +167,7 @@ export class Agent implements LaneListener {
       this.#journal.start(this.#open.live);
       this.#takeOver.installed();
       this.#lane.send({ kind: "adopted" });
-      // At once, too: agents that are killed again and again would never come to it.
-      this.#sayInUse();
-      this.#timer = setInterval(() => this.#sayInUse(), IN_USE_EVERY_MS);
+      this.#inUse.start();
       this.#counts.started();
       this.#log.info({
         event: "ready",
@@ -217,7 +214,7 @@ export class Agent implements LaneListener {
   }
 
   async #close(): Promise<void> {
-    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#inUse.close();
     this.#takeOver.close();
     this.#floods.close();
     await this.#lane.stop();
@@ -376,15 +373,6 @@ export class Agent implements LaneListener {
     const answers = await Promise.all(names.map((name) => this.#resolver.resolve(name)));
     // A lane that replaced the one that asked counts its requests from the start.
     if (this.#lane.restarts === restarts) this.#lane.send({ kind: "resolved", requestId, answers });
-  }
-
-  /** In pieces: a message of a million entries would keep the lane from giving verdicts for most of a second. */
-  #sayInUse(): void {
-    const bindings = this.#open.bindingsInUse();
-    for (let at = 0; at < bindings.length; at += IN_USE_PIECE) {
-      const piece = bindings.slice(at, at + IN_USE_PIECE);
-      setTimeout(() => this.#lane.send({ kind: "inUse", bindings: piece }), (at / IN_USE_PIECE) * IN_USE_PAUSE_MS);
-    }
   }
 }
 
