@@ -3,7 +3,7 @@ import { ANSWER } from "../model/verdict.ts";
 import { PROTOCOL } from "../packet/ip.ts";
 import { datagramFacts } from "./datagram-facts.ts";
 import type { FlowKey } from "./flow-table.ts";
-import { auditKnown, deny, finalAudit, firstFacts, type Judged, record } from "./judge.ts";
+import { auditKnown, deny, finalAudit, firstFacts, type Judged, type Known, record } from "./judge.ts";
 import type { Arrival, Lane } from "./lane.ts";
 import { loneFlow } from "./lone-flow.ts";
 
@@ -23,7 +23,7 @@ export function allowAnswer(lane: Lane, flow: Judged & FlowKey, now: number): nu
   if (serverPort === DNS_PORT || flow.facts.application === "QUIC" || !carried.again(flow)) return ANSWER.allow;
   const facts = firstFacts(lane, workloadId, tuple.server, serverPort, protocol, now);
   if (protocol === PROTOCOL.udp) datagramFacts(facts, false);
-  const opening = { ...flow, facts, cls };
+  const opening = { cls, facts };
   if (openingDecision(lane, opening)?.action !== "Allow" || !auditKnown(lane, opening)) return ANSWER.allow;
   // What a binding decides must not outlive it.
   if (lane.names.boundUntil(workloadId, tuple.server, now) < now + carried.lifeMs) return ANSWER.allow;
@@ -52,6 +52,6 @@ export function openedFlow(
 }
 
 /** Null: more would have to be known. */
-function openingDecision(lane: Lane, { cls, facts }: Pick<Judged, "cls" | "facts">): Decision | null {
+function openingDecision(lane: Lane, { cls, facts }: Known): Decision | null {
   return lane.memo.decide(lane.program, cls, facts, "enforce");
 }

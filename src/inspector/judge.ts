@@ -27,6 +27,9 @@ export interface Judged {
   resolved: string[];
 }
 
+/** What a decision is made on. */
+export type Known = Pick<Judged, "cls" | "facts">;
+
 /** Facts at the first packet (DESIGN §2). ICMPv6 is given as 1. */
 export function firstFacts(
   lane: Lane,
@@ -66,7 +69,7 @@ export function judge(lane: Lane, flow: Judged, now: number): Decision | null {
 }
 
 /** What Audit policies would make of it. Null: the same, or not known yet (`auditKnown` tells which). */
-export function audit(lane: Lane, flow: Judged): Decision | null {
+export function audit(lane: Lane, flow: Known): Decision | null {
   if (!lane.program.audited(flow.cls)) return null;
   return lane.memo.decide(lane.program, flow.cls, flow.facts, "all");
 }
@@ -79,7 +82,7 @@ export function finalAudit(lane: Lane, flow: Judged): Decision | null {
   return lane.memo.decide(lane.program, flow.cls, { ...flow.facts, namesFinal: true, ended: true }, "all");
 }
 
-export function auditKnown(lane: Lane, flow: Judged): boolean {
+export function auditKnown(lane: Lane, flow: Known): boolean {
   return !lane.program.audited(flow.cls) || audit(lane, flow) !== null;
 }
 
