@@ -175,10 +175,10 @@ describe("a queue overflows", () => {
     const agent = await fault.start({ supervised: false });
     await world.lab.forgetOutside();
     const argv = [process.execPath, join(import.meta.dirname, "../support/udp-flood.ts"), "3", EVIL.ipv4];
+    // First the stop: a lane that sees the flood begin has it policed, and the queue stays short.
+    agent.signal("SIGSTOP");
     const flood = world.lab.spawn(APP, argv, { stdio: "ignore" });
     const over = once(flood, "exit");
-    await sleep(300);
-    agent.signal("SIGSTOP");
     const text = await world.until("a full queue", () => {
       const queues = queueTable();
       return Number(queues?.[5] ?? 0) > 0 ? queues : null;
