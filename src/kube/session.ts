@@ -57,9 +57,9 @@ export class Session {
     return this.#connecting;
   }
 
+  /** Ends every connection: the one in use, one that is being made, and those that only go on to the end of their streams. */
   close(): void {
     this.#stop.abort(new Error("closed"));
-    this.#session?.destroy();
   }
 
   async #connect(credentials: Credentials): Promise<ClientHttp2Session> {
@@ -87,11 +87,15 @@ export class Session {
       ...(serverName === null ? {} : { servername: serverName }),
       settings: { enablePush: false, initialWindowSize: WINDOW_BYTES },
     });
+    const { signal } = this.#stop;
+    const stopped = (): void => session.destroy();
+    signal.addEventListener("abort", stopped);
     return new Promise((resolve, reject) => {
       const late = setTimeout(() => session.destroy(new Error("no connection within its time")), this.#times.connectMs);
       // Destroyed without an error it would still leave who waits without an answer.
       session.once("close", () => {
         clearTimeout(late);
+        signal.removeEventListener("abort", stopped);
         reject(new Error("the connection was closed"));
       });
       session.on("error", reject);
