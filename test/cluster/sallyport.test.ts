@@ -3,16 +3,15 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { OUTSIDE } from "../../src/lab/addresses.ts";
-import { type Lab, openLab } from "../../src/lab/lab.ts";
+import type { Lab } from "../../src/lab/lab.ts";
 import { must, run } from "../../src/lab/process.ts";
 import type { Cluster } from "./cluster.ts";
-import { removeCluster } from "./cluster-down.ts";
-import { createCluster } from "./cluster-up.ts";
 import { onMachine } from "./machine.ts";
 import { podObject } from "./pods.ts";
-import { fetched, NAMESPACE, Sallyport } from "./sallyport.ts";
+import { fetched, NAMESPACE, type Sallyport } from "./sallyport.ts";
+import { sharedRelease } from "./shared-release.ts";
 
-const NAME = `s${process.pid % 100_000}`;
+const NAMESPACES = ["app1-ns", "app2-ns", "team"];
 const APP1 = "app1-ns/app1";
 const APP2 = "app2-ns/app2";
 const FREE = "app1-ns/free";
@@ -66,9 +65,7 @@ const TRYING =
   "while true; do for n in api.github.com api.weather.gov; do curl -s -m 2 -o /dev/null https://$n/; done; sleep 0.3; done";
 
 beforeAll(async () => {
-  cluster = await createCluster(NAME);
-  lab = await openLab(NAME);
-  sallyport = await Sallyport.install(cluster);
+  ({ cluster, lab, sallyport } = await sharedRelease());
   await cluster.apply([namespace("app1-ns"), namespace("app2-ns"), namespace("team", { exit: "open" })]);
   const policies = ["10-app1.yaml", "20-app2.yaml"].flatMap((file) =>
     parseAllDocuments(readFileSync(examples + file, "utf8")).map((document) => document.toJS() as object),
@@ -107,11 +104,15 @@ beforeAll(async () => {
       ports: [{ port: 80, protocol: "TCP" }],
     },
   ]);
-  await kubectl("wait", "--for=condition=Ready", "pod", "--all", "--all-namespaces", "--timeout=60s");
+  for (const name of NAMESPACES)
+    await kubectl("wait", "--for=condition=Ready", "pod", "--all", "--namespace", name, "--timeout=60s");
 }, 300_000);
 
 afterAll(async () => {
-  await removeCluster(NAME);
+  await kubectl("delete", "ceg", "app1", "app2", "closed", "--ignore-not-found");
+  // Pods first, to their end: what they still send would be seen in the next file.
+  for (const name of NAMESPACES) await kubectl("delete", "pod", "--all", "--namespace", name);
+  await kubectl("delete", "namespace", ...NAMESPACES, "--ignore-not-found", "--wait=false");
 }, 60_000);
 
 describe("two apps and their policies", () => {

@@ -32,6 +32,14 @@ export class Sallyport {
     return sallyport;
   }
 
+  /** What is installed already; as the chart says by default if nothing is. */
+  static async installed(cluster: Cluster): Promise<Sallyport> {
+    const { helm } = await buildPrograms(["helm"]);
+    const sallyport = new Sallyport(cluster, helm);
+    const there = await cluster.tryKubectl(["--namespace", NAMESPACE, "get", "daemonset", "sallyport-agent"]);
+    return there.status === 0 ? sallyport : Sallyport.install(cluster);
+  }
+
   /** `helm upgrade --install --wait`. */
   async upgrade(...values: readonly string[]): Promise<void> {
     const words = ["upgrade", "--install", RELEASE, join(root, "deploy/chart/sallyport"), "--namespace", NAMESPACE];
