@@ -31,6 +31,8 @@ export interface ReflectorTimes {
   readonly shortMs: number;
   /** How long to wait before asking again for what the server does not serve, and up to twice as long. */
   readonly absentMs: number;
+  /** Longer than a server goes on to tell objects by an old definition of their kind. */
+  readonly oldDefinitionMs: number;
 }
 
 /** Eleven quiet watches make 0.004 requests a second; without bookmarks (a server without watch cache) 0.035. */
@@ -40,6 +42,7 @@ export const REFLECTOR_TIMES: ReflectorTimes = {
   listSilenceMs: 30_000,
   shortMs: 1_000,
   absentMs: 60_000,
+  oldDefinitionMs: 15_000,
 };
 
 export interface ReflectorListener {
@@ -89,6 +92,8 @@ export class Reflector {
   #lists = 0;
   #watches = 0;
   #futile = 0;
+  /** When a watch last told an object. */
+  #toldAt = Number.NEGATIVE_INFINITY;
   /** What went wrong last; null while all is well. */
   trouble: string | null = null;
   /** The server does not serve this resource. */
@@ -288,21 +293,26 @@ export class Reflector {
     const lines = new LineCutter((line) => this.#event(line));
     const seconds = Math.ceil((watchMs * (1 + Math.random())) / 1000);
     const until = performance.now() + seconds * 1000;
-    await this.#client.read({
-      path: this.#path({
-        watch: "1",
-        allowWatchBookmarks: "true",
-        resourceVersion: this.#version!,
-        timeoutSeconds: String(seconds),
-      }),
-      onOpen: () => {
-        this.phase = "watching";
-        this.trouble = null;
-      },
-      onChunk: (chunk) => lines.push(chunk),
-      silenceMs: silenceMs * (1 + Math.random() / 4),
-      signal: this.#stop.signal,
-    });
+    const query = {
+      watch: "1",
+      allowWatchBookmarks: "true",
+      resourceVersion: this.#version!,
+      timeoutSeconds: String(seconds),
+    };
+    try {
+      await this.#client.read({
+        path: this.#path(query),
+        onOpen: () => {
+          this.phase = "watching";
+          this.trouble = null;
+        },
+        onChunk: (chunk) => lines.push(chunk),
+        silenceMs: silenceMs * (1 + Math.random() / 4),
+        signal: this.#stop.signal,
+      });
+    } finally {
+      this.#doubtLastTold();
+    }
     if (this.resource.custom === true && performance.now() < until - EARLY_MS) await this.#redefined();
   }
 
@@ -313,6 +323,15 @@ export class Reflector {
   async #redefined(): Promise<void> {
     await this.#wait(STOP_SAID_MS);
     if (this.#client.connected) this.#version = null;
+  }
+
+  /**
+   * The same, where that end cannot be seen because the watch ended otherwise just then: its time was over, its connection broke, or the server
+   * had said that it would end it. A field that was left out may be the one that narrows an Allow.
+   */
+  #doubtLastTold(): void {
+    const since = performance.now() - this.#toldAt;
+    if (this.resource.custom === true && since < this.#times.oldDefinitionMs) this.#version = null;
   }
 
   /** @throws KubeError where the watch cannot go on */
@@ -333,6 +352,7 @@ export class Reflector {
     this.#heard();
     const version = fields(object["metadata"])["resourceVersion"];
     if (event["type"] !== "BOOKMARK") {
+      this.#toldAt = performance.now();
       const kept = keep(object, this.resource.trim);
       if (kept === null) {
         this.counts.refused++;

@@ -15,6 +15,7 @@ const TIMES: ReflectorTimes = {
   listSilenceMs: 60_000,
   shortMs: 5,
   absentMs: 20,
+  oldDefinitionMs: 15_000,
 };
 const PINGS = { connectMs: 2_000, pingEveryMs: 30_000, pongMs: 15_000 };
 
@@ -191,6 +192,36 @@ describe("the watch that ends", () => {
     stream.session?.goaway();
     stream.end();
     expect(query(await server.next(), "resourceVersion")).toBe("5");
+  });
+
+  test.each<[how: string, end: (asked: Asked) => void, times: Partial<ReflectorTimes>]>([
+    ["its connection is cut", () => server.cut(), {}],
+    ["its connection is to end", ({ stream }) => [stream.session?.goaway(), stream.end()], {}],
+    ["its time is over", ({ stream }) => stream.end(), { watchMs: 1_000 }],
+    ["it tells nonsense", ({ stream }) => stream.write("{oops}\n"), {}],
+  ])(
+    "just after it told an object of such a kind, when %s: listed anew, for that may have been by an old definition",
+    async (_, end, times) => {
+      start({ custom: true, times });
+      const say = await listed(pod("a", "1"));
+      say("MODIFIED", pod("a", "1", "pruned", "6"));
+      await settled(["+ns/a/1", "synced", "~ns/a/1=pruned"]);
+      end(say.asked);
+      const list = await server.next();
+      expect(query(list, "watch")).toBe(null);
+      answer(list, listOf("6", [pod("a", "1", "whole", "6")]));
+      await settled(["+ns/a/1", "synced", "~ns/a/1=pruned", "~ns/a/1=whole"]);
+    },
+  );
+
+  test("long after it told an object of such a kind, with its connection: it goes on", async () => {
+    start({ custom: true, times: { oldDefinitionMs: 10 } });
+    const say = await listed(pod("a", "1"));
+    say("MODIFIED", pod("a", "1", "x", "6"));
+    await settled(["+ns/a/1", "synced", "~ns/a/1=x"]);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    server.cut();
+    expect(query(await server.next(), "resourceVersion")).toBe("6");
   });
 
   test("cut in the midst of a line: the line is asked for again", async () => {
