@@ -8,6 +8,7 @@ import { stringify } from "yaml";
 import { AgentProcess } from "../src/lab/agent-process.ts";
 import type { Lab } from "../src/lab/lab.ts";
 import { inNetworkOnly } from "../src/lab/process.ts";
+import { clientPolicy, NAMESPACES, OWN_NAMESPACES, PODS, POLICIES_EACH, policiesOf } from "./scale-objects.ts";
 import { agentPid, CLIENT, PARTNER, PORTS, pause, SALLYPORT, type Stage, tool } from "./stage.ts";
 import { percentile, type Summary, summarize } from "./statistics.ts";
 
@@ -22,11 +23,6 @@ export interface ScaleResult {
   readonly memory: { readonly rest: number; readonly afterChanges: number; readonly peak: number };
 }
 
-const NAMESPACES = 500;
-const POLICIES_EACH = 20;
-const OWN_NAMESPACES = 10;
-const PODS = 110;
-
 export interface ScaleOptions {
   readonly starts: number;
   readonly changes: number;
@@ -40,8 +36,14 @@ export interface ScaleOptions {
 export async function measureScale(stage: Stage, options: ScaleOptions): Promise<ScaleResult> {
   const folder = `${stage.gate.directory}/scale`;
   await mkdir(`${folder}/policies`, { recursive: true });
-  for (let i = 0; i < NAMESPACES; i++) await writeFile(`${folder}/policies/team-${i}.yaml`, namespaceText(i));
-  await writeFile(`${folder}/policies/bench.yaml`, clientPolicy(false));
+  for (let i = 0; i < NAMESPACES; i++)
+    await writeFile(
+      `${folder}/policies/team-${i}.yaml`,
+      policiesOf(i)
+        .map((policy) => stringify(policy))
+        .join("---\n"),
+    );
+  await writeFile(`${folder}/policies/bench.yaml`, stringify(clientPolicy(false)));
   await writeFile(`${folder}/workloads.yaml`, workloadsText(stage.gate));
   await stage.stopAgent();
   const config = await stage.gate.configYaml(1, await stage.config());
@@ -93,7 +95,7 @@ async function changes(stage: Stage, file: string, options: ScaleOptions): Promi
     for (let i = 0; i < options.changes && performance.now() < deadline; i++) {
       options.signal.throwIfAborted();
       const open = i % 2 === 0;
-      await writeFile(`${file}.new`, clientPolicy(open));
+      await writeFile(`${file}.new`, stringify(clientPolicy(open)));
       const known = seen.length;
       const begun = Number(process.hrtime.bigint()) / 1e6;
       await rename(`${file}.new`, file);
@@ -117,65 +119,6 @@ async function changes(stage: Stage, file: string, options: ScaleOptions): Promi
 async function resident(pid: number, field: "VmRSS" | "VmHWM"): Promise<number> {
   const text = await readFile(`/proc/${pid}/status`, "utf8");
   return Number(new RegExp(`${field}:\\s+(\\d+)`).exec(text)?.[1] ?? 0) / 1024;
-}
-
-/** Twenty policies of one namespace: names, addresses, a path rule; each for the pods of one app. */
-function namespaceText(index: number): string {
-  const documents = Array.from({ length: POLICIES_EACH }, (_, i) => ({
-    apiVersion: "sallyport.dev/v1alpha1",
-    kind: "EgressPolicy",
-    metadata: { name: `app-${i}`, namespace: `team-${index}` },
-    spec: {
-      priority: 100 + i,
-      subject: { podSelector: { matchLabels: { app: `app-${i % 4}` } } },
-      rules: [
-        {
-          name: "services",
-          action: "Allow",
-          to: [
-            {
-              domains: [`api-${i}.vendor-${index}.example`, `*.cdn-${i}.vendor-${index}.example`],
-              ports: [{ protocol: "TCP", port: 443 }],
-            },
-          ],
-        },
-        {
-          name: "database",
-          action: "Allow",
-          to: [{ cidrs: [`198.18.${index % 256}.${i * 8}/29`], ports: [{ protocol: "TCP", port: 5432 }] }],
-        },
-        {
-          name: "reports",
-          action: "Allow",
-          to: [
-            {
-              domains: [`reports.partner-${i}.example`],
-              ports: [{ protocol: "TCP", port: 80 }],
-              http: { methods: ["GET"], paths: [{ prefix: `/team-${index}/` }] },
-            },
-          ],
-        },
-      ],
-    },
-  }));
-  return documents.map((document) => stringify(document)).join("---\n");
-}
-
-function clientPolicy(open: boolean): string {
-  return stringify({
-    apiVersion: "sallyport.dev/v1alpha1",
-    kind: "EgressPolicy",
-    metadata: { name: "client", namespace: "bench-ns" },
-    spec: {
-      rules: [
-        {
-          name: "probe",
-          action: open ? "Allow" : "Deny",
-          to: [{ cidrs: [`${PARTNER}/32`], ports: [{ protocol: "UDP", port: PORTS.probe }] }],
-        },
-      ],
-    },
-  });
 }
 
 /** The client's pod, and 109 that are only on paper. */

@@ -29,7 +29,7 @@ export interface Reading {
 }
 
 export interface Writing {
-  readonly method: "PATCH" | "POST" | "PUT";
+  readonly method: "PATCH" | "POST" | "PUT" | "DELETE";
   readonly path: string;
   readonly contentType: string;
   readonly body: string;

@@ -13,7 +13,7 @@ test("twenty seconds of kill -9: nothing that is allowed breaks, nothing that is
   const text = killLoopText(figures);
   expect(figures.kills.agent + figures.kills.supervisor, text).toBe(10);
   expect(figures.brokenFlows, text).toBe(0);
-  expect(figures.leaked, text).toEqual({ packets: 0, payload: 0 });
+  expect(figures.leaked, text).toEqual({ packets: 0, payload: 0, what: [] });
   for (const { begun } of figures.traffic.downloads) expect(begun, text).toBeGreaterThan(0);
   for (const { ok, asked } of figures.traffic.probes) expect(ok / asked, text).toBeGreaterThan(0.6);
 });

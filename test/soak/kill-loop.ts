@@ -48,7 +48,7 @@ export interface KillLoopFigures {
   readonly restartMs: { readonly count: number; readonly p50: number; readonly p99: number; readonly max: number };
   readonly traffic: TrafficFigures;
   readonly brokenFlows: number;
-  readonly leaked: { readonly packets: number; readonly payload: number };
+  readonly leaked: { readonly packets: number; readonly payload: number; readonly what: readonly string[] };
   /** Denied connections that were tried meanwhile and got through: must be none. */
   readonly deniedConnected: number;
 }
@@ -184,12 +184,13 @@ class KillLoop {
   }
 
   /** As in the other tests: a handshake with port 443 is let through where a name may still decide; what was said on it is not. */
-  async #leaked(): Promise<{ packets: number; payload: number }> {
+  async #leaked(): Promise<KillLoopFigures["leaked"]> {
     const seen = (await this.#lab.outsideSaw()).filter(({ address }) => address === EVIL.ipv4 || address === EVIL.ipv6);
     const others = seen.filter(({ protocol, port }) => protocol !== "tcp" || port !== 443);
     return {
       packets: others.reduce((sum, { packets }) => sum + packets, 0),
       payload: seen.reduce((sum, { withPayload }) => sum + withPayload, 0),
+      what: others.map(({ protocol, port, address, packets }) => `${packets} ${protocol} ${port ?? ""} ${address}`),
     };
   }
 }
@@ -208,7 +209,7 @@ export function killLoopText(figures: KillLoopFigures): string {
     ),
     ...traffic.probes.map(probe),
     `broken flows      ${figures.brokenFlows}`,
-    `leaked            ${leaked.packets} packets, ${leaked.payload} with payload`,
+    `leaked            ${[`${leaked.packets} packets, ${leaked.payload} with payload`, ...leaked.what].join("; ")}`,
     "",
   ].join("\n");
 }

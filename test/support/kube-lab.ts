@@ -161,10 +161,14 @@ export class KubeLab {
     throw new Error(`${name} still refuses`);
   }
 
-  async start(more: readonly string[] = []): Promise<AgentProcess> {
+  /** `command`: how the agent is started; from the sources unless given. */
+  async start(
+    more: readonly string[] = [],
+    command: readonly string[] = [process.execPath, SOURCES],
+  ): Promise<AgentProcess> {
     this.world.agent = await AgentProcess.start(this.world.lab, {
       node: 1,
-      command: [process.execPath, SOURCES],
+      command,
       kube: this.kubeconfig,
       flows: this.world.flows,
       more,
