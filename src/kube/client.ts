@@ -137,17 +137,7 @@ export class KubeClient {
         () => fail(new KubeError(0, `no word for ${Math.round(silenceMs / 1000)} s`)),
         silenceMs,
       );
-      const aborted = (): void => fail(new KubeError(0, "given up"));
-      signal.addEventListener("abort", aborted);
-      stream.on("response", (headers) => {
-        status = headers[":status"] ?? 0;
-        retryAfterMs = readRetryAfter(headers);
-        this.heardAt = Date.now();
-        silent.refresh();
-        if (status === 401) this.#refused = true;
-        if (isGood(status)) onOpen?.();
-      });
-      stream.on("data", (chunk: Buffer) => {
+      const take = (chunk: Buffer): void => {
         if (failure !== null) return;
         this.heardAt = Date.now();
         silent.refresh();
@@ -160,6 +150,18 @@ export class KubeClient {
         } catch (error) {
           fail(error instanceof KubeError ? error : new KubeError(0, String(error)));
         }
+      };
+      const aborted = (): void => fail(new KubeError(0, "given up"));
+      signal.addEventListener("abort", aborted);
+      stream.on("response", (headers) => {
+        status = headers[":status"] ?? 0;
+        retryAfterMs = readRetryAfter(headers);
+        this.heardAt = Date.now();
+        silent.refresh();
+        if (status === 401) this.#refused = true;
+        if (isGood(status)) onOpen?.();
+        // Not before: what comes in one piece with the headers would be handed over ahead of them.
+        stream.on("data", take);
       });
       stream.on("error", (error) => {
         failure ??= noAnswer(error);
