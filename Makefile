@@ -1,6 +1,6 @@
 # Sallyport. Every target that needs something sets it up first; `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-node setup-bench setup-cluster setup-image root build lint typecheck test test-unit test-lab test-cluster run-test-cluster image demo bench crds kill-loop soak clean
+.PHONY: help setup setup-node setup-bench setup-cluster setup-image root build lint typecheck test test-unit test-lab test-cluster run-test-cluster image demo bench bench-scale crds kill-loop soak clean
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
@@ -72,6 +72,9 @@ LOADS := $(patsubst bench/load/%.c,.cache/bench/%,$(wildcard bench/load/*.c))
 
 bench: root setup-bench build $(LOADS) ## measurements, side by side with others (root); QUICK=1 for a first look
 	$(call timed,bench,node bench/run.ts $(if $(QUICK),--quick) && node bench/explain.ts)
+
+bench-scale: root setup-bench setup-cluster build $(LOADS) ## a cluster of 5,000 nodes on a real API server (root); NODES=5000 unless given
+	@node test/cluster/command.ts build && node bench/cluster/run.ts --nodes $(or $(NODES),5000)
 
 kill-loop: root setup build ## kill -9 the agent once a second under load (root); SECONDS=600 unless given
 	@node test/soak/run-kill-loop.ts $(or $(SECONDS),600)

@@ -110,14 +110,16 @@ export class KubeClient {
       const session = await this.#session.get(credentials);
       signal.throwIfAborted();
       this.requests++;
-      return session.request({
+      const all = {
         ":method": method,
         ":path": this.#prefix + path,
         accept: "application/json",
         "user-agent": "sallyport",
         ...headers,
         ...(credentials.token === null ? {} : { authorization: `Bearer ${credentials.token}` }),
-      });
+      };
+      // Else Node ends the stream of a DELETE before its body.
+      return session.request(all, { endStream: false });
     } catch (error) {
       throw noAnswer(error);
     }
