@@ -1,11 +1,11 @@
-import type { FlowEvent, FlowTuple } from "../flow/event.ts";
+import type { FlowEvent } from "../flow/event.ts";
 import { Conntrack, enableAccounting } from "../kernel/conntrack.ts";
 import { type MarkLayout, markLayout } from "../kernel/marks.ts";
 import type { QueueMethod } from "../kernel/ruleset.ts";
 import type { Binding } from "../names/table.ts";
 import { BindingsInUse } from "./bindings-in-use.ts";
+import { EndingNews } from "./ending-news.ts";
 import { FlowEnder } from "./endings.ts";
-import { EndingsReader } from "./endings-reader.ts";
 import { type ExistingFlows, type Recall, settleExistingFlows } from "./existing-flows.ts";
 import { keepFixed, needsNewLane } from "./fixed-settings.ts";
 import { Floods } from "./floods.ts";
@@ -51,7 +51,7 @@ export class Agent implements LaneListener {
   readonly #floods: Floods;
   readonly #resolver: Resolver;
   readonly #lane: LaneHandle;
-  readonly #endings: EndingsReader;
+  readonly #endings: EndingNews;
   readonly #method: QueueMethod;
   readonly #adopted = new Map<number, () => void>();
   #epoch: Epoch;
@@ -116,9 +116,14 @@ export class Agent implements LaneListener {
       log,
     });
     this.#laneNumbers = new LaneNumbers(() => this.#lane.pulse);
-    this.#endings = new EndingsReader(files.endings, (reason) =>
-      log.error({ event: "endings-stopped", reason }, "ends of flows are not seen; reading again"),
-    );
+    this.#endings = new EndingNews({
+      file: files.endings,
+      conntrack: this.#conntrack,
+      open: this.#open,
+      lane: this.#lane,
+      counts: this.#counts,
+      log,
+    });
   }
 
   /** What counts in this agent, for metrics and status. */
@@ -134,6 +139,7 @@ export class Agent implements LaneListener {
       floods: this.#floods,
       resolver: this.#resolver,
       open: this.#open,
+      endings: this.#endings,
       flowLog: this.#flowLog,
       journal: this.#journal,
     };
@@ -217,6 +223,7 @@ export class Agent implements LaneListener {
     this.#inUse.close();
     this.#takeOver.close();
     this.#floods.close();
+    await this.#endings.settle();
     await this.#lane.stop();
     await this.#endings.stop();
     await this.#journal.close();
@@ -265,17 +272,7 @@ export class Agent implements LaneListener {
 
   /** Endings come behind records: a short flow may end before its decision was read from the ring. */
   onDrained(until: number): boolean {
-    const followed: FlowTuple[] = [];
-    const all = this.#endings.read(until, (ending) => {
-      if (this.#open.onEnding(ending)) followed.push(ending.flow);
-    });
-    if (followed.length > 0) this.#lane.send({ kind: "ended", flows: followed });
-    const { overruns } = this.#endings;
-    if (overruns > this.#counts.endingsLost) {
-      this.#counts.endingsLost = overruns;
-      this.#log.warn({ event: "endings-lost", overruns }, "ends of flows were lost: their records are missing");
-    }
-    return all;
+    return this.#endings.read(until);
   }
 
   onLost(count: number, where: "ring" | "kernel" = "ring"): void {
@@ -301,6 +298,9 @@ export class Agent implements LaneListener {
         return;
       case "unrecorded":
         this.onLost(message.count, "kernel");
+        return;
+      case "following":
+        this.#endings.onFollowing(message.flows);
         return;
       case "recalled":
         this.#log.info({ event: "http-recalled", ...message.counts });

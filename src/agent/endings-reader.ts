@@ -16,7 +16,7 @@ const YOUNG_MIB = 24;
 export class EndingsReader {
   readonly #file: URL;
   #ring: EndingReader | null = null;
-  /** Of readers that have died. */
+  /** Of readers that have died; the death of one is one more. */
   #overrunsBefore = 0;
   readonly #stop = new EventFd();
   readonly #onTrouble: (reason: string) => void;
@@ -31,8 +31,6 @@ export class EndingsReader {
   /** Resolves when it listens: no ending after that is missed unless the kernel says so. */
   start(): Promise<void> {
     const ring = createEndingRing();
-    this.#overrunsBefore = this.overruns;
-    this.#ring = new EndingReader(ring);
     const worker = new Worker(this.#file, {
       workerData: { stopFd: this.#stop.fd, ring } satisfies EndingsStart,
       name: "conntrack-endings",
@@ -44,14 +42,21 @@ export class EndingsReader {
       worker.once("message", () => {
         worker.off("error", reject);
         worker.on("error", (error) => this.#again(error.message));
+        if (this.#ring !== null) this.#overrunsBefore = this.overruns + 1;
+        this.#ring = new EndingReader(ring);
         resolve();
       });
     });
   }
 
-  /** Times that the kernel dropped endings because nobody read fast enough. */
+  /** Times that endings were lost: the kernel dropped some because nobody read fast enough, or the reader died. */
   get overruns(): number {
     return this.#overrunsBefore + (this.#ring?.overruns ?? 0);
+  }
+
+  /** Those of them that are over: what has ended since was told of. */
+  get overrunsOver(): number {
+    return this.#overrunsBefore + (this.#ring?.overrunsOver ?? 0);
   }
 
   /** Hands over the endings that are there, each borrowed until the call returns. False: it was `until` (performance.now()) before all were. */

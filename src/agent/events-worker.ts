@@ -33,9 +33,9 @@ function run({ stopFd, ring }: EndingsStart): void {
   while (!stopped) {
     if ((poller.wait(-1) & 2) !== 0 && !goOn()) break;
     source.drain((entry) => writer.write(endingOf(entry, patience), goOn));
-    writer.overruns(source.overruns);
+    writer.overruns(source.overruns, source.overrunsOver);
     // Nobody looks before the main thread's next round: one wake-up for many endings instead of one for each.
-    Atomics.wait(rest, 0, 0, REST_MS);
+    if (source.drained) Atomics.wait(rest, 0, 0, REST_MS);
   }
   source.close();
   port.close();

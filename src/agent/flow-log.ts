@@ -3,7 +3,7 @@ import { lostRecordOf } from "../flow/describe.ts";
 import type { FlowEnding } from "../flow/ending.ts";
 import type { FlowEvent } from "../flow/event.ts";
 import { formatLine } from "../flow/line.ts";
-import { LineWriter } from "../flow/line-writer.ts";
+import { type EndCounts, LineWriter } from "../flow/line-writer.ts";
 import { EventPacker, PackedEvent } from "../flow/packed-event.ts";
 import type { Workload } from "../model/workload.ts";
 import type { FlowSink, FlowSinkCounts } from "./flow-sink.ts";
@@ -53,17 +53,15 @@ export class FlowLog {
     sink.written(page);
   }
 
-  /** `flow`: as it was decided; `run`: of the agent that numbered it. */
-  ended(flow: PackedEvent, ending: FlowEnding, time: number, closedBy: string, run = this.run): void {
+  /** `flow`: as it was decided; `ending` null: nobody knows how it ended; `run`: of the agent that numbered it. */
+  ended(flow: PackedEvent, ending: FlowEnding | null, time: number, closedBy: string, run = this.run): void {
     const sink = this.#sink;
     if (sink === null) return;
     const workload = this.#workload(flow.workloadId);
     const page = sink.page(this.#lines.room(flow, workload));
     if (page === null) return;
-    const { sentPackets, sentBytes, receivedPackets, receivedBytes } = ending;
-    const durationMs = Math.round(ending.durationMs > 0 ? ending.durationMs : Math.max(0, time - flow.time));
-    const counts = { sentPackets, sentBytes, receivedPackets, receivedBytes };
-    this.#lines.end(page, flow, { time, ...counts, durationMs, closedBy }, workload, run);
+    const counts = ending === null ? null : countsOf(ending, time - flow.time);
+    this.#lines.end(page, flow, { time, closedBy, counts }, workload, run);
     sink.written(page);
   }
 
@@ -82,6 +80,13 @@ export class FlowLog {
   #workload(id: number): Workload | null {
     return this.#workloads.get(id) ?? this.#gone.get(id) ?? null;
   }
+}
+
+/** `age`: milliseconds since the decision, for where conntrack notes no times. */
+function countsOf(ending: FlowEnding, age: number): EndCounts {
+  const { sentPackets, sentBytes, receivedPackets, receivedBytes } = ending;
+  const durationMs = Math.round(ending.durationMs > 0 ? ending.durationMs : Math.max(0, age));
+  return { sentPackets, sentBytes, receivedPackets, receivedBytes, durationMs };
 }
 
 /** The line that stands where `count` others are missing. */

@@ -46,6 +46,8 @@ export type ToLane =
   | { readonly kind: "adopted" }
   /** HTTP flows that conntrack knows: once after each start of a lane. */
   | { readonly kind: "handed"; readonly flows: readonly HandedFlow[] }
+  /** Asks for `following`. */
+  | { readonly kind: "follows" }
   | { readonly kind: "stop" };
 
 export type FromLane =
@@ -62,6 +64,8 @@ export type FromLane =
   | { readonly kind: "policed"; readonly address: Address; readonly perSecond: number }
   /** Flows that the kernel opened, and whose record did not come through; 0: it is not known yet how many. */
   | { readonly kind: "unrecorded"; readonly count: number }
+  /** The TCP flows that the lane follows. */
+  | { readonly kind: "following"; readonly flows: readonly FlowTuple[] }
   | { readonly kind: "trouble"; readonly message: string; readonly suppressed: number }
   | { readonly kind: "stopped" };
 

@@ -309,6 +309,9 @@ export class Lane implements Commands {
       case "handed":
         this.#recall(message.flows);
         return;
+      case "follows":
+        this.#post({ kind: "following", flows: this.#inspector.following() });
+        return;
       case "stop":
         this.#stopped = true;
     }

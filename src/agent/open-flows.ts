@@ -199,6 +199,15 @@ export class OpenFlows {
     return followed;
   }
 
+  /** Takes an open flow that conntrack does not know any more; when it ended, and with how many bytes, nobody was told. */
+  foundEnded(handle: number): void {
+    const live = this.#live;
+    const flow = live.view(handle);
+    this.#options.journal.closed(flow);
+    this.#options.flowLog.ended(flow, null, Date.now(), "unknown", live.runOf(handle) ?? undefined);
+    live.remove(handle);
+  }
+
   /** Whose look-ups lead to which addresses of open flows, each pair once. */
   bindingsInUse(): { workloadId: number; address: Address }[] {
     const bindings = new Map<string, { workloadId: number; address: Address }>();

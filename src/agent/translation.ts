@@ -14,7 +14,7 @@ const ECHO_REQUEST = { [ICMP]: 8, [ICMPV6]: 128 } as Readonly<Record<number, num
  * all entries would find it and it must not be walked.
  */
 export function findEntry(
-  conntrack: Conntrack,
+  conntrack: Pick<Conntrack, "get" | "dump">,
   flow: FlowTuple,
   mayWalk: () => boolean = always,
 ): ConntrackEntry | null {

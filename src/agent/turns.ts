@@ -4,6 +4,11 @@ const TURN_MS = 8;
 export class Turns {
   #until = performance.now() + TURN_MS;
 
+  /** When the present turn is over, as `performance.now()` counts. */
+  get until(): number {
+    return this.#until;
+  }
+
   /** It is time for others. */
   isOver(): boolean {
     return performance.now() >= this.#until;

@@ -118,8 +118,9 @@ function dropped(counters: Readonly<Record<string, number>>): string {
   return some.length === 0 ? "" : `; dropped or rejected: ${some.map(([name, n]) => `${name} ${n}`).join(", ")}`;
 }
 
-function log({ written, lost, pendingBytes, endingsLost, carried }: StatusReport["records"]): string {
-  const ends = endingsLost > 0 ? `, ends missed ${times(endingsLost)}` : "";
+function log({ written, lost, pendingBytes, ...more }: StatusReport["records"]): string {
+  const { endingsLost, endingsFound, carried } = more;
+  const ends = endingsLost > 0 ? `, ends missed ${times(endingsLost)} (${endingsFound} flows found ended)` : "";
   const opened = `; ${carried} flows opened by the kernel`;
   if (written === null) return `no flow log${ends}${opened}`;
   return `flow log ${written} written, ${lost} lost, ${pendingBytes} bytes wait${ends}${opened}`;

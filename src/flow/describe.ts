@@ -48,9 +48,8 @@ export interface FlowEnd {
   readonly name: string | null;
   readonly application: string;
   readonly decision: Decision;
-  readonly sent: RecordCount;
-  readonly received: RecordCount;
-  readonly durationMs: number;
+  /** Null: nobody knows. */
+  readonly counts: { readonly sent: RecordCount; readonly received: RecordCount; readonly durationMs: number } | null;
   readonly closedBy: string;
 }
 
@@ -64,9 +63,7 @@ export function endRecordOf(end: FlowEnd, workload: Workload | null, run: string
     ...describeTuple(end.tuple, end.name),
     application: end.application,
     ...describeDecision(end.decision),
-    sent: end.sent,
-    received: end.received,
-    durationMs: end.durationMs,
+    ...end.counts,
     closedBy: end.closedBy,
   };
 }

@@ -5,6 +5,7 @@ import { ENDING_BYTES, type FlowEnding, PackedEnding, packEnding } from "./endin
 const WRITTEN = 0;
 const READ = 1;
 const OVERRUNS = 2;
+const OVER = 3;
 const HEADER_BYTES = 64;
 /** A power of two, so that counts stay true when they wrap. */
 const SLOTS = 8192;
@@ -43,9 +44,13 @@ export class EndingWriter {
     Atomics.store(header, WRITTEN, (written + 1) | 0);
   }
 
-  /** Times that the kernel dropped endings because nobody read fast enough. */
-  overruns(count: number): void {
+  /**
+   * Times that the kernel dropped endings because nobody read fast enough, and how many of these are over: all that came
+   * before has been read.
+   */
+  overruns(count: number, over: number): void {
     Atomics.store(this.#header, OVERRUNS, count);
+    Atomics.store(this.#header, OVER, over);
   }
 }
 
@@ -62,6 +67,11 @@ export class EndingReader {
 
   get overruns(): number {
     return Atomics.load(this.#header, OVERRUNS);
+  }
+
+  /** Those of them that are over. */
+  get overrunsOver(): number {
+    return Atomics.load(this.#header, OVER);
   }
 
   /** The next one, borrowed until the next call; null when there is none now. */

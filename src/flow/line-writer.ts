@@ -15,14 +15,19 @@ export interface LinePage {
 
 /** What only the end of a flow has. */
 export interface EndCounts {
-  /** Milliseconds since the epoch. */
-  readonly time: number;
   readonly sentPackets: number;
   readonly sentBytes: number;
   readonly receivedPackets: number;
   readonly receivedBytes: number;
   readonly durationMs: number;
+}
+
+export interface LineEnd {
+  /** Milliseconds since the epoch. */
+  readonly time: number;
   readonly closedBy: string;
+  /** Null: nobody knows. */
+  readonly counts: EndCounts | null;
 }
 
 /** A line is never longer than this and its workload and outcomes: of a text, each byte may become six. */
@@ -78,24 +83,28 @@ export class LineWriter {
   }
 
   /** Appends the line of the end of a flow, which is given as it was decided. */
-  end(page: LinePage, flow: PackedEvent, end: EndCounts, workload: Workload | null, run: string): void {
+  end(page: LinePage, flow: PackedEvent, end: LineEnd, workload: Workload | null, run: string): void {
     this.#begin(page, flow, "end", end.time, workload, run);
     this.#byte(0x2c);
     this.#text(flow.outcome.bytes);
-    this.#text(SENT);
-    this.#number(end.sentPackets);
-    this.#text(BYTES);
-    this.#number(end.sentBytes);
-    this.#text(RECEIVED);
-    this.#number(end.receivedPackets);
-    this.#text(BYTES);
-    this.#number(end.receivedBytes);
-    this.#text(DURATION);
-    this.#number(end.durationMs);
+    if (end.counts !== null) this.#counts(end.counts);
     this.#text(CLOSED_BY);
     this.#ascii(end.closedBy);
     this.#byte(0x22);
     this.#finish(page);
+  }
+
+  #counts(counts: EndCounts): void {
+    this.#text(SENT);
+    this.#number(counts.sentPackets);
+    this.#text(BYTES);
+    this.#number(counts.sentBytes);
+    this.#text(RECEIVED);
+    this.#number(counts.receivedPackets);
+    this.#text(BYTES);
+    this.#number(counts.receivedBytes);
+    this.#text(DURATION);
+    this.#number(counts.durationMs);
   }
 
   #begin(page: LinePage, event: PackedEvent, name: string, time: number, workload: Workload | null, run: string): void {

@@ -62,6 +62,8 @@ const SLACK_BYTES = 4 * 1024 * 1024;
 const STEP = 256;
 /** Flows that others are compared with. */
 const MOST_ALIKE = 16_384;
+/** Of censuses, which are told apart by a mark of 8 bits. */
+const ROUNDS = 255;
 
 /**
  * The flows that are open, so that a change of policy or label ends those that are no longer allowed. Bounded, per
@@ -85,6 +87,8 @@ export class LiveFlows {
   readonly #outcomes = new WeakMap<Decision, Outcome>();
   /** Counts the times that all handles became others. */
   #packings = 0;
+  /** Number of the census that was begun last; flows that it has met, and newer ones, bear it. */
+  #round = 0;
 
   /** `seed`: secret, for the hash of what pods choose. */
   constructor(limits: LiveFlowLimits, seed = 0) {
@@ -135,7 +139,7 @@ export class LiveFlows {
     }
     share.flows++;
     share.bytes += length;
-    const handle = this.#store.put(packed.page, packed.at, length, packed.outcome);
+    const handle = this.#store.put(packed.page, packed.at, length, packed.outcome, this.#round);
     const page = this.#store.page(handle);
     const at = this.#store.at(handle);
     page.bytes[at + AT.kind] = FLOW;
@@ -238,6 +242,20 @@ export class LiveFlows {
     }
   }
 
+  /** Begins a census: whoever is in the table now, and is not met by `met` from now on, is among `unmet`. */
+  beginCensus(): void {
+    this.#round = (this.#round % ROUNDS) + 1;
+  }
+
+  met(handle: number): void {
+    this.#store.setMark(handle, this.#round);
+  }
+
+  /** As `handles`: those that the census has not met. */
+  *unmet(): Generator<number> {
+    for (const handle of this.handles()) if (this.#store.mark(handle) !== this.#round) yield handle;
+  }
+
   *all(): Generator<LiveFlow> {
     for (const handle of this.handles()) yield this.flow(handle);
   }
@@ -307,7 +325,8 @@ export class LiveFlows {
     this.#packings++;
     const cursor: Cursor = { pool: 0, index: 0 };
     for (let old = before.next(cursor); old >= 0; old = before.next(cursor)) {
-      const handle = this.#store.put(before.page(old), before.at(old), before.length(old), before.owner(old));
+      const at = before.at(old);
+      const handle = this.#store.put(before.page(old), at, before.length(old), before.owner(old), before.mark(old));
       this.#index.add(handle);
       const run = runs.get(old);
       if (run !== undefined) this.#runs.set(handle, run);

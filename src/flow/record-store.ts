@@ -14,6 +14,7 @@ class Pool<T> {
   readonly shift: number;
   pages: Page[] = [];
   lengths: Uint16Array[] = [];
+  marks: Uint8Array[] = [];
   /** What belongs to a slot; undefined: it is free. */
   owners: (T | undefined)[] = [];
   free: number[] = [];
@@ -29,6 +30,7 @@ class Pool<T> {
     if (index >> this.shift === this.pages.length) {
       this.pages.push(pageOf(new Uint8Array(CHUNK_BYTES)));
       this.lengths.push(new Uint16Array(1 << this.shift));
+      this.marks.push(new Uint8Array(1 << this.shift));
     }
     this.used++;
     return index;
@@ -41,6 +43,7 @@ class Pool<T> {
     if (this.used > 0) return;
     this.pages = [];
     this.lengths = [];
+    this.marks = [];
     this.owners = [];
     this.free = [];
   }
@@ -70,8 +73,8 @@ export class RecordStore<T> {
     return { held, used };
   }
 
-  /** Copies a record of at most 2048 bytes. */
-  put(page: Page, at: number, length: number, owner: T): number {
+  /** Copies a record of at most 2048 bytes, and gives it a mark of 8 bits. */
+  put(page: Page, at: number, length: number, owner: T, mark = 0): number {
     let size = 0;
     while (length > 1 << (SMALLEST_BITS + size)) size++;
     const pool = this.#pools[size]!;
@@ -79,6 +82,7 @@ export class RecordStore<T> {
     pool.owners[index] = owner;
     pool.lengths[index >> pool.shift]![index & ((1 << pool.shift) - 1)] = length;
     const handle = (index << CLASS_BITS) | size;
+    this.setMark(handle, mark);
     this.page(handle).bytes.set(page.bytes.subarray(at, at + length), this.at(handle));
     return handle;
   }
@@ -109,6 +113,18 @@ export class RecordStore<T> {
 
   setOwner(handle: number, owner: T): void {
     this.#pools[handle & CLASS_MASK]!.owners[handle >> CLASS_BITS] = owner;
+  }
+
+  mark(handle: number): number {
+    const pool = this.#pools[handle & CLASS_MASK]!;
+    const index = handle >> CLASS_BITS;
+    return pool.marks[index >> pool.shift]![index & ((1 << pool.shift) - 1)]!;
+  }
+
+  setMark(handle: number, mark: number): void {
+    const pool = this.#pools[handle & CLASS_MASK]!;
+    const index = handle >> CLASS_BITS;
+    pool.marks[index >> pool.shift]![index & ((1 << pool.shift) - 1)] = mark;
   }
 
   /** The next record at or behind the cursor, which moves on; -1: there is none. Records may come and go meanwhile. */

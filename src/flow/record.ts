@@ -84,7 +84,7 @@ export interface FlowRecord {
   readonly sent?: RecordCount;
   readonly received?: RecordCount;
   readonly durationMs?: number;
-  /** On `end`: `workload`, `server`, `policy`, `timeout`, or what the kernel said. */
+  /** On `end`: `closed`, `reset`, `timeout`, `policy`, or `unknown`, with which sizes and duration are not known either. */
   readonly closedBy?: string;
   readonly lost?: number;
 }

@@ -212,6 +212,11 @@ export class Inspector {
     for (const packet of this.#unknown.takeAll()) this.packet(packet, now);
   }
 
+  /** The flows that `flowEnded` would end. */
+  following(): FlowTuple[] {
+    return this.#lane.flows.all().flatMap((flow) => (flow.kind === "tcp" && !flow.gone ? [flow.tuple] : []));
+  }
+
   /** Conntrack says that the entry is gone. */
   flowEnded(tuple: FlowTuple): void {
     setTuple(this.#key, tuple);

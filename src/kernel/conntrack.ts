@@ -100,6 +100,10 @@ function entriesTo(each: (entry: ConntrackEntry) => void): (data: Uint8Array, me
 export class ConntrackEndings {
   private readonly socket = new NetlinkSocket();
   readonly fd: number;
+  /** Of the overruns, those after which the socket was found empty: until then the kernel drops more and does not say so. */
+  overrunsOver = 0;
+  /** The last `drain` left nothing. */
+  drained = true;
 
   constructor() {
     this.fd = this.socket.fd;
@@ -115,6 +119,7 @@ export class ConntrackEndings {
   /** Hands over what waits, at most about a thousand at a time. Returns their number. */
   drain(each: (entry: ConntrackEntry) => void): number {
     let count = 0;
+    this.drained = false;
     for (let round = 0; round < DRAIN; round++) {
       const before = this.socket.overruns;
       const some = this.socket.receive((data, message) => {
@@ -126,7 +131,10 @@ export class ConntrackEndings {
         }
         return true;
       });
-      if (!some && this.socket.overruns === before) break;
+      if (some || this.socket.overruns !== before) continue;
+      this.overrunsOver = before;
+      this.drained = true;
+      break;
     }
     return count;
   }

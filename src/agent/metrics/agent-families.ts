@@ -153,8 +153,14 @@ const RECORDS: readonly Family<MetricsSource>[] = [
   single(
     "counter",
     "sallyport_endings_lost_total",
-    "Times that the kernel dropped news of ended flows because they were not read fast enough: end records are missing.",
+    "Times that the kernel dropped news of ended flows because they were not read fast enough. Conntrack is asked then which flows are over.",
     (s) => s.numbers.counts.endingsLost,
+  ),
+  single(
+    "counter",
+    "sallyport_endings_found_total",
+    "Flows that were found to have ended after such a loss: their end record says closedBy unknown, and has no sizes.",
+    (s) => s.numbers.endings.found,
   ),
 ];
 

@@ -5,6 +5,7 @@ import { CARRIED_COUNTER, type QueueMethod, queuesOf } from "../../kernel/rulese
 import type { Generation } from "../../model/verdict.ts";
 import type { Program } from "../../program/program.ts";
 import type { ClusterReport } from "../cluster/report.ts";
+import type { EndingNews } from "../ending-news.ts";
 import type { Floods } from "../floods.ts";
 import type { FlowLog } from "../flow-log.ts";
 import type { Journal } from "../journal/journal.ts";
@@ -29,6 +30,7 @@ export interface AgentParts {
   readonly floods: Floods;
   readonly resolver: Resolver;
   readonly open: OpenFlows;
+  readonly endings: Pick<EndingNews, "found">;
   readonly flowLog: FlowLog;
   readonly journal: Pick<Journal, "counters">;
   /** Null: the inputs come from files. */

@@ -68,7 +68,9 @@ export interface StatusReport {
     readonly written: number | null;
     readonly lost: number;
     readonly pendingBytes: number;
+    /** Times; and flows that were found to be over after it. */
     readonly endingsLost: number;
+    readonly endingsFound: number;
     /** Flows that the kernel opened by itself, and of which the lane was told. */
     readonly carried: number;
   };
@@ -167,10 +169,12 @@ function namesOf(numbers: AgentNumbers): StatusReport["names"] {
 }
 
 function recordsOf(numbers: AgentNumbers): StatusReport["records"] {
-  const { counts, flowLog, open } = numbers;
+  const { counts, flowLog, endings, open } = numbers;
   const { written = null, lost = counts.recordsLost, pendingBytes = 0 } = flowLog.counts ?? {};
   const carried = laneNumber(numbers, "carriedRead");
-  return { liveFlows: open.size, written, lost, pendingBytes, endingsLost: counts.endingsLost, carried };
+  const { endingsLost } = counts;
+  const endingsFound = endings.found;
+  return { liveFlows: open.size, written, lost, pendingBytes, endingsLost, endingsFound, carried };
 }
 
 function quantile(slots: Float64Array, part: number): number | null {

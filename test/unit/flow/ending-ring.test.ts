@@ -96,3 +96,11 @@ test("two threads: everything arrives, in order", async () => {
   await exited;
   expect([next, reader.overruns]).toEqual([total, 3]);
 });
+
+test("both numbers of overruns come through", () => {
+  const ring = createEndingRing();
+  const reader = new EndingReader(ring);
+  expect([reader.overruns, reader.overrunsOver]).toEqual([0, 0]);
+  new EndingWriter(ring).overruns(3, 2);
+  expect([reader.overruns, reader.overrunsOver]).toEqual([3, 2]);
+});

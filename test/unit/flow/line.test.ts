@@ -39,9 +39,7 @@ test("the end of a flow", () => {
     name: null,
     application: "TLS",
     decision: allowed,
-    sent: { packets: 3, bytes: 400 },
-    received: { packets: 4, bytes: 5000 },
-    durationMs: 1200,
+    counts: { sent: { packets: 3, bytes: 400 }, received: { packets: 4, bytes: 5000 }, durationMs: 1200 },
     closedBy: "server",
   };
   const record = endRecordOf(end, null, "b1");
@@ -225,19 +223,19 @@ describe("a line straight from a packed event", () => {
   });
 
   test("the end of a flow is the line of its record", () => {
-    const counts = { sentPackets: 3, sentBytes: 400, receivedPackets: 4, receivedBytes: 5e10 };
-    const end = { time: 61_000, durationMs: 1200, closedBy: "closed", ...counts };
     const flow = event({ method: "GET", path: "/a", audit: denied });
     const { flowId, tuple, name, application, decision } = flow;
-    const record = endRecordOf(
-      {
-        ...{ flowId, tuple, name, application, decision, time: 61_000, durationMs: 1200, closedBy: "closed" },
-        ...{ sent: { packets: 3, bytes: 400 }, received: { packets: 4, bytes: 5e10 } },
-      },
-      pod,
-      "b1",
-    );
-    expect(text(() => writer.end(page, packer.pack(flow), end, pod, "b1"))).toBe(`${formatLine(record)}\n`);
+    const packed = { sentPackets: 3, sentBytes: 400, receivedPackets: 4, receivedBytes: 5e10, durationMs: 1200 };
+    const told = { sent: { packets: 3, bytes: 400 }, received: { packets: 4, bytes: 5e10 }, durationMs: 1200 };
+    for (const known of [true, false]) {
+      const end = { time: 61_000, closedBy: known ? "closed" : "unknown" };
+      const what = { flowId, tuple, name, application, decision, ...end };
+      const record = endRecordOf({ ...what, counts: known ? told : null }, pod, "b1");
+      expect(record.closedBy).toBe(end.closedBy);
+      expect(
+        text(() => writer.end(page, packer.pack(flow), { ...end, counts: known ? packed : null }, pod, "b1")),
+      ).toBe(`${formatLine(record)}\n`);
+    }
   });
 });
 

@@ -1,0 +1,92 @@
+import type { FlowTuple } from "../flow/event.ts";
+import type { Conntrack } from "../kernel/conntrack.ts";
+import { EndingsReader } from "./endings-reader.ts";
+import { FollowedFlows } from "./followed-flows.ts";
+import type { LaneHandle } from "./lane-handle.ts";
+import type { Logger } from "./log.ts";
+import { LostEndings } from "./lost-endings.ts";
+import type { AgentCounts } from "./metrics/agent-counts.ts";
+import type { OpenFlows } from "./open-flows.ts";
+import { Turns } from "./turns.ts";
+
+export interface EndingNewsOptions {
+  /** Of the worker that reads them. */
+  readonly file: URL;
+  readonly conntrack: Conntrack;
+  readonly open: OpenFlows;
+  readonly lane: LaneHandle;
+  readonly counts: AgentCounts;
+  readonly log: Logger;
+}
+
+/** What conntrack tells of flows that have ended, and what it could not tell: carried to the open flows, and to the lane for those that it follows. */
+export class EndingNews {
+  readonly #options: EndingNewsOptions;
+  readonly #reader: EndingsReader;
+  readonly #followed: FollowedFlows;
+  readonly #lost: LostEndings;
+
+  constructor(options: EndingNewsOptions) {
+    const { file, conntrack, open, lane, log } = options;
+    this.#options = options;
+    this.#reader = new EndingsReader(file, (reason) =>
+      log.error({ event: "endings-stopped", reason }, "ends of flows are not seen; reading again"),
+    );
+    this.#followed = new FollowedFlows(() => lane.send({ kind: "follows" }));
+    this.#lost = new LostEndings({
+      conntrack,
+      open,
+      readRecords: () => lane.drained(),
+      readEndings: async () => {
+        for (const turns = new Turns(); !this.read(turns.until); ) await turns.next();
+      },
+      followed: () => this.#followed.get(),
+      onEnded: (flows) => lane.send({ kind: "ended", flows }),
+      log,
+    });
+  }
+
+  /** Flows that were found to have ended, because the news of it was lost; monotonic. */
+  get found(): number {
+    return this.#lost.found;
+  }
+
+  /** Resolves when no ending is missed any more unless that is told of. */
+  start(): Promise<void> {
+    return this.#reader.start();
+  }
+
+  /** Carries what is there. False: it was `until` (performance.now()) before that was all. */
+  read(until: number): boolean {
+    const { open, lane, counts, log } = this.#options;
+    const followed: FlowTuple[] = [];
+    const all = this.#reader.read(until, (ending) => {
+      if (open.onEnding(ending)) followed.push(ending.flow);
+    });
+    if (followed.length > 0) lane.send({ kind: "ended", flows: followed });
+    const { overruns, overrunsOver } = this.#reader;
+    this.#lost.note(overrunsOver);
+    if (overruns > counts.endingsLost) {
+      counts.endingsLost = overruns;
+      log.warn(
+        { event: "endings-lost", overruns },
+        "ends of flows were lost: conntrack is asked which ones have ended",
+      );
+    }
+    return all;
+  }
+
+  /** The lane says which flows it follows. */
+  onFollowing(flows: readonly FlowTuple[]): void {
+    this.#followed.onAnswer(flows);
+  }
+
+  /** Before the lane ends: looks for nothing any more. */
+  settle(): Promise<void> {
+    return this.#lost.close();
+  }
+
+  stop(): Promise<void> {
+    return this.#reader.stop();
+  }
+}
