@@ -1,5 +1,6 @@
 import type { FlowEvent } from "../flow/event.ts";
 import { Conntrack, enableAccounting } from "../kernel/conntrack.ts";
+import { forgetMarks } from "../kernel/conntrack-forget.ts";
 import { type MarkLayout, markLayout } from "../kernel/marks.ts";
 import type { QueueMethod } from "../kernel/ruleset.ts";
 import type { Binding } from "../names/table.ts";
@@ -210,12 +211,17 @@ export class Agent implements LaneListener {
     return this.#turn;
   }
 
-  /** Stops deciding. The ruleset stays, so that the node is as closed as it was, unless it is to fail open. */
-  async stop(): Promise<void> {
+  /**
+   * Stops deciding. The ruleset stays, so that the node is as closed as it was, unless it is to fail open, or `remove` says that nothing
+   * is to stay behind: then nothing of it is left in the kernel. Where another agent enforces, all is that one's.
+   */
+  async stop(remove = false): Promise<void> {
     this.#counts.phase = "stopping";
     await this.#turn.catch(() => undefined);
-    if (this.#epoch.inputs.config.failMode === "Open" && !this.#retiring) await this.#keeper.remove();
+    const forGood = remove && !this.#retiring;
+    if (forGood || (this.#epoch.inputs.config.failMode === "Open" && !this.#retiring)) await this.#keeper.remove();
     else await this.#keeper.release();
+    if (forGood) forgetMarks(this.#conntrack, this.#marks.mask);
     await this.#close();
   }
 

@@ -18,6 +18,7 @@ import { type NodeStatus, nodeStatus } from "./cluster/node-status.ts";
 import { type ClusterReport, clusterReport } from "./cluster/report.ts";
 import type { ResourceName } from "./cluster/resources.ts";
 import { StatusWriter } from "./cluster/status-writer.ts";
+import { isUninstalling } from "./cluster/uninstall.ts";
 import { ClusterWatcher } from "./cluster/watcher.ts";
 import type { Logger } from "./log.ts";
 import type { AgentParts } from "./metrics/numbers.ts";
@@ -101,7 +102,7 @@ export class KubeSources {
       await sources.#ready();
       return sources;
     } catch (error) {
-      sources.close();
+      void sources.close();
       throw error;
     }
   }
@@ -186,6 +187,16 @@ export class KubeSources {
     });
   }
 
+  /** Sallyport is being uninstalled: the rules are to go with the agent. */
+  get uninstalling(): boolean {
+    return isUninstalling(this.#watcher.objects("ranges").values(), performance.timeOrigin, Date.now());
+  }
+
+  /** Another agent enforces on this node, and says so. */
+  silence(): void {
+    this.#status?.close();
+  }
+
   /** What was handed over is in force. */
   applied(): void {
     this.#status?.changed();
@@ -196,6 +207,7 @@ export class KubeSources {
     return nodeStatus({
       version,
       notReady: counts.phase === "enforcing" ? whyUnhealthy({ counts, lane }) : counts.phase,
+      uninstalling: this.uninstalling,
       config: this.#config.refused,
       unapplied: counts.applyFailure,
       listing: this.#listings.get(inputs.policies) ?? [],
@@ -219,12 +231,13 @@ export class KubeSources {
   /** What the API server holds is needed to tell what has changed. */
   putAway(): void {}
 
-  close(): void {
+  /** Resolves when what is known is written down. */
+  close(): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#open = false;
     this.#status?.close();
     this.#watcher.close();
-    void this.#memory.close();
+    return this.#memory.close();
   }
 
   #onChange(name: ResourceName): void {

@@ -1,5 +1,7 @@
 import { existsSync } from "node:fs";
 import { open } from "node:fs/promises";
+import { Conntrack } from "../kernel/conntrack.ts";
+import { forgetMarks } from "../kernel/conntrack-forget.ts";
 import { dieWithParent, trimMemory } from "../kernel/libc.ts";
 import { probeQueueMethod, Ruleset } from "../kernel/nftables.ts";
 import { Agent, type WorkerFiles } from "./agent.ts";
@@ -83,20 +85,27 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     sources.follow();
     sources.tellStatus(version, () => agent.parts);
     keeper.start();
-    const succession = new Succession(agent, options, log, () => void observatory?.close());
+    const replaced = (): void => {
+      sources.silence();
+      void observatory?.close();
+    };
+    const succession = new Succession(agent, options, log, replaced);
     await succession.open(place);
     const why = await succession.until(stopped);
-    log.info({ event: "stopping", signal: why });
-    sources.close();
+    const remove = sources.uninstalling && !succession.retiring;
+    log.info({ event: "stopping", signal: why, remove });
+    const saved = sources.close();
     applier.close();
     await observatory?.close();
-    await agent.stop();
+    await agent.stop(remove);
     succession.close();
+    await saved;
+    if (remove) removeState(folder);
     log.info({ event: "stopped" });
   } finally {
     keeper.close();
     place?.lock?.release();
-    sources.close();
+    await sources.close();
     await observatory?.close();
   }
 }
@@ -122,9 +131,13 @@ export async function checkKernel(): Promise<boolean> {
  */
 export async function removeEnforcement(options: { readonly state: string | null }): Promise<void> {
   const ruleset = new Ruleset();
+  const conntrack = new Conntrack();
   try {
+    const mask = await ruleset.installedMask();
     await ruleset.remove();
+    if (mask !== null) forgetMarks(conntrack, mask);
   } finally {
+    conntrack.close();
     ruleset.close();
   }
   removeState(options.state ?? defaultStateFolder());

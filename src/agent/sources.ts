@@ -73,10 +73,17 @@ export class Sources {
     return null;
   }
 
+  /** By `agent --remove` only. */
+  get uninstalling(): boolean {
+    return false;
+  }
+
   /** Nobody is told what is in force. */
   applied(): void {}
 
   tellStatus(): void {}
+
+  silence(): void {}
 
   /** What names the workload of an id across restarts of the agent; null: nobody has it. */
   keyOf(id: number): string | null {
@@ -111,7 +118,7 @@ export class Sources {
     putAway(this.#documents.policies);
   }
 
-  close(): void {
+  async close(): Promise<void> {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#watch?.close();
     this.#file?.close();

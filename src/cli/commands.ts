@@ -11,6 +11,7 @@ export function addCommands(program: Command): void {
   addTest(program);
   addAgent(program);
   addController(program);
+  addAnnounceUninstall(program);
   addStatus(program);
   addFlows(program);
   addCompletion(program);
@@ -169,6 +170,26 @@ function addController(program: Command): void {
       ),
     )
     .action(async (options) => (await import("./controller-command.ts")).controllerCommand(options));
+}
+
+function addAnnounceUninstall(program: Command): void {
+  program
+    .command("announce-uninstall")
+    .description(
+      "tell the agents of a cluster that Sallyport goes: for 15 minutes, those that end take their rules along",
+    )
+    .option("--kubeconfig <file>", "how to reach the API server (default: as the pod's own service account)")
+    .option("--namespace <name>", "Sallyport's own (default: the pod's own, else sallyport)")
+    .option("--wait <seconds>", "how long the agents' answers are waited for", parseSeconds, 30_000)
+    .addHelpText(
+      "after",
+      help(
+        ["sallyport announce-uninstall --kubeconfig ~/.kube/config"],
+        ["0  announced; nodes that have not answered are named", "2  wrong usage, or it cannot be announced"],
+        ["`helm uninstall` does this by itself, before it deletes anything."],
+      ),
+    )
+    .action(async (options) => (await import("./announce-uninstall.ts")).announceUninstallCommand(options));
 }
 
 function addStatus(program: Command): void {

@@ -122,6 +122,15 @@ export class Ruleset {
     await removeQueueRules(this.run);
   }
 
+  /** The mark mask of the rules that are there, whoever installed them; null: there are none. */
+  async installedMask(): Promise<number | null> {
+    const result = await this.run(["nft", "-j", "list", "chain", ...TABLE.split(" "), "prerouting_answer"]);
+    if (result.status !== 0) return null;
+    // Its only rule: `meta mark and MASK != 0 ...`.
+    const [, mask] = /"&":\s*\[\s*\{\s*"meta":\s*\{\s*"key":\s*"mark"\s*\}\s*\},\s*(\d+)/.exec(result.stdout) ?? [];
+    return mask === undefined ? null : Number(mask);
+  }
+
   /** Packets by named counter of the table (`spoofed`, `unanswered`, ...); empty where the table is gone. */
   async counters(): Promise<Map<string, number>> {
     const result = await this.run(["nft", "-j", "list", "counters", "table", ...TABLE.split(" ")]);

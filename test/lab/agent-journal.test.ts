@@ -212,15 +212,26 @@ describe("again and again", () => {
   });
 });
 
+/** Of every flow that the node knows. */
+async function marks(): Promise<string[]> {
+  const { stdout } = await run(inNetworkOnly(lab.node(1).netns, ["cat", "/proc/net/nf_conntrack"]));
+  return [...stdout.matchAll(/ mark=(\d+)/g)].map(([, mark = ""]) => mark);
+}
+
 describe("the state folder", () => {
   test("agent --remove takes it away", async () => {
     await world.start();
     const folder = join(lab.directory, "state-node1");
+    // A flow is open while it is taken away: what the kernel remembers of it goes too.
+    const denied = await world.get(APP, `https://${EVIL.ipv4}/`);
     await world.agent?.stop();
+    expect(denied).not.toBe("200");
+    expect(await marks()).toContain("4");
     expect(existsSync(join(folder, "journal"))).toBe(true);
     const cli = join(import.meta.dirname, "../../src/cli/main.ts");
     const argv = inNetworkOnly(lab.node(1).netns, [process.execPath, cli, "agent", "--remove", "--state", folder]);
     expect(await run(argv)).toMatchObject({ status: 0 });
     expect(existsSync(folder)).toBe(false);
+    expect(new Set(await marks())).toEqual(new Set(["0"]));
   });
 });

@@ -45,6 +45,8 @@ export interface NodeStatusInput {
   readonly version: string;
   /** Why enforcement is not complete; null: it is. */
   readonly notReady: string | null;
+  /** Sallyport goes, and its rules with it as soon as the agent ends. */
+  readonly uninstalling: boolean;
   /** Why the configuration is not the one that is written; null: it is. */
   readonly config: Refused | null;
   /** The last change could not be applied: of no object is it known that it is in force. */
@@ -56,13 +58,17 @@ export interface NodeStatusInput {
   readonly hostNetwork: readonly string[];
 }
 
+/** Reason of `Ready`, and how an agent says that it knows. */
+export const UNINSTALLING = "Uninstalling";
+
 /** As the schema of the kind bounds them. */
 const MOST_POLICIES = 2_000;
 const MOST_PODS = 256;
 const LONGEST_MESSAGE = 1_000;
 
 export function nodeStatus(input: NodeStatusInput): NodeStatus {
-  const { version, notReady, listing, workloads, systemNamespaces, config } = input;
+  const { version, listing, workloads, systemNamespaces, config, uninstalling } = input;
+  const notReady = uninstalling ? "Sallyport is being uninstalled: its rules go when the agent ends" : input.notReady;
   const policies = listing.flatMap((one) => {
     const selected = one.policy === null ? [] : workloads.filter((pod) => selects(one.policy!, pod, systemNamespaces));
     if (selected.length === 0 && one.refused === null) return [];
@@ -81,7 +87,7 @@ export function nodeStatus(input: NodeStatusInput): NodeStatus {
       {
         type: "Ready",
         status: notReady === null ? "True" : "False",
-        reason: notReady === null ? "Enforcing" : "NotEnforcing",
+        reason: notReady === null ? "Enforcing" : uninstalling ? UNINSTALLING : "NotEnforcing",
         message: (notReady ?? "everything is enforced").slice(0, LONGEST_MESSAGE),
       },
     ],

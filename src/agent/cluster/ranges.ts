@@ -1,5 +1,6 @@
-import { type Fields, fields } from "../../kube/object.ts";
+import { type Fields, fields, pick } from "../../kube/object.ts";
 import type { Resource } from "../../kube/reflector.ts";
+import { UNINSTALL_KEY } from "./uninstall.ts";
 
 /** The ConfigMap in Sallyport's namespace in which the controller says what only a look at all Nodes can tell. */
 export const RANGES_NAME = "sallyport-ranges";
@@ -10,7 +11,7 @@ export function rangesResource(namespace: string): Omit<Resource, "name"> {
   return {
     path: `/api/v1/namespaces/${namespace}/configmaps`,
     fieldSelector: `metadata.name=${RANGES_NAME}`,
-    trim: (object) => ({ data: { [RANGES_KEY]: fields(object["data"])[RANGES_KEY] } }),
+    trim: (object) => ({ data: pick(object["data"], RANGES_KEY, UNINSTALL_KEY) }),
     optional: true,
   };
 }

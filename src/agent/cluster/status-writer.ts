@@ -7,6 +7,8 @@ import { GROUP } from "./resources.ts";
 
 const EVERY_MS = 5_000;
 const SAY_EVERY_MS = 60_000;
+/** So long after its first word an agent says it again: one before it may have had a last word under way, which came later. */
+const CONFIRM_MS = 10_000;
 const TIMEOUT_MS = 15_000;
 const KIND = "EgressNodeStatus";
 const BACKOFF = { firstMs: EVERY_MS, longestMs: 5 * 60_000 };
@@ -37,6 +39,9 @@ export class StatusWriter {
   #written = "";
   #since = new Map<string, { readonly status: string; readonly time: string }>();
   #closed = false;
+  #first = true;
+  /** When what was written last is to be written once more. */
+  #confirmAt = Number.POSITIVE_INFINITY;
 
   constructor(options: StatusWriterOptions) {
     this.#options = options;
@@ -68,10 +73,14 @@ export class StatusWriter {
   async #write(): Promise<void> {
     const status = this.#options.status();
     const text = JSON.stringify([status, this.#options.nodeUid()]);
-    if (text === this.#written) return;
+    const confirm = performance.now() > this.#confirmAt;
+    if (text === this.#written && !confirm) return;
     try {
       await this.#apply(status);
       this.#written = text;
+      if (this.#first || confirm)
+        this.#confirmAt = this.#first ? performance.now() + CONFIRM_MS : Number.POSITIVE_INFINITY;
+      this.#first = false;
       this.#backoff.worked();
       this.#next = performance.now() + EVERY_MS;
     } catch (error) {

@@ -73,6 +73,11 @@ export class Succession {
     return this.#retiring ? Promise.race([secondSignal(), this.#over]) : stopped;
   }
 
+  /** Another agent enforces, or is about to. */
+  get retiring(): boolean {
+    return this.#retiring;
+  }
+
   close(): void {
     this.#retirement?.close();
     if (this.#place !== null) removeRoll(this.#place.folder, this.#place.generation);

@@ -126,7 +126,15 @@ describe("the status of a node", () => {
     ...{ serviceAccount: "default", addresses: [], node: "node1" },
   };
   const input = (documents: ClusterDocuments, more: object = {}) => ({
-    ...{ version: "1", notReady: null, config: null, unapplied: null, listing: documents.listing, workloads: [pod] },
+    ...{
+      version: "1",
+      notReady: null,
+      uninstalling: false,
+      config: null,
+      unapplied: null,
+      listing: documents.listing,
+      workloads: [pod],
+    },
     ...{ systemNamespaces: ["kube-system"], hostNetwork: ["kube-system/proxy", "ns/host"] },
     ...more,
   });
@@ -155,5 +163,10 @@ describe("the status of a node", () => {
     const { policies, ready, conditions } = nodeStatus(input(documents, { unapplied: "no memory", notReady: "hangs" }));
     expect(policies).toMatchObject([{ programmed: false, reason: "NotApplied", message: "no memory" }]);
     expect([ready, conditions]).toMatchObject([false, [{ type: "Ready", status: "False", message: "hangs" }]]);
+  });
+
+  test("says that it knows of an uninstallation", () => {
+    const { ready, conditions } = nodeStatus(input(new ClusterDocuments(), { uninstalling: true }));
+    expect([ready, conditions]).toMatchObject([false, [{ type: "Ready", reason: "Uninstalling" }]]);
   });
 });
