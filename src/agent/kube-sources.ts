@@ -20,6 +20,7 @@ import type { ResourceName } from "./cluster/resources.ts";
 import { StatusWriter } from "./cluster/status-writer.ts";
 import { isUninstalling } from "./cluster/uninstall.ts";
 import { ClusterWatcher } from "./cluster/watcher.ts";
+import { Coverage } from "./coverage/coverage.ts";
 import type { Logger } from "./log.ts";
 import type { AgentParts } from "./metrics/numbers.ts";
 import { whyUnhealthy } from "./metrics/readiness.ts";
@@ -68,8 +69,7 @@ export class KubeSources {
   readonly #identities = new IdentityTable();
   readonly #workloads = new ClusterWorkloads(this.#identities);
   readonly #stale = new Set<DocumentResource>(POLICY_RESOURCES);
-  /** `namespace/name` of running pods that share the node's network. */
-  #notEnforced: readonly string[] = [];
+  readonly #coverage: Coverage;
   /** Refused objects that were said, by UID and generation; and other problems. */
   #said = new Set<string>();
   readonly #sayings = new Set<string>();
@@ -87,6 +87,7 @@ export class KubeSources {
       log.warn({ event: "cluster-not-written", problem }, "a restart would not know the cluster"),
     );
     const listener = { onChange: (name: ResourceName) => this.#onChange(name), onSynced: () => this.#onSynced() };
+    this.#coverage = new Coverage({ log, changed: () => this.#status?.changed() });
     this.#watcher = new ClusterWatcher(access, { node, namespace }, this.#memory, listener, log);
   }
 
@@ -164,7 +165,8 @@ export class KubeSources {
   get report(): ClusterReport {
     const { access, node } = this.#options;
     const { client, reflectors, rememberedFrom } = this.#watcher;
-    return clusterReport({ node, server: access.server, client, reflectors, refused: this.#refused, rememberedFrom });
+    const seen = { client, reflectors, refused: this.#refused, rememberedFrom, coverage: this.#coverage.report };
+    return clusterReport({ node, server: access.server, ...seen });
   }
 
   /** Objects that cannot be used as they are written. */
@@ -213,7 +215,7 @@ export class KubeSources {
       listing: this.#listings.get(inputs.policies) ?? [],
       workloads: inputs.workloads,
       systemNamespaces: inputs.config.systemNamespaces,
-      hostNetwork: this.#notEnforced,
+      notEnforced: this.#coverage.report.notEnforced,
     });
   }
 
@@ -236,6 +238,7 @@ export class KubeSources {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#open = false;
     this.#status?.close();
+    this.#coverage.close();
     this.#watcher.close();
     return this.#memory.close();
   }
@@ -279,9 +282,12 @@ export class KubeSources {
     const pods = [...objects("pods")].map(({ value }) => value);
     const snapshot = this.#workloads.read(pods, (name) => namespaces.get(name)?.value);
     for (const problem of snapshot.problems) this.#sayOnce(problem);
-    this.#notEnforced = snapshot.notEnforced;
     const { policies } = this.#documents;
     this.#listings.set(policies, this.#documents.listing);
+    this.#coverage.set({
+      ...{ workloads: snapshot.workloads, unheld: snapshot.notEnforced, policies },
+      ...{ systemNamespaces: config.systemNamespaces, nodeAddresses: nodeAddresses(objects) },
+    });
     this.#inputs = {
       policies,
       groups: this.#documents.groups,

@@ -74,7 +74,8 @@ function findWorkload({ pods }: Scene, from: string): Workload {
   const { workloads, notEnforced, problems } = pods;
   const found = workloads.find(({ namespace, name }) => `${namespace}/${name}` === from);
   if (found !== undefined) return found;
-  if (notEnforced.includes(from)) {
+  const bare = notEnforced.find(({ pod: { namespace, name } }) => `${namespace}/${name}` === from);
+  if (bare?.why === "HostNetwork") {
     throw new UsageError(
       `pod \`${from}\` shares the network of its node: nothing tells its traffic from the node's own`,
     );

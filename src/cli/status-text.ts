@@ -4,11 +4,13 @@ import { paint, printable, table } from "./output.ts";
 const SHOWN_DECISIONS = 10;
 const SHOWN_PROBLEMS = 5;
 const SHOWN_FLOODS = 5;
+const SHOWN_PODS = 10;
 
 /** A page for people: the verdict first, then what is enforced, how it goes, and what went wrong. */
 export function statusText(report: StatusReport): string {
+  const bare = notEnforced(report.cluster);
   const head = report.ready
-    ? `${paint("allow", "ready")}: everything is enforced\n`
+    ? `${paint("allow", "ready")}: everything is enforced${bare === 0 ? "" : `, but ${paint("deny", `${bare === 1 ? "1 pod is" : `${bare} pods are`} NOT HELD`)}`}\n`
     : `${paint("deny", "NOT READY")}: ${printable(report.reason ?? "it does not say why")}\n`;
   return [head, facts(report), decisions(report), problems(report)].filter((part) => part !== "").join("\n");
 }
@@ -70,11 +72,36 @@ function clusterRows(cluster: StatusReport["cluster"]): [string, string][] {
     ],
     ["objects", objects.join(", ")],
   ];
+  rows.push(...coverageRows(cluster.coverage));
   for (const { name, trouble } of resources) if (trouble !== null) rows.push([`watch`, `${name}: ${trouble}`]);
   for (const { kind, key, problem, instead } of refused.slice(0, SHOWN_PROBLEMS)) {
     rows.push(["refused", `${kind} ${key} (${INSTEAD[instead]}): ${problem}`]);
   }
   if (refusedCount > SHOWN_PROBLEMS) rows.push(["refused", `${refusedCount - SHOWN_PROBLEMS} more`]);
+  return rows;
+}
+
+/** An agent of an earlier version says nothing of it. */
+type Coverage = NonNullable<StatusReport["cluster"]>["coverage"] | undefined;
+
+function notEnforced(cluster: StatusReport["cluster"] | undefined): number {
+  const coverage: Coverage = cluster?.coverage;
+  return coverage === undefined ? 0 : coverage.pods - coverage.crossing - coverage.unknown;
+}
+
+function coverageRows(coverage: Coverage): [string, string][] {
+  if (coverage === undefined) return [];
+  const { pods, crossing, unknown } = coverage;
+  const bare = pods - crossing - unknown;
+  const shown = coverage.notEnforced.slice(0, SHOWN_PODS);
+  const rows: [string, string][] = [
+    ["pods", `${pods}: ${crossing} cross the rules, ${unknown} not known yet, ${bare} not enforced`],
+    ...shown.map(({ namespace, pod, reason, message }): [string, string] => [
+      "not held",
+      `${namespace}/${pod} (${reason}): ${message}`,
+    ]),
+  ];
+  if (bare > shown.length) rows.push(["not held", `${bare - shown.length} more`]);
   return rows;
 }
 

@@ -44,18 +44,32 @@ export class MessageWriter {
 
   /** Opens a netfilter message; `resource` is nfgenmsg.res_id. Close it with `end`. */
   begin(type: number, flags: number, sequence: number, family: number, resource: number): this {
-    this.start = this.length;
+    const at = this.head(type, flags, sequence);
+    this.view.setUint8(at, family);
+    this.view.setUint8(at + 1, 0);
+    this.view.setUint16(at + 2, resource, false);
+    this.length = at + NETFILTER_HEADER - HEADER;
+    return this;
+  }
+
+  /** Opens a message of any family; `header` is what stands before its attributes, a multiple of four bytes. Close it with `end`. */
+  beginWith(type: number, flags: number, sequence: number, header: Uint8Array): this {
+    const at = this.head(type, flags, sequence);
+    this.bytes.set(header, at);
+    this.length = at + header.length;
+    return this;
+  }
+
+  /** Returns where the rest of the message begins. */
+  private head(type: number, flags: number, sequence: number): number {
     const at = this.length;
+    this.start = at;
     this.view.setUint32(at, 0, true);
     this.view.setUint16(at + 4, type, true);
     this.view.setUint16(at + 6, flags, true);
     this.view.setUint32(at + 8, sequence, true);
     this.view.setUint32(at + 12, 0, true);
-    this.view.setUint8(at + 16, family);
-    this.view.setUint8(at + 17, 0);
-    this.view.setUint16(at + 18, resource, false);
-    this.length = at + NETFILTER_HEADER;
-    return this;
+    return at + HEADER;
   }
 
   end(): this {
@@ -161,6 +175,11 @@ export function readU32(bytes: Uint8Array, at: number, end: number): number {
 /** 64 bits in network order as a number (exact below 2^53); 0 where `end` comes first. */
 export function readU64(bytes: Uint8Array, at: number, end: number): number {
   return at + 8 > end ? 0 : readU32(bytes, at, end) * 4294967296 + readU32(bytes, at + 4, end);
+}
+
+/** 32 bits in the host's order at `at`, unsigned; 0 where `end` comes first. */
+export function readHostU32(bytes: Uint8Array, at: number, end: number): number {
+  return at + 4 > end ? 0 : hostU32(bytes, at);
 }
 
 function hostU32(bytes: Uint8Array, at: number): number {

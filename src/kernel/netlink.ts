@@ -21,6 +21,8 @@ import { Poller } from "./poller.ts";
 
 const AF_NETLINK = 16;
 const SOCK_RAW = 3;
+/** Families of netlink. */
+export const NETLINK_ROUTE = 0;
 const NETLINK_NETFILTER = 12;
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
@@ -39,7 +41,7 @@ export function bindError(what: string, { errno }: SystemError): Error {
   return new Error(`cannot bind ${what}: ${errnoName(errno)} ${hint}`.trim());
 }
 
-/** One netfilter netlink socket. Opened in the network namespace of the calling thread. */
+/** One netlink socket, of netfilter unless another family is asked for. Opened in the network namespace of the calling thread. */
 export class NetlinkSocket {
   readonly fd: number;
   private readonly kernel = new Uint8Array(12);
@@ -49,9 +51,9 @@ export class NetlinkSocket {
   /** Times that the kernel said it had to drop messages for us. */
   overruns = 0;
 
-  constructor(receiveBytes = RECEIVE_BYTES) {
+  constructor(receiveBytes = RECEIVE_BYTES, family = NETLINK_NETFILTER) {
     this.received = new Uint8Array(receiveBytes);
-    this.fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER);
+    this.fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, family);
     if (this.fd < 0) throw new SystemError("socket", errno(), "netlink");
     new DataView(this.kernel.buffer).setUint16(0, AF_NETLINK, true);
     if (bindSocket(this.fd, this.kernel, this.kernel.length) !== 0) {

@@ -7,12 +7,24 @@ import { type Fields, fields, type Namespace, type Pod, readNamespace, readPod }
 /** The pods of one reading of the source. */
 export interface WorkloadSnapshot {
   readonly workloads: readonly Workload[];
-  /** `namespace/name` of running pods that share their node's network: nothing tells their traffic from the node's own. */
-  readonly notEnforced: readonly string[];
+  /** Pods that policies do not hold, or not wholly, as their objects say. */
+  readonly notEnforced: readonly UnheldPod[];
   /** Addresses of all nodes that some pod runs on. */
   readonly nodeAddresses: readonly Address[];
   /** One line each, on objects that were left out or lost an address. */
   readonly problems: readonly string[];
+}
+
+/**
+ * `HostNetwork`: it shares its node's network: nothing tells its traffic from the node's own. `NoAddress`: it runs, and no
+ * address of it is known. `OtherNetwork`: it has more interfaces than the one that is enforced on; it is a workload too.
+ */
+export interface UnheldPod {
+  readonly why: "HostNetwork" | "NoAddress" | "OtherNetwork";
+  /** Without addresses where it has none of its own. Labels of its namespace are missing while that is not known. */
+  readonly pod: Workload;
+  /** For `OtherNetwork`: which. */
+  readonly interfaces: readonly string[];
 }
 
 export type WorkloadsResult =
@@ -71,7 +83,6 @@ export interface WorkloadObjects {
 export function settleWorkloads(objects: WorkloadObjects): WorkloadSnapshot {
   const { pods, namespaces, identities, problems, missing } = objects;
   const running = pods.filter((pod) => !pod.ended);
-  const notEnforced = running.filter((pod) => pod.hostNetwork).map((pod) => `${pod.namespace}/${pod.name}`);
   const own = running.filter((pod) => !pod.hostNetwork && pod.addresses.length > 0);
   const owners = settleAddresses(own, problems);
   const workloads: Workload[] = [];
@@ -82,7 +93,19 @@ export function settleWorkloads(objects: WorkloadObjects): WorkloadSnapshot {
       problems.push(`Pod \`${pod.namespace}/${pod.name}\` is left out, for its Namespace ${missing}`);
     } else if (addresses.length > 0) workloads.push(toWorkload(pod, namespace, addresses, identities.idOf(pod)));
   }
+  const notEnforced = running.flatMap((pod) => unheld(pod, namespaces, identities) ?? []);
   return { workloads, notEnforced, nodeAddresses: nodeAddressesOf(pods), problems };
+}
+
+function unheld(pod: Pod, namespaces: ReadonlyMap<string, Namespace>, identities: IdentityTable): UnheldPod | null {
+  const { hostNetwork, addresses, otherInterfaces } = pod;
+  const without = pod.running && !pod.leaving && addresses.length === 0;
+  const why = hostNetwork ? "HostNetwork" : without ? "NoAddress" : otherInterfaces.length > 0 ? "OtherNetwork" : null;
+  if (why === null) return null;
+  const namespace = namespaces.get(pod.namespace) ?? { name: pod.namespace, labels: {} };
+  const own = hostNetwork ? [] : addresses;
+  const interfaces = why === "OtherNetwork" ? otherInterfaces : [];
+  return { why, pod: toWorkload(pod, namespace, own, identities.idOf(pod)), interfaces };
 }
 
 function nodeAddressesOf(pods: readonly Pod[]): Address[] {

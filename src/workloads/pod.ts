@@ -13,10 +13,14 @@ export interface Pod {
   /** Of the node it runs on. */
   readonly hostAddresses: readonly Address[];
   readonly hostNetwork: boolean;
+  /** A container of it has been started. */
+  readonly running: boolean;
   /** Succeeded or Failed: its address may already be another's. */
   readonly ended: boolean;
   /** Being deleted; it may still run. */
   readonly leaving: boolean;
+  /** Its interfaces besides the one that its addresses are on, as Multus says: `net1 (team/lan)`. */
+  readonly otherInterfaces: readonly string[];
 }
 
 export interface Namespace {
@@ -50,9 +54,33 @@ export function readPod(object: Fields): Pod | string {
     addresses,
     hostAddresses,
     hostNetwork: spec.hostNetwork === true,
+    running: status.phase === "Running",
     ended: status.phase === "Succeeded" || status.phase === "Failed",
     leaving: metadata.deletionTimestamp !== undefined && metadata.deletionTimestamp !== null,
+    otherInterfaces: readOtherInterfaces(fields(metadata.annotations)[NETWORK_STATUS]),
   };
+}
+
+/** Kubernetes Network Custom Resource Definition De-facto Standard 1.3, §4.1.4. */
+export const NETWORK_STATUS = "k8s.v1.cni.cncf.io/network-status";
+const LONGEST_STATUS = 64 * 1024;
+const MOST_INTERFACES = 16;
+
+/** Whoever may write the pod may write this: what cannot be read says nothing. */
+function readOtherInterfaces(status: unknown): string[] {
+  if (!isText(status) || status.length > LONGEST_STATUS) return [];
+  let networks: unknown;
+  try {
+    networks = JSON.parse(status);
+  } catch {
+    return [];
+  }
+  if (!Array.isArray(networks)) return [];
+  return networks.slice(0, MOST_INTERFACES).flatMap((network) => {
+    const { name, interface: device, default: isDefault } = fields(network);
+    if (isDefault === true || !isText(device) || device === "lo") return [];
+    return [`${device} (${text(name)})`.slice(0, 128)];
+  });
 }
 
 /** @returns the namespace, or one line on what is wrong with the object */

@@ -1,6 +1,7 @@
 import { generationOf } from "../../kube/object.ts";
 import type { Workload } from "../../model/workload.ts";
 import { selects } from "../../program/select.ts";
+import type { NotEnforcedPod } from "../coverage/report.ts";
 import { INSTEAD, type ListedObject, type Refused } from "./documents.ts";
 
 /** `status` of the EgressNodeStatus that an agent writes: small, and only of what concerns its node. */
@@ -39,6 +40,7 @@ export interface NotEnforced {
   readonly namespace: string;
   readonly pod: string;
   readonly reason: string;
+  readonly message: string;
 }
 
 export interface NodeStatusInput {
@@ -54,8 +56,8 @@ export interface NodeStatusInput {
   readonly listing: readonly ListedObject[];
   readonly workloads: readonly Workload[];
   readonly systemNamespaces: readonly string[];
-  /** `namespace/name` of running pods that share the node's network. */
-  readonly hostNetwork: readonly string[];
+  /** What matters most comes first. */
+  readonly notEnforced: readonly NotEnforcedPod[];
 }
 
 /** Reason of `Ready`, and how an agent says that it knows. */
@@ -67,7 +69,7 @@ const MOST_PODS = 256;
 const LONGEST_MESSAGE = 1_000;
 
 export function nodeStatus(input: NodeStatusInput): NodeStatus {
-  const { version, listing, workloads, systemNamespaces, config, uninstalling } = input;
+  const { version, listing, workloads, systemNamespaces, config, notEnforced, uninstalling } = input;
   const notReady = uninstalling ? "Sallyport is being uninstalled: its rules go when the agent ends" : input.notReady;
   const policies = listing.flatMap((one) => {
     const selected = one.policy === null ? [] : workloads.filter((pod) => selects(one.policy!, pod, systemNamespaces));
@@ -78,8 +80,6 @@ export function nodeStatus(input: NodeStatusInput): NodeStatus {
   });
   if (config !== null) policies.push(policyStatus(config, config, null, 0));
   policies.sort((a, b) => Number(a.programmed) - Number(b.programmed) || order(keyOf(a), keyOf(b)));
-  // Pods of the system are meant to share it, and no policy of the cluster means them by chance.
-  const bare = input.hostNetwork.filter((name) => !systemNamespaces.includes(name.slice(0, name.indexOf("/"))));
   return {
     agentVersion: version,
     ready: notReady === null,
@@ -93,15 +93,14 @@ export function nodeStatus(input: NodeStatusInput): NodeStatus {
     ],
     policies: policies.slice(0, MOST_POLICIES),
     policiesLeftOut: Math.max(0, policies.length - MOST_POLICIES),
-    notEnforced: bare
-      .toSorted(order)
-      .slice(0, MOST_PODS)
-      .map((name) => {
-        const [namespace = "", pod = ""] = name.split("/");
-        return { namespace, pod, reason: "HostNetwork" };
-      }),
-    notEnforcedLeftOut: Math.max(0, bare.length - MOST_PODS),
-    notEnforcedPods: bare.length,
+    notEnforced: notEnforced.slice(0, MOST_PODS).map(({ namespace, pod, reason, message }) => ({
+      namespace,
+      pod,
+      reason,
+      message: message.slice(0, LONGEST_MESSAGE),
+    })),
+    notEnforcedLeftOut: Math.max(0, notEnforced.length - MOST_PODS),
+    notEnforcedPods: notEnforced.length,
   };
 }
 

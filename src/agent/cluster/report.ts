@@ -1,5 +1,6 @@
 import type { KubeClient } from "../../kube/client.ts";
 import type { Reflector } from "../../kube/reflector.ts";
+import type { CoverageReport } from "../coverage/report.ts";
 import type { Refused } from "./documents.ts";
 
 /** What an agent knows of its API server. Times are ISO 8601 in UTC. */
@@ -17,6 +18,8 @@ export interface ClusterReport {
   /** Objects that cannot be used as they are written; the first of them. */
   readonly refused: readonly Refused[];
   readonly refusedCount: number;
+  /** Which pods cross the rules; those that do not are named as far as there are not too many. */
+  readonly coverage: CoverageReport;
 }
 
 export interface ResourceReport {
@@ -32,6 +35,7 @@ export interface ResourceReport {
 }
 
 const SHOWN_REFUSED = 50;
+const SHOWN_PODS = 50;
 
 export interface ReportSource {
   readonly node: string;
@@ -41,6 +45,7 @@ export interface ReportSource {
   readonly refused: readonly Refused[];
   /** Milliseconds of Unix time; 0: nothing is only remembered. */
   readonly rememberedFrom: number;
+  readonly coverage: CoverageReport;
 }
 
 export function clusterReport({
@@ -50,6 +55,7 @@ export function clusterReport({
   reflectors,
   refused,
   rememberedFrom,
+  coverage,
 }: ReportSource): ClusterReport {
   const followed = reflectors.filter(({ absent }) => !absent);
   const watching = followed.filter(({ phase }) => phase === "watching").length;
@@ -64,6 +70,7 @@ export function clusterReport({
     resources: reflectors.map(reportOf),
     refused: refused.slice(0, SHOWN_REFUSED),
     refusedCount: refused.length,
+    coverage: { ...coverage, notEnforced: coverage.notEnforced.slice(0, SHOWN_PODS) },
   };
 }
 

@@ -1,6 +1,7 @@
-import { type Fields, pick } from "../../kube/object.ts";
+import { type Fields, fields, pick } from "../../kube/object.ts";
 import type { Resource } from "../../kube/reflector.ts";
 import { API_VERSION, type Kind } from "../../policy/schema.ts";
+import { NETWORK_STATUS } from "../../workloads/pod.ts";
 import { rangesResource } from "./ranges.ts";
 
 export type ResourceName =
@@ -93,8 +94,12 @@ export function resourcesOf(place: Place): readonly (Resource & { readonly name:
 
 /** What `readPod` reads. */
 function trimPod({ metadata, spec, status }: Fields): Fields {
+  const networks = pick(fields(metadata)["annotations"], NETWORK_STATUS);
   return {
-    metadata: pick(metadata, "name", "namespace", "uid", "labels", "creationTimestamp", "deletionTimestamp"),
+    metadata: {
+      ...pick(metadata, "name", "namespace", "uid", "labels", "creationTimestamp", "deletionTimestamp"),
+      ...(networks[NETWORK_STATUS] === undefined ? {} : { annotations: networks }),
+    },
     spec: pick(spec, "nodeName", "serviceAccountName", "serviceAccount", "hostNetwork"),
     status: pick(status, "phase", "podIP", "podIPs", "hostIP", "hostIPs"),
   };

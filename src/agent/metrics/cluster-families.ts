@@ -59,6 +59,28 @@ export const CLUSTER_FAMILIES: readonly Family<Source>[] = [
     "When what is enforced was written down by an earlier run, Unix time; 0 when the API server has told all of it.",
     ({ cluster }) => (cluster === null ? null : seconds(cluster.rememberedFrom)),
   ),
+  labelled(
+    "gauge",
+    "sallyport_pods",
+    "Pods of this node by state: crossing (their traffic crosses the rules), unknown (just started), not_enforced (it does not; `sallyport_pods_not_enforced` says why).",
+    "state",
+    ({ cluster }) => {
+      if (cluster === null) return [];
+      const { pods, crossing, unknown } = cluster.coverage;
+      return [
+        ["crossing", crossing],
+        ["unknown", unknown],
+        ["not_enforced", pods - crossing - unknown],
+      ];
+    },
+  ),
+  labelled(
+    "gauge",
+    "sallyport_pods_not_enforced",
+    "Pods of this node that policies do not hold, by reason; those in system namespaces count where a policy selects them. `sallyport status` and `kubectl get ens NODE -o yaml` name them.",
+    "reason",
+    ({ cluster }) => Object.entries(cluster?.coverage.reasons ?? {}),
+  ),
   single(
     "gauge",
     "sallyport_objects_refused",

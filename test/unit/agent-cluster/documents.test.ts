@@ -4,6 +4,7 @@ import { discover, type Found } from "../../../src/agent/cluster/discovery.ts";
 import { ClusterDocuments } from "../../../src/agent/cluster/documents.ts";
 import { nodeStatus } from "../../../src/agent/cluster/node-status.ts";
 import type { ResourceName } from "../../../src/agent/cluster/resources.ts";
+import type { NotEnforcedPod } from "../../../src/agent/coverage/report.ts";
 import type { KubeObject } from "../../../src/kube/object.ts";
 import type { Workload } from "../../../src/model/workload.ts";
 
@@ -125,6 +126,9 @@ describe("the status of a node", () => {
     ...{ id: 1, uid: "p", namespace: "ns", name: "app", labels: { role: "app" }, namespaceLabels: {} },
     ...{ serviceAccount: "default", addresses: [], node: "node1" },
   };
+  const HOST: NotEnforcedPod = {
+    ...{ namespace: "ns", pod: "host", reason: "HostNetwork", message: "it shares it", selected: false },
+  };
   const input = (documents: ClusterDocuments, more: object = {}) => ({
     ...{
       version: "1",
@@ -135,7 +139,7 @@ describe("the status of a node", () => {
       listing: documents.listing,
       workloads: [pod],
     },
-    ...{ systemNamespaces: ["kube-system"], hostNetwork: ["kube-system/proxy", "ns/host"] },
+    ...{ systemNamespaces: ["kube-system"], notEnforced: [HOST] },
     ...more,
   });
 
@@ -153,8 +157,17 @@ describe("the status of a node", () => {
       { kind: "ClusterEgressPolicy", name: "c", uid: "u3", programmed: false, reason: "Invalid", selectedPods: 0 },
       { kind: "ClusterEgressPolicy", name: "a", uid: "u1", generation: 4, programmed: true, selectedPods: 1 },
     ]);
-    expect(notEnforced).toEqual([{ namespace: "ns", pod: "host", reason: "HostNetwork" }]);
+    expect(notEnforced).toEqual([{ namespace: "ns", pod: "host", reason: "HostNetwork", message: "it shares it" }]);
     expect([notEnforcedPods, ready]).toEqual([1, true]);
+  });
+
+  test("has room for so many pods that are not enforced, and counts the rest", () => {
+    const many = Array.from({ length: 300 }, (_, i) => ({ ...HOST, pod: `host${i}`, message: "x".repeat(5000) }));
+    const { notEnforced, notEnforcedLeftOut, notEnforcedPods } = nodeStatus(
+      input(new ClusterDocuments(), { notEnforced: many }),
+    );
+    expect([notEnforced.length, notEnforcedLeftOut, notEnforcedPods]).toEqual([256, 44, 300]);
+    expect(notEnforced[0]?.message).toHaveLength(1000);
   });
 
   test("claims nothing that was not applied", () => {

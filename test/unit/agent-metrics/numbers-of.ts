@@ -63,6 +63,13 @@ export const CLUSTER: ClusterReport = {
     },
   ],
   refusedCount: 1,
+  coverage: {
+    pods: 33,
+    crossing: 30,
+    unknown: 2,
+    reasons: { NotRoutedByNode: 1 },
+    notEnforced: [{ namespace: "a", pod: "lan", reason: "NotRoutedByNode", message: "by `eth0`", selected: true }],
+  },
 };
 
 export function numbersOf(changes: Changes = {}): AgentNumbers {

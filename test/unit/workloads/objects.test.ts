@@ -75,6 +75,33 @@ test.each([
   expect(shown(read(text))).toEqual(["a 10.0.0.1"]);
 });
 
+describe("a pod with more than one interface", () => {
+  const own = { name: "ptp", interface: "eth0", ips: ["10.0.0.1"], default: true };
+  const other = { name: "team/lan", interface: "net1", ips: ["192.0.2.7"] };
+  const read1 = (status: string) => {
+    const annotations = { "k8s.v1.cni.cncf.io/network-status": status };
+    return read(list(pod("a", "10.0.0.1", { metadata: { annotations } }), NS));
+  };
+
+  test("is a workload, and its other interfaces are told", () => {
+    const { workloads, notEnforced } = read1(JSON.stringify([own, other]));
+    expect(workloads).toMatchObject([{ name: "a" }]);
+    expect(notEnforced).toMatchObject([
+      { why: "OtherNetwork", pod: { id: workloads[0]?.id, name: "a" }, interfaces: ["net1 (team/lan)"] },
+    ]);
+  });
+
+  test.each([
+    ["its own alone", JSON.stringify([own])],
+    ["half a list", "[{"],
+    ["no list", '{"name":"x"}'],
+    ["entries that are none", '[null, 7, {"interface":7}, {"interface":""}]'],
+    ["too long a text", `[${JSON.stringify(other)}${" ".repeat(65_536)}]`],
+  ])("%s says nothing", (_, status) => {
+    expect(read1(status)).toMatchObject({ workloads: [{ name: "a" }], notEnforced: [] });
+  });
+});
+
 describe("what is left out", () => {
   test.each([
     ["a pod that succeeded", pod("a", "10.0.0.1", { status: { phase: "Succeeded" } })],
@@ -88,7 +115,16 @@ describe("what is left out", () => {
 
   test("a pod of the host network is named", () => {
     const { workloads, notEnforced } = read(list(pod("a", "192.0.2.1", { spec: { hostNetwork: true } }), NS));
-    expect([workloads, notEnforced]).toEqual([[], ["ns/a"]]);
+    expect(workloads).toEqual([]);
+    expect(notEnforced).toMatchObject([
+      { why: "HostNetwork", pod: { namespace: "ns", name: "a", addresses: [], namespaceLabels: { team: "a" } } },
+    ]);
+  });
+
+  test("a pod that runs without an address is named; one that is being deleted is not", () => {
+    const bare = (more: object) => read(list(pod("a", null, more), NS)).notEnforced.map(({ why }) => why);
+    expect(bare({ status: { phase: "Running" } })).toEqual(["NoAddress"]);
+    expect(bare({ status: { phase: "Running" }, metadata: { deletionTimestamp: "2026-01-01T00:00:00Z" } })).toEqual([]);
   });
 
   test.each([

@@ -1,0 +1,155 @@
+import { networkInterfaces } from "node:os";
+import { Routing } from "../../kernel/routing.ts";
+import type { Policy } from "../../model/policy.ts";
+import type { Workload } from "../../model/workload.ts";
+import type { Address } from "../../net/address.ts";
+import type { UnheldPod } from "../../workloads/objects.ts";
+import { type Logger, RateLimit } from "../log.ts";
+import { readRoutes } from "../pod-interfaces.ts";
+import { type CoverageReport, coverageReport, type Finding, NOTHING_KNOWN, sayChanges } from "./report.ts";
+import { CachedWays, outwardInterfaces, whyBypassed } from "./way.ts";
+
+/** The pods of this node and what is said of them. */
+export interface CoveredPods {
+  readonly workloads: readonly Workload[];
+  readonly unheld: readonly UnheldPod[];
+  readonly policies: readonly Policy[];
+  readonly systemNamespaces: readonly string[];
+  /** By which other machines know this node. */
+  readonly nodeAddresses: readonly Address[];
+}
+
+export interface CoverageOptions {
+  readonly log: Logger;
+  /** The report is another. */
+  readonly changed: () => void;
+}
+
+interface Known extends Finding {
+  /** When it was first found otherwise than `state` says; 0: it is as it says. Milliseconds of this process. */
+  readonly since: number;
+}
+
+/** After a change of pods. The address of a new one is told when its interface is there. */
+const SOON_MS = 50;
+/** Routes change without anybody telling. */
+const EVERY_MS = 10_000;
+/** What speaks against a pod counts after so long: an interface goes a moment before its pod's object does. */
+const SETTLE_MS = 5_000;
+const LOOK_AGAIN_MS = 1_000;
+const TROUBLE_EVERY_MS = 60_000;
+const NEW: Known = { state: "unknown", message: "", since: 0 };
+
+const WORDS: Readonly<Record<UnheldPod["why"], string>> = {
+  HostNetwork: "it shares the network of its node, and nothing tells its traffic from the node's own",
+  NoAddress: "it runs, and no address of it is known",
+  OtherNetwork: "what leaves by its other interfaces does not cross the node's rules",
+};
+
+/**
+ * Enforcement is proven, not assumed (DESIGN §4.10): asks the kernel for the way to each pod of the node when pods change and every
+ * ten seconds, some 30 µs an address, and keeps a report of those whose traffic does not cross the rules.
+ */
+export class Coverage {
+  readonly #options: CoverageOptions;
+  readonly #routing = new Routing();
+  readonly #troubles = new RateLimit(TROUBLE_EVERY_MS);
+  #pods: CoveredPods = { workloads: [], unheld: [], policies: [], systemNamespaces: [], nodeAddresses: [] };
+  /** By the pod's id. */
+  #known = new Map<number, Known>();
+  #report: CoverageReport = NOTHING_KNOWN;
+  #timer: NodeJS.Timeout | null = null;
+  #due = Infinity;
+  #closed = false;
+
+  constructor(options: CoverageOptions) {
+    this.#options = options;
+  }
+
+  get report(): CoverageReport {
+    return this.#report;
+  }
+
+  /** These are the pods now; the report follows. */
+  set(pods: CoveredPods): void {
+    this.#pods = pods;
+    this.#lookIn(SOON_MS);
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#routing.close();
+  }
+
+  #lookIn(milliseconds: number): void {
+    const due = performance.now() + milliseconds;
+    if (this.#closed || due >= this.#due) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#due = due;
+    this.#timer = setTimeout(() => {
+      this.#due = Infinity;
+      this.#look(performance.now());
+      const settled = [...this.#known.values()].every(({ since }) => since === 0);
+      this.#lookIn(settled ? EVERY_MS : LOOK_AGAIN_MS);
+    }, milliseconds);
+  }
+
+  #look(now: number): void {
+    try {
+      this.#known = this.#find(now);
+    } catch (error) {
+      for (const [id, { state }] of this.#known) if (state === "crossing") this.#known.set(id, NEW);
+      const suppressed = this.#troubles.allow(now);
+      if (suppressed !== null) {
+        const words = "whether pods cross the node's rules cannot be found out; trying again";
+        this.#options.log.warn({ event: "coverage-unknown", error: String(error), suppressed }, words);
+      }
+    }
+    this.#tell();
+  }
+
+  /** @throws SystemError where the kernel does not answer */
+  #find(now: number): Map<number, Known> {
+    const { workloads, unheld, nodeAddresses } = this.#pods;
+    const outward = outwardInterfaces(readRoutes(), networkInterfaces(), nodeAddresses);
+    const ways = new CachedWays(this.#routing);
+    const known = new Map<number, Known>();
+    for (const { id, addresses } of workloads) {
+      let message: string | null = null;
+      for (const address of addresses) message ??= whyBypassed(address, ways, outward);
+      known.set(id, this.#settle(id, message === null ? null : { state: "NotRoutedByNode", message }, now));
+    }
+    for (const { why, pod, interfaces } of unheld) {
+      if ((known.get(pod.id)?.state ?? "crossing") !== "crossing") continue;
+      const message = why === "OtherNetwork" ? `${WORDS[why]}: ${interfaces.join(", ")}` : WORDS[why];
+      const finding: Finding = { state: why, message };
+      known.set(pod.id, why === "NoAddress" ? this.#settle(pod.id, finding, now) : { ...finding, since: 0 });
+    }
+    return known;
+  }
+
+  /** `found`: why the pod is not enforced; null: it is. */
+  #settle(id: number, found: Finding | null, now: number): Known {
+    if (found === null) return { state: "crossing", message: "", since: 0 };
+    const before = this.#known.get(id) ?? NEW;
+    if (before.state === found.state) return { ...found, since: 0 };
+    const since = before.since === 0 ? now : before.since;
+    return now - since >= SETTLE_MS ? { ...found, since: 0 } : { ...before, since };
+  }
+
+  #tell(): void {
+    const { workloads, unheld, policies, systemNamespaces } = this.#pods;
+    const findings = new Map<number, readonly [Workload, Finding]>();
+    for (const pod of [...workloads, ...unheld.map((one) => one.pod)]) {
+      const finding = this.#known.get(pod.id);
+      if (finding !== undefined) findings.set(pod.id, [pod, finding]);
+    }
+    const before = this.#report;
+    this.#report = coverageReport(findings.values(), policies, systemNamespaces);
+    if (JSON.stringify(before) === JSON.stringify(this.#report)) return;
+    sayChanges(before, this.#report, this.#options.log);
+    this.#options.changed();
+  }
+}
