@@ -7,6 +7,7 @@ import type { UnheldPod } from "../../workloads/objects.ts";
 import { type Logger, RateLimit } from "../log.ts";
 import { readRoutes } from "../pod-interfaces.ts";
 import { type CoverageReport, coverageReport, type Finding, NOTHING_KNOWN, sayChanges } from "./report.ts";
+import { type Known, NEW, settle } from "./settle.ts";
 import { CachedWays, outwardInterfaces, whyBypassed } from "./way.ts";
 
 /** The pods of this node and what is said of them. */
@@ -25,20 +26,12 @@ export interface CoverageOptions {
   readonly changed: () => void;
 }
 
-interface Known extends Finding {
-  /** When it was first found otherwise than `state` says; 0: it is as it says. Milliseconds of this process. */
-  readonly since: number;
-}
-
 /** After a change of pods. The address of a new one is told when its interface is there. */
 const SOON_MS = 50;
 /** Routes change without anybody telling. */
 const EVERY_MS = 10_000;
-/** What speaks against a pod counts after so long: an interface goes a moment before its pod's object does. */
-const SETTLE_MS = 5_000;
 const LOOK_AGAIN_MS = 1_000;
 const TROUBLE_EVERY_MS = 60_000;
-const NEW: Known = { state: "unknown", message: "", since: 0 };
 
 const WORDS: Readonly<Record<UnheldPod["why"], string>> = {
   HostNetwork: "it shares the network of its node, and nothing tells its traffic from the node's own",
@@ -119,24 +112,17 @@ export class Coverage {
     for (const { id, addresses } of workloads) {
       let message: string | null = null;
       for (const address of addresses) message ??= whyBypassed(address, ways, outward);
-      known.set(id, this.#settle(id, message === null ? null : { state: "NotRoutedByNode", message }, now));
+      const found: Finding | null = message === null ? null : { state: "NotRoutedByNode", message };
+      known.set(id, settle(this.#known.get(id) ?? NEW, found, now));
     }
     for (const { why, pod, interfaces } of unheld) {
       if ((known.get(pod.id)?.state ?? "crossing") !== "crossing") continue;
       const message = why === "OtherNetwork" ? `${WORDS[why]}: ${interfaces.join(", ")}` : WORDS[why];
       const finding: Finding = { state: why, message };
-      known.set(pod.id, why === "NoAddress" ? this.#settle(pod.id, finding, now) : { ...finding, since: 0 });
+      const before = this.#known.get(pod.id) ?? NEW;
+      known.set(pod.id, why === "NoAddress" ? settle(before, finding, now) : { ...finding, since: 0 });
     }
     return known;
-  }
-
-  /** `found`: why the pod is not enforced; null: it is. */
-  #settle(id: number, found: Finding | null, now: number): Known {
-    if (found === null) return { state: "crossing", message: "", since: 0 };
-    const before = this.#known.get(id) ?? NEW;
-    if (before.state === found.state) return { ...found, since: 0 };
-    const since = before.since === 0 ? now : before.since;
-    return now - since >= SETTLE_MS ? { ...found, since: 0 } : { ...before, since };
   }
 
   #tell(): void {

@@ -43,8 +43,10 @@ describe("metrics", () => {
     expect(metric(families, "sallyport_watch_refused_total", { resource: "pods" })).toBe(29);
     expect(metric(families, "sallyport_api_last_contact_timestamp_seconds")).toBe(1_767_225_600);
     expect(metric(families, "sallyport_objects_refused")).toBe(1);
+    expect(metric(families, "sallyport_pods", { state: "not_enforced" })).toBe(1);
+    expect(metric(families, "sallyport_pods_not_enforced", { reason: "NotRoutedByNode" })).toBe(1);
     const { text: without } = await exposition.render(sourceOf({ cluster: null }), OPEN);
-    expect(without).not.toMatch(/^sallyport_(watch|api|objects)_\S* /m);
+    expect(without).not.toMatch(/^sallyport_(watch|api|objects|pods)[_{ ]/m);
   });
 
   test("keep their names in the older format, also after OpenMetrics and side by side", async () => {
@@ -114,7 +116,8 @@ describe("the page of `sallyport status`", () => {
   };
 
   test("begins with what matters", () => {
-    expect(page()).toMatch(/^ready: everything is enforced\n/);
+    expect(page({ cluster: null })).toMatch(/^ready: everything is enforced\n/);
+    expect(page()).toMatch(/^ready: everything is enforced, but 1 pod is NOT HELD\n/);
     expect(page({ rulesInPlace: false })).toMatch(/^NOT READY: the rules of table/);
     expect(page()).toContain("6: 3 isolated, 2 restricted, 1 observed");
     expect(page()).toContain("p50 75 µs, p99 100 µs");
@@ -139,6 +142,11 @@ describe("the API server in the status", () => {
     expect(text).toContain("ENFORCED FROM MEMORY of 2025-12-31T00:00:00.000Z");
     expect(text).toContain("egresspolicies: HTTP 403: no");
     expect(text).toContain("EgressPolicy a/b (what of it is understood is in force, and opens nothing): spec.x: what?");
+  });
+
+  test("names the pods that are not held", () => {
+    expect(page()).toContain("33: 30 cross the rules, 2 not known yet, 1 not enforced");
+    expect(page()).toContain("a/lan (NotRoutedByNode): by `eth0`");
   });
 
   test("is left out where there is none", () => {
