@@ -61,6 +61,8 @@ export function explainDocument(scene: Scene, from: string, to: string, ip: stri
 }
 
 function describePolicy(policy: Policy): ExplainDocument["policies"][number] {
-  const { tier, priority, mode, defaultDeny } = policy;
+  const { tier, priority, mode } = policy;
+  // Each isolates by itself, beside Sallyport's own default deny.
+  const defaultDeny = policy.defaultDeny || tier === "NetworkPolicy";
   return { policy: policyRef(policy), tier, priority, mode, defaultDeny };
 }

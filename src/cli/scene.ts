@@ -1,5 +1,5 @@
 import type { AgentConfig } from "../model/config.ts";
-import type { Policy } from "../model/policy.ts";
+import type { Policy, StandardKind } from "../model/policy.ts";
 import { AgentConfigSpec } from "../policy/config-schema.ts";
 import { toConfig } from "../policy/convert.ts";
 import { type DocumentFile, DocumentReader, hasErrors, type LoadedDocuments } from "../policy/documents.ts";
@@ -32,9 +32,10 @@ export interface Scene {
 
 /** @throws UsageError with every error of the documents, a line each */
 export function loadScene(source: SceneSource): Scene {
-  const { policies, groups, configs } = loadOrThrow(source.policies);
-  const config = source.config === null ? configs[0] : loadOrThrow([source.config]).configs[0];
-  if (source.config !== null && config === undefined) throw new UsageError(`no AgentConfig in \`${source.config}\``);
+  const given = source.config === null ? null : loadOrThrow([source.config], null).configs[0];
+  if (given === undefined) throw new UsageError(`no AgentConfig in \`${source.config}\``);
+  const { policies, groups, configs } = loadOrThrow(source.policies, given?.sources ?? null);
+  const config = given ?? configs[0];
   const read = readWorkloadFile(source.workloads, new IdentityTable(), readPlainDocuments);
   if (!read.ok) throw new UsageError(`workloads: ${read.problem}`);
   const { workloads } = read.snapshot;
@@ -43,9 +44,9 @@ export function loadScene(source: SceneSource): Scene {
   return { program, pods: read.snapshot, policies, config: whole };
 }
 
-function loadOrThrow(paths: readonly string[]): LoadedDocuments {
+function loadOrThrow(paths: readonly string[], sources: readonly StandardKind[] | null): LoadedDocuments {
   // Warnings are for `validate`: they are not shown here, and looking for them takes longer than all the rest.
-  const loaded = new DocumentReader(false).load(readDocuments(paths));
+  const loaded = new DocumentReader(false).load(readDocuments(paths), sources);
   if (!hasErrors(loaded.problems)) return loaded;
   const errors = loaded.problems.filter(({ severity }) => severity === "error").map(formatProblem);
   throw new UsageError(`the documents have errors:\n${errors.join("\n")}`);

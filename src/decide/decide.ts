@@ -20,9 +20,10 @@ const NOT_ISOLATED = withoutRule("Allow", "NotIsolated");
  * 2. Port 53 (TCP, UDP) of a trusted resolver: Allow, TrustedResolver; each question is judged by `gateName`.
  * 3. Inside the cluster, and not port 53: Allow, Inside.
  * 4. Enforcement, and no enforcing policy selects the class: Allow, NotIsolated.
- * 5. The first rule that matches: its action.
+ * 5. The first rule that matches: its action. An Accept of a standard policy goes on with Sallyport's own policies.
  * 6. No rule, and a policy of the walk with `defaultDeny: true` selects the class: Deny; DefaultDeny, or what was missing.
- * 7. Otherwise: Allow, NotIsolated.
+ * 7. An Accept: Allow, by that rule.
+ * 8. Otherwise: Allow, NotIsolated.
  */
 export function decide(program: Program, cls: number, facts: Facts, walk: Walk): Decision | null {
   return decideBeforeRules(program, cls, facts, walk) ?? decideByRules(program, cls, facts, walk, null);
@@ -38,7 +39,7 @@ export function decideBeforeRules(program: Program, cls: number, facts: Facts, w
   return walk === "enforce" && !program.selected(cls) ? NOT_ISOLATED : null;
 }
 
-/** Steps 5 to 7. A sink hears of every rule asked and makes the walk go on after the decision is open. */
+/** Steps 5 to 8. A sink hears of every rule asked and makes the walk go on after the decision is open. */
 export function decideByRules(
   program: Program,
   cls: number,
@@ -56,5 +57,6 @@ export function decideByRules(
   const canDeny = ends.deny !== NO_RULE || (ends.past && isolated);
   if (canAllow && canDeny) return null;
   if (ends.decided !== NO_RULE) return program.ruleDecision(ends.decided, ends.decidedAnswer === ANSWER.hidden);
-  return isolated ? defaultDeny(program, cls, walk, answers) : NOT_ISOLATED;
+  if (isolated) return defaultDeny(program, cls, walk, answers);
+  return ends.accepted === NO_RULE ? NOT_ISOLATED : program.ruleDecision(ends.accepted, false);
 }

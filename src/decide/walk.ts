@@ -1,5 +1,5 @@
-import { NEXT_POLICY, NEXT_TIER } from "../program/candidates.ts";
-import { ACTION, CLASS, NONE, POLICY, POLICY_FLAG, RULE, type Walk } from "../program/layout.ts";
+import { NEXT_POLICY, OWN_TIERS } from "../program/candidates.ts";
+import { ACTION, CLASS, FIRST_OWN_TIER, NONE, POLICY, POLICY_FLAG, RULE, type Walk } from "../program/layout.ts";
 import type { Program } from "../program/program.ts";
 
 /** What a rule says of partial facts, in the order in which "all of" takes the least and "any of" the greatest. */
@@ -29,6 +29,9 @@ export interface Ends {
   /** First Allow and first Deny that can decide. */
   allow: number;
   deny: number;
+  /** First Accept that can be reached, and the one that is if nothing unknown matches. */
+  accept: number;
+  accepted: number;
   /** The walk can run past the last rule. */
   past: boolean;
   /** Where it ends if nothing unknown matches: a rule, or NO_RULE for past the last one; and the answer of that rule. */
@@ -39,12 +42,25 @@ export interface Ends {
 const HERE = 0;
 const AFTER_POLICY = 1;
 const AFTER_TIER = 2;
-const ENDED = 3;
+const AFTER_STANDARD = 3;
+const ENDED = 4;
+
+function noEnds(): Ends {
+  return {
+    allow: NO_RULE,
+    deny: NO_RULE,
+    accept: NO_RULE,
+    accepted: NO_RULE,
+    past: false,
+    decided: NO_RULE,
+    decidedAnswer: ANSWER.no,
+  };
+}
 
 /**
- * Walks the rules of a class in order. A `notYet` is followed both ways: the rule matched, or it did not. Next and
- * Pass only skip forward, so the places that can be reached are three flags (here, after this policy, after this tier)
- * and the walk is one pass. It stops when an Allow and a Deny are both within reach, unless a sink wants the rest.
+ * Walks the rules of a class in order. A `notYet` is followed both ways: the rule matched, or it did not. Next, Pass and Accept only
+ * skip forward, so the places that can be reached are four flags (here, after this policy, this tier, the standard policies) and the
+ * walk is one pass. It stops when an Allow and a Deny are both within reach, unless a sink wants the rest.
  */
 export function walkRules(
   program: Program,
@@ -53,7 +69,7 @@ export function walkRules(
   answers: RuleAnswers,
   sink: WalkSink | null,
 ): Ends {
-  const ends: Ends = { allow: NO_RULE, deny: NO_RULE, past: false, decided: NO_RULE, decidedAnswer: ANSWER.no };
+  const ends = noEnds();
   const { classes, classLists } = program.data;
   const { policies } = program.rules;
   const start = classes[cls * CLASS.stride + CLASS.policies]!;
@@ -63,8 +79,9 @@ export function walkRules(
   for (let i = start; i < end; i++) {
     const policy = classLists[i]! * POLICY.stride;
     if (walk === "enforce" && (policies[policy + POLICY.flags]! & POLICY_FLAG.audit) !== 0) continue;
-    place.enter(policies[policy + POLICY.tier] !== tier);
-    tier = policies[policy + POLICY.tier]!;
+    const next = policies[policy + POLICY.tier]!;
+    place.enter(next !== tier, next >= FIRST_OWN_TIER);
+    tier = next;
     if (!place.here) continue;
     const first = policies[policy + POLICY.rules]!;
     const last = first + policies[policy + POLICY.ruleCount]!;
@@ -83,13 +100,13 @@ export function walkRules(
  * a policy of which nothing is left changes nothing but the tier, which the next one tells.
  */
 export function walkCandidates(program: Program, candidates: Uint32Array, answers: RuleAnswers): Ends {
-  const ends: Ends = { allow: NO_RULE, deny: NO_RULE, past: false, decided: NO_RULE, decidedAnswer: ANSWER.no };
+  const ends = noEnds();
   const place = new Place();
   for (let i = 0; i < candidates.length; i++) {
     const rule = candidates[i]!;
-    if (rule === NEXT_POLICY || rule === NEXT_TIER) {
+    if (rule >= OWN_TIERS) {
       if (place.nowhere()) return ends;
-      place.enter(rule === NEXT_TIER);
+      place.enter(rule !== NEXT_POLICY, rule === OWN_TIERS);
     } else if (place.here) {
       step(program, rule, answers, null, place, ends);
       if (ends.allow !== NO_RULE && ends.deny !== NO_RULE) return ends;
@@ -99,23 +116,28 @@ export function walkCandidates(program: Program, candidates: Uint32Array, answer
   return ends;
 }
 
-/** Where the walk can be (`here`, `afterPolicy`, `afterTier`), and where it is if nothing unknown matches (`certain`). */
+/** Where the walk can be (`here`, `afterPolicy`, …), and where it is if nothing unknown matches (`certain`). */
 class Place {
   here = true;
   afterPolicy = false;
   afterTier = false;
+  afterStandard = false;
   certain: number = HERE;
 
-  /** The next policy begins, perhaps a new tier with it. */
-  enter(newTier: boolean): void {
-    this.here ||= this.afterPolicy || (newTier && this.afterTier);
+  /** The next policy begins, perhaps a new tier with it; `own`: it is none of the standard policies. */
+  enter(newTier: boolean, own: boolean): void {
+    this.here ||= this.afterPolicy || (newTier && this.afterTier) || (own && this.afterStandard);
     this.afterPolicy = false;
-    if (this.certain === AFTER_POLICY || (newTier && this.certain === AFTER_TIER)) this.certain = HERE;
+    const { certain } = this;
+    const enters =
+      certain === AFTER_POLICY || (newTier && certain === AFTER_TIER) || (own && certain === AFTER_STANDARD);
+    if (enters) this.certain = HERE;
     if (newTier) this.afterTier = false;
+    if (own) this.afterStandard = false;
   }
 
   nowhere(): boolean {
-    return !this.here && !this.afterPolicy && !this.afterTier;
+    return !this.here && !this.afterPolicy && !this.afterTier && !this.afterStandard;
   }
 }
 
@@ -144,9 +166,16 @@ function step(
   } else if (action === ACTION.next) {
     place.afterPolicy = true;
     if (leaves) place.certain = AFTER_POLICY;
-  } else {
+  } else if (action === ACTION.pass) {
     place.afterTier = true;
     if (leaves) place.certain = AFTER_TIER;
+  } else {
+    place.afterStandard = true;
+    if (ends.accept === NO_RULE) ends.accept = rule;
+    if (leaves) {
+      place.certain = AFTER_STANDARD;
+      ends.accepted = rule;
+    }
   }
   if (sure) place.here = false;
 }

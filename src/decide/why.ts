@@ -70,6 +70,7 @@ function whyPorts(program: Program, answers: FlowAnswers, row: number): string {
 function whyCidrs(program: Program, answers: FlowAnswers, row: number): string {
   const set = program.rules.entries[row + ENTRY.cidrs]!;
   const { address } = answers.facts;
+  if (program.text.cidrSets[set] === "") return "it is for pods inside the cluster, which are not decided here";
   const unknown = sameAddress(address, PLACEHOLDER);
   const own = unknown ? "the address (not given)" : `\`${formatAddress(address)}\``;
   return `${own} is ${program.marks.holdsAddress(set) ? "" : "not "}in ${program.text.cidrSets[set]}`;

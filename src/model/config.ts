@@ -1,5 +1,6 @@
 import type { Address } from "../net/address.ts";
 import type { Cidr } from "../net/cidr.ts";
+import type { StandardKind } from "./policy.ts";
 
 /** `AgentConfig.spec`, with its defaults filled in. */
 export interface AgentConfig {
@@ -16,6 +17,8 @@ export interface AgentConfig {
   /** Canonical DNS name, for example `cluster.local`. */
   readonly clusterDomain: string;
   readonly systemNamespaces: readonly string[];
+  /** Standard policies that are read beside Sallyport's own. */
+  readonly sources: readonly StandardKind[];
   readonly failMode: "Closed" | "Open";
   readonly existingFlows: "Adopt" | "End";
   readonly dnsDenial: "NXDomain" | "Refused";

@@ -2,10 +2,17 @@ import type { Cidr } from "../net/cidr.ts";
 import type { DomainPattern } from "../net/pattern.ts";
 import type { PortRange } from "../net/ports.ts";
 
-export type Tier = "Admin" | "Namespace" | "Baseline";
+/** The first three are those of the standard policies, which are asked before Sallyport's own (docs/adr/0021-standard-policies.md). */
+export type Tier = "StandardAdmin" | "NetworkPolicy" | "StandardBaseline" | "Admin" | "Namespace" | "Baseline";
 export type Mode = "Enforce" | "Audit";
-export type RuleAction = "Allow" | "Deny" | "Next" | "Pass";
-export type PolicyKind = "ClusterEgressPolicy" | "EgressPolicy";
+/** `Accept` is of standard policies: it leaves their tiers, and Sallyport's own policies decide. */
+export type RuleAction = "Allow" | "Deny" | "Next" | "Pass" | "Accept";
+export type OwnPolicyKind = "ClusterEgressPolicy" | "EgressPolicy";
+
+/** Kinds of Kubernetes that may be read beside Sallyport's own. */
+export const STANDARD_KINDS = ["NetworkPolicy", "ClusterNetworkPolicy"] as const;
+export type StandardKind = (typeof STANDARD_KINDS)[number];
+export type PolicyKind = OwnPolicyKind | StandardKind;
 
 /** Requirements on labels, ANDed; no requirement selects everything (Kubernetes LabelSelector). */
 export interface LabelSelector {
@@ -18,7 +25,7 @@ export interface LabelRequirement {
   readonly values: readonly string[];
 }
 
-/** Whom a policy selects. The fields are ANDed; null asks for nothing. An EgressPolicy has no `namespaceSelector`. */
+/** Whom a policy selects. The fields are ANDed; null asks for nothing. A policy of a namespace has no `namespaceSelector`. */
 export interface Subject {
   readonly namespaceSelector: LabelSelector | null;
   readonly podSelector: LabelSelector | null;
@@ -45,6 +52,7 @@ export interface TlsMatch {
 /** One entry of a rule's `to`: the fields are ANDed, null asks for nothing. */
 export interface Destination {
   readonly domains: readonly DomainPattern[] | null;
+  /** None: pods inside the cluster are meant, so it matches nothing that is decided here. */
   readonly cidrs: readonly Cidr[] | null;
   /** Taken out of `cidrs`. */
   readonly except: readonly Cidr[];

@@ -9,6 +9,8 @@ export type Path = readonly (string | number)[];
 export interface Finding {
   readonly path: Path;
   readonly message: string;
+  /** It is right as it is written, and this version does not enforce it. */
+  readonly notSupported?: true;
 }
 
 /** How the API server holds to the same rule (docs/adr/0015-custom-resources.md). */

@@ -1,6 +1,6 @@
 import type * as z from "zod";
 import type { ClusterAgentConfig } from "../model/config.ts";
-import type { DestinationGroup, Policy, PolicyKind, Rule } from "../model/policy.ts";
+import type { DestinationGroup, OwnPolicyKind, Policy, Rule } from "../model/policy.ts";
 import { oneLine } from "./check.ts";
 import { ClusterAgentConfigSpec } from "./config-schema.ts";
 import { toClusterConfig, toGroup, toPolicy } from "./convert.ts";
@@ -10,8 +10,11 @@ import { isRecord, type Validated, type Violation, validate } from "./validate.t
 
 /** Why an object is not enforced as it is written; `message` is one line. */
 export interface Flaw {
-  /** `UnknownField`: it was written for a newer version. `Invalid`: what this version knows does not hold. */
-  readonly reason: "UnknownField" | "Invalid";
+  /**
+   * `UnknownField`: it was written for a newer version. `Invalid`: what this version knows does not hold. `NotSupported`: of a standard
+   * policy, what this version does not enforce.
+   */
+  readonly reason: "UnknownField" | "Invalid" | "NotSupported";
   readonly message: string;
 }
 
@@ -33,7 +36,7 @@ export interface ClusterReading<T> {
  *
  * Never throws. `metadata` is the API server's: only name and namespace are read.
  */
-export function readClusterPolicy(kind: PolicyKind, object: unknown): ClusterReading<Policy> {
+export function readClusterPolicy(kind: OwnPolicyKind, object: unknown): ClusterReading<Policy> {
   const document = ownPart(kind, object);
   const result: Validated<PolicyText> = validate(KINDS[kind], document);
   if (result.ok) return { value: toPolicy(result.value), flaw: null };
@@ -43,7 +46,7 @@ export function readClusterPolicy(kind: PolicyKind, object: unknown): ClusterRea
   return { value, flaw: flawOf(result.violations) };
 }
 
-type PolicyText = z.output<(typeof KINDS)[PolicyKind]>;
+type PolicyText = z.output<(typeof KINDS)[OwnPolicyKind]>;
 
 /** Null: it counts as a group that does not exist, which matches nothing in an Allow, Next or Pass, and everything in a Deny. */
 export function readClusterGroup(object: unknown): ClusterReading<DestinationGroup | null> {
@@ -103,13 +106,13 @@ function doubtedRules(rules: readonly Rule[], doubted: ReadonlySet<number>): Rul
 }
 
 /** A rule of a policy that may not be there for the pod. A Pass that does and one that does not leave the tier may differ in both ways. */
-function perhapsNotSelected(rule: Rule): Rule {
+export function perhapsNotSelected(rule: Rule): Rule {
   if (rule.action === "Pass") return { ...rule, action: "Deny" };
   return rule.action === "Deny" ? rule : { ...rule, to: [] };
 }
 
 /** What is left where nothing can be read. */
-function denyEverything(kind: PolicyKind, { metadata }: Record<string, unknown>): Policy {
+function denyEverything(kind: OwnPolicyKind, { metadata }: Record<string, unknown>): Policy {
   const { name, namespace } = metadata as { readonly name: unknown; readonly namespace: unknown };
   return {
     kind,
@@ -126,12 +129,12 @@ function denyEverything(kind: PolicyKind, { metadata }: Record<string, unknown>)
 
 const MOST_SHOWN = 3;
 
-function flawOf(violations: readonly Violation[]): Flaw {
-  const unknown = violations.some(({ code }) => code === "UnknownField");
+export function flawOf(violations: readonly Violation[]): Flaw {
+  const has = (code: Violation["code"]) => violations.some((violation) => violation.code === code);
   const lines = violations.map(({ path, message }) => `${pathText(path)}: ${message}`).sort();
   const more = lines.length > MOST_SHOWN ? `; and ${lines.length - MOST_SHOWN} more` : "";
   const message = oneLine(lines.slice(0, MOST_SHOWN).join("; ") + more, 1000);
-  return { reason: unknown ? "UnknownField" : "Invalid", message };
+  return { reason: has("UnknownField") ? "UnknownField" : has("NotSupported") ? "NotSupported" : "Invalid", message };
 }
 
 /** `spec.rules[0].to[1].domains`, as an API server writes it. */

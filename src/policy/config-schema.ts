@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { STANDARD_KINDS } from "../model/policy.ts";
 import { MAX_PORT } from "../net/ports.ts";
 import { at, checked, shown } from "./check.ts";
 import { AddressText, CidrText, ClusterDomain, LabelName, listOf } from "./values.ts";
@@ -100,6 +101,14 @@ export const AgentConfigSpec = z.object({
     .max(64)
     .default(["kube-system", "sallyport"])
     .meta({ description: "Namespaces that a cluster policy with an empty subject skips." }),
+  sources: z
+    .array(z.enum(STANDARD_KINDS).meta({ description: "A kind of Kubernetes." }))
+    .max(8)
+    .default([])
+    .meta({
+      description:
+        "Standard policies that are enforced beside Sallyport's own, for clusters whose network ignores them. They narrow: what Sallyport's own policies deny stays denied.",
+    }),
   failMode: z.enum(["Closed", "Open"]).default("Closed").meta({
     description:
       "What new flows of selected pods meet while the agent gives no verdicts: they wait (`Closed`), or pass (`Open`).",

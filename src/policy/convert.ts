@@ -74,6 +74,7 @@ export function toClusterConfig(spec: ClusterAgentConfigText): ClusterAgentConfi
     internalEndpoints: spec.internalEndpoints?.map(toEndpoint) ?? null,
     clusterDomain: spec.clusterDomain,
     systemNamespaces: spec.systemNamespaces,
+    sources: spec.sources,
     failMode: spec.failMode,
     existingFlows: spec.existingFlows,
     dnsDenial: spec.dnsDenial,
@@ -95,7 +96,7 @@ function toSubject(subject: SubjectText): Subject {
   };
 }
 
-function toSelector({ matchLabels = {}, matchExpressions = [] }: SelectorText): LabelSelector {
+export function toSelector({ matchLabels = {}, matchExpressions = [] }: SelectorText): LabelSelector {
   const equal = Object.entries(matchLabels).map(
     ([key, value]): LabelRequirement => ({ key, operator: "In", values: [value] }),
   );

@@ -1,5 +1,5 @@
 import type { AgentConfig } from "../model/config.ts";
-import type { DestinationGroup, Policy } from "../model/policy.ts";
+import type { DestinationGroup, Policy, StandardKind } from "../model/policy.ts";
 import { oneLine, shown } from "./check.ts";
 import { type FileReading, Places, type ReadDocument, readFile } from "./file-reading.ts";
 import { PackedPolicy, Subjects } from "./packed-policy.ts";
@@ -21,6 +21,7 @@ export interface DocumentFile {
 
 /** Empty lists if nothing is wrong; if one problem is an error, what was loaded must not replace what runs. */
 export interface LoadedDocuments {
+  /** Standard policies are among them where a configuration lists their kind. */
   readonly policies: readonly Policy[];
   readonly groups: readonly DestinationGroup[];
   readonly configs: readonly AgentConfig[];
@@ -52,14 +53,20 @@ export class DocumentReader {
     this.#packing = packer === null ? null : new RulePacking(packer);
   }
 
-  /** As `loadDocuments`. Keeps the files: their `text` may be made when it is asked for. */
-  load(files: readonly DocumentFile[]): LoadedDocuments {
+  /**
+   * As `loadDocuments`. Keeps the files: their `text` may be made when it is asked for. `sources`: the standard policies to be read; null:
+   * those that the AgentConfig among the documents lists.
+   */
+  load(files: readonly DocumentFile[], sources: readonly StandardKind[] | null = null): LoadedDocuments {
     const packing = this.#packing === null ? null : { subjects: new Subjects(), rules: this.#packing };
     const readings = files.map((file) => readFile(file, this.#files.get(file.path) ?? null, packing));
     this.#files = new Map(readings.map((reading) => [reading.file.path, reading]));
     const assembly = new Assembly(this.#warnings);
     for (const reading of readings) assembly.file(reading);
-    return assembly.finish(files.map(({ path }) => path));
+    return assembly.finish(
+      files.map(({ path }) => path),
+      sources,
+    );
   }
 }
 
@@ -87,9 +94,11 @@ class Assembly {
   readonly #problems: Problem[] = [];
   readonly #named = new Map<string, Entry>();
   readonly #foreign: Entry[] = [];
+  /** Standard policies, of which the AgentConfig says whether they are read. */
+  readonly #standard: { readonly entry: Entry; readonly kind: StandardKind }[] = [];
   readonly #places = new Places();
   #dropped = 0;
-  /** Some object is of a kind of Sallyport's. */
+  /** Some object is of a kind that Sallyport reads. */
   #known = false;
 
   constructor(warnings: boolean) {
@@ -108,10 +117,9 @@ class Assembly {
   #object(entry: Entry): void {
     const { is, content } = entry.object;
     if (is === "foreign") return void this.#foreign.push(entry);
-    if (is === "known") {
-      this.#known = true;
-      this.#checkDuplicate(entry);
-    }
+    this.#known ||= is !== "unknown";
+    if (is !== "known" && is !== "unknown") return void this.#standard.push({ entry, kind: is });
+    if (is === "known") this.#checkDuplicate(entry);
     this.#reportFaults(entry);
     if (content === null) return;
     const located = <T>(value: T): Located<T> => ({
@@ -120,6 +128,7 @@ class Assembly {
       locate: (path, where) => this.#locate(entry, path, where),
     });
     if (content.type === "policy") this.#policies.push(located(content.value));
+    else if (content.type === "standard") return;
     else if (content.type === "group") this.#groups.push(located(content.value));
     else this.#configs.push(located(content.value));
   }
@@ -182,8 +191,26 @@ class Assembly {
     }
   }
 
-  finish(files: readonly string[]): LoadedDocuments {
+  /** Those whose kind is not listed are left out, whatever they say. @returns the policies of the others */
+  #takeStandard(sources: readonly StandardKind[]): Policy[] {
+    const policies: Policy[] = [];
+    for (const { entry, kind } of this.#standard) {
+      const { content } = entry.object;
+      if (sources.includes(kind)) {
+        this.#checkDuplicate(entry);
+        this.#reportFaults(entry);
+        if (content?.type === "standard" && content.value !== null) policies.push(content.value);
+      } else if (this.#warnings) {
+        const message = `a ${kind} is not read, for \`sources\` of the AgentConfig does not list it: add \`${kind}\` there to enforce it`;
+        this.#report(entry.file.file.path, () => this.#locate(entry, ["kind"], "value"), "warning", "LeftOut", message);
+      }
+    }
+    return policies;
+  }
+
+  finish(files: readonly string[], sources: readonly StandardKind[] | null): LoadedDocuments {
     this.#reportForeign();
+    const standard = this.#takeStandard(sources ?? this.#configs[0]?.value.sources ?? []);
     const all = { policies: this.#policies, groups: this.#groups, configs: this.#configs };
     for (const warning of this.#warnings ? warnAbout(all) : []) {
       this.#report(warning.file, () => warning, "warning", warning.code, warning.message);
@@ -199,6 +226,11 @@ class Assembly {
       problems.push({ severity, code: "TooMany", file: files[0] ?? "", line: 1, column: 1, message });
     }
     const values = <T>(located: readonly Located<T>[]) => located.map(({ value }) => value);
-    return { policies: values(all.policies), groups: values(all.groups), configs: values(all.configs), problems };
+    return {
+      policies: [...values(all.policies), ...standard],
+      groups: values(all.groups),
+      configs: values(all.configs),
+      problems,
+    };
   }
 }

@@ -76,6 +76,9 @@ function pack(object: ReadObject, { subjects, rules }: Packing): ReadObject {
   if (content?.type === "policy") {
     return { ...object, content: { type: "policy", value: new PackedPolicy(content.value, subjects, rules) } };
   }
+  if (content?.type === "standard" && content.value !== null) {
+    return { ...object, content: { ...content, value: new PackedPolicy(content.value, subjects, rules) } };
+  }
   return content?.type === "group" ? { ...object, content: { type: "group", value: copyOf(content.value) } } : object;
 }
 

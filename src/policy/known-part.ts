@@ -1,4 +1,4 @@
-import type { PolicyKind } from "../model/policy.ts";
+import type { OwnPolicyKind } from "../model/policy.ts";
 import { isRecord, type Violation } from "./validate.ts";
 import { LabelName } from "./values.ts";
 
@@ -31,7 +31,7 @@ export function doubtsOf(violations: readonly Violation[]): Doubts {
  * keep their place, name and action.
  */
 export function knownDocument(
-  kind: PolicyKind,
+  kind: OwnPolicyKind,
   document: Fields,
   violations: readonly Violation[],
   doubts: Doubts,
@@ -98,7 +98,7 @@ function knownRules(rules: unknown, doubts: Doubts): unknown[] {
  * The fields of a subject are ANDed, and so are the requirements of a selector: one that is left out selects more pods. An entry of a
  * list of values is never left out alone, which would select fewer.
  */
-function knownSubject(kind: PolicyKind, subject: unknown, broken: Broken, doubts: Doubts): Fields {
+function knownSubject(kind: OwnPolicyKind, subject: unknown, broken: Broken, doubts: Doubts): Fields {
   if (!doubts.subject) return isRecord(subject) ? subject : {};
   const path = ["spec", "subject"];
   const given = isRecord(subject) ? subject : {};
@@ -127,7 +127,8 @@ function asksNothing(subject: Fields): boolean {
   );
 }
 
-function knownSelector(selector: Fields, path: Path, broken: Broken): Fields {
+/** Of a selector what is understood: fewer requirements, so at least as many pods. */
+export function knownSelector(selector: Fields, path: Path, broken: Broken): Fields {
   const labels = [...path, "matchLabels"];
   const expressions = [...path, "matchExpressions"];
   const { matchLabels, matchExpressions } = selector;

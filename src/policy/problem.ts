@@ -5,6 +5,7 @@ export type ProblemCode =
   | "Missing"
   | "Structure"
   | "Check"
+  | "NotSupported"
   | "Duplicate"
   | "TooMany"
   | "HttpOnTlsPort"

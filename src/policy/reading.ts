@@ -1,12 +1,13 @@
 import type * as z from "zod";
 import type { AgentConfig } from "../model/config.ts";
-import { type DestinationGroup, type Policy, policyRef } from "../model/policy.ts";
+import { type DestinationGroup, type Policy, policyRef, STANDARD_KINDS, type StandardKind } from "../model/policy.ts";
 import { type Path, shown } from "./check.ts";
 import { toConfig, toGroup, toPolicy } from "./convert.ts";
 import { nearest } from "./nearest.ts";
 import type { ProblemCode } from "./problem.ts";
 import { API_VERSION, isKind, KIND_CHOICE, KIND_NAMES, KINDS, type Kind } from "./schema.ts";
-import { isRecord, validate } from "./validate.ts";
+import { readStandardDocument, STANDARD_VERSIONS } from "./standard/reading.ts";
+import { isRecord, type Violation, validate } from "./validate.ts";
 
 /** Something wrong with an object; `path` from the root of its document. */
 export interface Fault {
@@ -18,14 +19,19 @@ export interface Fault {
 
 export type Content =
   | { readonly type: "policy"; readonly value: Policy }
+  /** Null: it says nothing of what leaves its pods. */
+  | { readonly type: "standard"; readonly kind: StandardKind; readonly value: Policy | null }
   | { readonly type: "group"; readonly value: DestinationGroup }
   | { readonly type: "config"; readonly value: AgentConfig };
 
 /** One object of a document, which is the document itself or an item of its list, as far as it can be judged alone. */
 export interface ReadObject {
   readonly path: Path;
-  /** `foreign`: a pod or a namespace, which may lie in the same folder; `known`: of a kind of Sallyport's. */
-  readonly is: "foreign" | "known" | "unknown";
+  /**
+   * `foreign`: a pod or a namespace, which may lie in the same folder; `known`: of a kind of Sallyport's; else the standard kind, which
+   * counts where the AgentConfig says so.
+   */
+  readonly is: "foreign" | "known" | "unknown" | StandardKind;
   /** What no other object may be called, and the reference that names it in messages. */
   readonly name: { readonly key: string; readonly ref: string } | null;
   readonly faults: readonly Fault[];
@@ -49,6 +55,8 @@ export function readObjects(value: unknown): ReadObject[] {
 function readObject(value: unknown, path: Path): ReadObject[] {
   // `sallyport test` checks them.
   if (isRecord(value) && value.kind === "EgressTest" && value.apiVersion === API_VERSION) return [];
+  const standard = standardKindOf(value);
+  if (standard !== null) return [readStandard(standard, value as Record<string, unknown>, path)];
   const kind = kindOf(value, path);
   if (typeof kind !== "string") {
     return [{ path, is: isWorkload(value) ? "foreign" : "unknown", name: null, faults: [kind], content: null }];
@@ -65,14 +73,40 @@ function readObject(value: unknown, path: Path): ReadObject[] {
   ];
 }
 
+/** By kind alone: Sallyport reads one version of each. */
+function standardKindOf(value: unknown): StandardKind | null {
+  if (!isRecord(value) || typeof value.apiVersion !== "string") return null;
+  const kind = STANDARD_KINDS.find((name) => name === value.kind) ?? null;
+  const group = kind === null ? "" : STANDARD_VERSIONS[kind].split("/")[0];
+  return value.apiVersion.split("/")[0] === group ? kind : null;
+}
+
+function readStandard(kind: StandardKind, document: Record<string, unknown>, path: Path): ReadObject {
+  const { value, violations } = readStandardDocument(kind, document);
+  const faults = violations.map((violation) => faultOf(violation, path));
+  const { metadata } = document;
+  const { name, namespace } = isRecord(metadata) ? metadata : {};
+  const own = kind === "NetworkPolicy" && typeof namespace === "string" ? namespace : null;
+  const ref = typeof name === "string" ? policyRef({ kind, name, namespace: own }) : null;
+  return {
+    path,
+    is: kind,
+    name: ref === null ? null : { key: ref, ref },
+    faults: faults.length === 0 ? FAULTLESS : faults,
+    content: faults.length === 0 ? { type: "standard", kind, value } : null,
+  };
+}
+
+function faultOf({ code, message, path: below, where }: Violation, path: Path): Fault {
+  return { code, message, path: [...path, ...below], where };
+}
+
 function readContent(kind: Kind, value: unknown, path: Path): Pick<ReadObject, "content" | "faults"> {
   const faults: Fault[] = [];
   const validated = <S extends z.ZodType>(schema: S): z.output<S> | null => {
     const result = validate(schema, value);
     if (result.ok) return result.value;
-    for (const { code, message, path: below, where } of result.violations) {
-      faults.push({ code, message, path: [...path, ...below], where });
-    }
+    for (const violation of result.violations) faults.push(faultOf(violation, path));
     return null;
   };
   let content: Content | null = null;

@@ -8,7 +8,7 @@ import { LabelName, ObjectName } from "./values.ts";
 export const API_VERSION = "sallyport.dev/v1alpha1";
 
 /** As the API server prints it; what it adds by itself is accepted and not read. */
-const objectMeta = {
+export const objectMeta = {
   name: ObjectName,
   labels: z.record(z.string(), z.string()).optional(),
   annotations: z.record(z.string(), z.string()).optional(),

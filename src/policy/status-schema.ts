@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { STANDARD_KINDS } from "../model/policy.ts";
 import { KIND_NAMES } from "./schema.ts";
 import { LabelName, ObjectName } from "./values.ts";
 
@@ -56,13 +57,16 @@ const MOST_PODS = 256;
 
 const NodePolicy = z
   .object({
-    kind: z.enum(KIND_NAMES).meta({ description: "Its kind." }),
+    kind: z.enum([...KIND_NAMES, ...STANDARD_KINDS]).meta({ description: "Its kind." }),
     namespace: LabelName.optional().meta({ description: "Its namespace, if it has one." }),
     name: ObjectName.meta({ description: "Its name." }),
     uid: z.string().max(64).meta({ description: "Its uid." }),
     generation: z.int().min(0).meta({ description: "The generation that the agent has read." }),
     programmed: z.boolean().meta({ description: "Whether the node enforces it as it is written." }),
-    reason: z.string().max(64).optional().meta({ description: "Why not, in one word: `UnknownField`, `Invalid`." }),
+    reason: z.string().max(64).optional().meta({
+      description:
+        "Why not, in one word: `UnknownField`, `Invalid`, `NotSupported`. `PartiallyEnforced`: it is, as far as it leads outside.",
+    }),
     message: z.string().max(1024).optional().meta({ description: "Why not, in words." }),
     selectedPods: Count("Pods of the node that it selects.").optional(),
   })

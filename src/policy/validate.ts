@@ -5,7 +5,7 @@ import { nearest } from "./nearest.ts";
 
 /** A finding of a value against its schema. */
 export interface Violation extends Finding {
-  readonly code: "UnknownField" | "Missing" | "Structure" | "Check";
+  readonly code: "UnknownField" | "Missing" | "Structure" | "Check" | "NotSupported";
   /** Whether the key at `path` is meant, or its value. */
   readonly where: "key" | "value";
 }
@@ -86,7 +86,8 @@ function walk(
     const findings = (check as unknown as Check<unknown>).find(value);
     if (findings === null) continue;
     for (const finding of [findings].flat() as Finding[]) {
-      found.push({ code: "Check", where: "value", path: [...path, ...finding.path], message: finding.message });
+      const code = finding.notSupported === true ? "NotSupported" : "Check";
+      found.push({ code, where: "value", path: [...path, ...finding.path], message: finding.message });
     }
   }
 }

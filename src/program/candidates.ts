@@ -1,9 +1,24 @@
 import { namesPort } from "./entry-ports.ts";
-import { CLASS, ENTRY, NONE, POLICY, POLICY_FLAG, PORT, type ProgramData, RULE, type Walk } from "./layout.ts";
+import {
+  CLASS,
+  ENTRY,
+  FIRST_OWN_TIER,
+  NONE,
+  POLICY,
+  POLICY_FLAG,
+  PORT,
+  type ProgramData,
+  RULE,
+  type Walk,
+} from "./layout.ts";
 
-/** In a list of candidates: the rules behind it are of another policy, or of another policy and tier. Else a rule number. */
+/**
+ * In a list of candidates: the rules behind it are of another policy, or of another policy and tier, or of the first of Sallyport's own
+ * policies after standard ones. Else a rule number.
+ */
 export const NEXT_POLICY = 0xffffffff;
 export const NEXT_TIER = 0xfffffffe;
+export const OWN_TIERS = 0xfffffffd;
 
 /** Protocols that no rule names are all alike. */
 const UNNAMED = 256;
@@ -40,7 +55,7 @@ export class Candidates {
     this.#named = named;
   }
 
-  /** Rule numbers, with NEXT_POLICY or NEXT_TIER before those of each policy. */
+  /** Rule numbers, with NEXT_POLICY, NEXT_TIER or OWN_TIERS before those of each policy. */
   of(cls: number, walk: Walk, protocol: number, port: number): Uint32Array {
     const row = cls * 2 + (walk === "enforce" ? 0 : 1);
     let lists = this.#lists[row];
@@ -83,13 +98,15 @@ export class Candidates {
       const policy = classLists[i]! * POLICY.stride;
       if (walk === "enforce" && (rules.policies[policy + POLICY.flags]! & POLICY_FLAG.audit) !== 0) continue;
       const first = rules.policies[policy + POLICY.rules]!;
-      const own: number[] = [];
+      const rulesOf: number[] = [];
       for (let rule = first; rule < first + rules.policies[policy + POLICY.ruleCount]!; rule++) {
-        if (this.#canApply(rule, protocol, port)) own.push(rule);
+        if (this.#canApply(rule, protocol, port)) rulesOf.push(rule);
       }
-      if (own.length === 0) continue;
-      list.push(rules.policies[policy + POLICY.tier] === tier ? NEXT_POLICY : NEXT_TIER, ...own);
-      tier = rules.policies[policy + POLICY.tier]!;
+      if (rulesOf.length === 0) continue;
+      const next = rules.policies[policy + POLICY.tier]!;
+      const own = next >= FIRST_OWN_TIER && tier < FIRST_OWN_TIER;
+      list.push(next === tier ? NEXT_POLICY : own ? OWN_TIERS : NEXT_TIER, ...rulesOf);
+      tier = next;
     }
     if (this.#words + list.length > MOST_WORDS) {
       this.#lists = [];

@@ -1,5 +1,6 @@
 import type { Policy } from "../model/policy.ts";
 import type { Workload } from "../model/workload.ts";
+import { Closings } from "./closing.ts";
 import { CLASS_FLAG } from "./layout.ts";
 import { selects } from "./select.ts";
 
@@ -25,6 +26,7 @@ export function classify(
   const classes: WorkloadClass[] = [];
   const byPolicies = new Map<string, number>();
   const byLabels = new Map<string, number>();
+  const closings = new Closings();
   const classOf = workloads.map((workload) => {
     const labels = labelKey(workload);
     const known = byLabels.get(labels);
@@ -34,7 +36,7 @@ export function classify(
       .filter((at) => selects(policies[at]!, workload, systemNamespaces));
     const key = selected.join();
     const cls = byPolicies.get(key) ?? classes.length;
-    if (cls === classes.length) classes.push(describe(selected.map((at) => policies[at]!)));
+    if (cls === classes.length) classes.push(describe(closings.close(selected.map((at) => policies[at]!))));
     byPolicies.set(key, cls);
     byLabels.set(labels, cls);
     return cls;

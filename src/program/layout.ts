@@ -33,9 +33,19 @@ export const TLS = { none: 0, present: 1, required: 2, refuseEncryptedHello: 4 }
 /** Row of `ports`. */
 export const PORT = { protocol: 0, from: 1, to: 2, stride: 3 } as const;
 
-export const TIERS: readonly Tier[] = ["Admin", "Namespace", "Baseline"];
-export const ACTIONS: readonly RuleAction[] = ["Allow", "Deny", "Next", "Pass"];
-export const ACTION = { allow: 0, deny: 1, next: 2, pass: 3 } as const;
+/** In the order in which they are asked; those of the standard policies first. */
+export const TIERS: readonly Tier[] = [
+  "StandardAdmin",
+  "NetworkPolicy",
+  "StandardBaseline",
+  "Admin",
+  "Namespace",
+  "Baseline",
+];
+/** Where an Accept leads. */
+export const FIRST_OWN_TIER = 3;
+export const ACTIONS: readonly RuleAction[] = ["Allow", "Deny", "Next", "Pass", "Accept"];
+export const ACTION = { allow: 0, deny: 1, next: 2, pass: 3, accept: 4 } as const;
 
 /** Row of `classes`. Policies, name sets and CIDR sets are runs in `classLists`. */
 export const CLASS = {

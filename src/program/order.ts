@@ -1,7 +1,7 @@
 import type { Policy } from "../model/policy.ts";
 import { TIERS } from "./layout.ts";
 
-/** The order in which policies are walked: tier, priority (lower first), then namespace and name by code unit. */
+/** The order in which policies are walked: tier, priority (lower first), then namespace, name by code unit. */
 export function comparePolicies(a: Policy, b: Policy): number {
   return (
     TIERS.indexOf(a.tier) - TIERS.indexOf(b.tier) ||

@@ -126,14 +126,15 @@ export class Program {
     return findWords(this.data.nodes, address.w0, address.w1, address.w2, address.w3, 0) >= 0;
   }
 
-  /** The decision of an Allow or Deny rule, by rule number; one object a rule, made when first needed. */
+  /** The decision of an Allow, Accept or Deny rule, by rule number; one object a rule, made when first needed. */
   ruleDecision(rule: number, nameHidden: boolean): Decision {
     const key = rule * 2 + (nameHidden ? 1 : 0);
     const known = this.decisions[key];
     if (known !== undefined) return known;
     const row = rule * RULE.stride;
+    const action = this.rules.rules[row + RULE.action];
     const decision: Decision = Object.freeze({
-      action: this.rules.rules[row + RULE.action] === ACTION.allow ? "Allow" : "Deny",
+      action: action === ACTION.allow || action === ACTION.accept ? "Allow" : "Deny",
       policy: this.text.policyRefs[this.rules.rules[row + RULE.policy]!]!,
       rule: this.text.ruleNames[rule]!,
       reason: nameHidden ? "NameHidden" : "RuleMatched",

@@ -5,13 +5,14 @@ import type { Workload } from "../model/workload.ts";
 const NAMESPACE_NAME = "kubernetes.io/metadata.name";
 
 /**
- * Whether a policy selects a workload. An EgressPolicy selects in its own namespace only. A cluster policy whose
- * subject asks for nothing skips the system namespaces: a catch-all must not cut the cluster's own DNS.
+ * Whether a policy selects a workload. A policy of a namespace selects there only. A ClusterEgressPolicy whose subject asks for
+ * nothing skips the system namespaces: a catch-all must not cut the cluster's own DNS.
  */
 export function selects(policy: Policy, workload: Workload, systemNamespaces: readonly string[]): boolean {
   const { subject } = policy;
   if (policy.namespace !== null && policy.namespace !== workload.namespace) return false;
-  if (policy.namespace === null && isEmpty(subject) && systemNamespaces.includes(workload.namespace)) return false;
+  const skips = policy.kind === "ClusterEgressPolicy" && isEmpty(subject);
+  if (skips && systemNamespaces.includes(workload.namespace)) return false;
   if (subject.serviceAccounts !== null && !subject.serviceAccounts.includes(workload.serviceAccount)) return false;
   return (
     holds(subject.podSelector, (key) => own(workload.labels, key)) &&

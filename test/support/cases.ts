@@ -207,6 +207,7 @@ export function agentConfig(more: Partial<AgentConfig> = {}): AgentConfig {
     internalEndpoints: [],
     clusterDomain: "cluster.local",
     systemNamespaces: ["kube-system", "sallyport"],
+    sources: [],
     failMode: "Closed",
     existingFlows: "Adopt",
     dnsDenial: "NXDomain",

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { parse, stringify } from "yaml";
 import { destinationFromUrl } from "../../../src/decide/destination.ts";
 import { explainDestination } from "../../../src/decide/explain.ts";
-import type { DestinationGroup, Policy } from "../../../src/model/policy.ts";
+import type { DestinationGroup, OwnPolicyKind, Policy } from "../../../src/model/policy.ts";
 import { readClusterConfig, readClusterGroup, readClusterPolicy } from "../../../src/policy/cluster-reading.ts";
 import { loadDocuments } from "../../../src/policy/documents.ts";
 import {
@@ -28,7 +28,7 @@ const cluster = (spec: string, name = "p"): Document => ({
   spec: { tier: "Admin", defaultDeny: true, ...(parse(`{ ${spec} }`) as object) },
 });
 
-const read = (document: Document) => readClusterPolicy(document["kind"] as Policy["kind"], document);
+const read = (document: Document) => readClusterPolicy(document["kind"] as OwnPolicyKind, document);
 const WORKLOADS = [
   workload(1, "team/web", { labels: { app: "web" }, namespaceLabels: { team: "a" }, serviceAccount: "web" }),
   workload(2, "team/job", { labels: { app: "job" }, namespaceLabels: { team: "a" }, serviceAccount: "job" }),
