@@ -1,7 +1,7 @@
 import type { Decision } from "../model/decision.ts";
 import type { Facts } from "../model/facts.ts";
 import { unboundFacts } from "../model/unbound-facts.ts";
-import { ACTION, ENTRY, GROUP, NONE, RULE, TLS, type Walk } from "../program/layout.ts";
+import { ACTION, ENTRY, EXTENT, GROUP, NONE, RULE, TLS, type Walk } from "../program/layout.ts";
 import type { Program } from "../program/program.ts";
 import { withoutRule } from "./default-reason.ts";
 import { ANSWER, NO_RULE, type RuleAnswers, type WalkSink, walkRules } from "./walk.ts";
@@ -18,11 +18,13 @@ const DEFAULT_DENY = withoutRule("Deny", "DefaultDeny");
  * followed both ways.
  *
  * 1. A class that this epoch does not know: Deny, UnknownWorkload.
- * 2. The walk isolates nobody: Allow, NotIsolated.
+ * 2. The walk isolates nobody, and standard policies let the class ask a resolver: Allow, NotIsolated.
  * 3. The cluster domain and every name under it: Allow, ClusterDomain.
- * 4. An Allow with `domains` (its own or its group's) that can still decide: Allow, that rule.
- * 5. A Deny that certainly matches: Deny, that rule.
- * 6. Deny, DefaultDeny. Rules on addresses and rules without `domains` open no name.
+ * 4. Standard policies let the class ask no resolver, and no Accept with `domainNames` can decide: Deny, by the Deny that stops it.
+ * 5. The walk isolates nobody: Allow, by that Accept.
+ * 6. An Allow with `domains` (its own or its group's) that can still decide: Allow, that rule.
+ * 7. A Deny that certainly matches: Deny, that rule.
+ * 8. Deny, DefaultDeny. Rules on addresses and rules without `domains` open no name.
  */
 export function gateName(program: Program, cls: number, name: string, walk: Walk = "enforce"): Decision {
   return gateBeforeRules(program, cls, name, walk) ?? gateByRules(program, cls, name, walk, null);
@@ -31,37 +33,49 @@ export function gateName(program: Program, cls: number, name: string, walk: Walk
 /** Steps 1 to 3; null: the rules decide. */
 export function gateBeforeRules(program: Program, cls: number, name: string, walk: Walk): Decision | null {
   if (cls < 0) return UNKNOWN_WORKLOAD;
-  if (!program.isolated(cls, walk)) return NOT_ISOLATED;
+  if (!program.gated(cls, walk)) return NOT_ISOLATED;
   const domain = program.clusterDomain;
   return name === domain || name.endsWith(`.${domain}`) ? CLUSTER_DOMAIN : null;
 }
 
-/** Steps 4 to 6. */
+/** Steps 4 to 8. */
 export function gateByRules(program: Program, cls: number, name: string, walk: Walk, sink: WalkSink | null): Decision {
   const ends = walkRules(program, cls, walk, new NameAnswers(program, cls, name), sink);
-  if (ends.allow !== NO_RULE) return program.ruleDecision(ends.allow, false);
-  return ends.decided === NO_RULE ? DEFAULT_DENY : program.ruleDecision(ends.decided, false);
+  const of = (rule: number) => program.ruleDecision(rule, false);
+  if (program.mute(cls) && ends.accept === NO_RULE) {
+    const stops = ends.decided === NO_RULE ? ends.deny : ends.decided;
+    return stops === NO_RULE ? DEFAULT_DENY : of(stops);
+  }
+  if (!program.isolated(cls, walk)) return of(ends.accept);
+  if (ends.allow !== NO_RULE) return of(ends.allow);
+  // What the standard policies deny where they accept nothing is not what is in its way.
+  if (ends.accept !== NO_RULE && program.isStandard(ends.decided)) return DEFAULT_DENY;
+  return ends.decided === NO_RULE ? DEFAULT_DENY : of(ends.decided);
 }
 
-/** The answers of rules when only a name is known. An Allow never says yes for certain: what follows it stays in reach. */
+/** The answers of rules when only a name is known. What opens names never says yes for certain: what follows it stays in reach. */
 class NameAnswers implements RuleAnswers {
   private readonly program: Program;
+  /** An Accept opens names as an Allow does. */
+  private readonly mute: boolean;
 
   constructor(program: Program, cls: number, name: string) {
     this.program = program;
+    this.mute = program.mute(cls);
     program.marks.begin(cls, onlyName(name));
   }
 
   answer(rule: number): number {
     const { rules } = this.program.rules;
     const row = rule * RULE.stride;
-    const allow = rules[row + RULE.action] === ACTION.allow;
+    const action = rules[row + RULE.action]!;
+    const allow = action === ACTION.allow || (action === ACTION.accept && this.mute);
     const count = rules[row + RULE.entryCount]!;
     if (count === NONE) return allow ? ANSWER.no : ANSWER.yes;
     const first = rules[row + RULE.entries]!;
     let best: number = ANSWER.no;
     for (let entry = first; entry < first + count; entry++) {
-      const answer = allow ? this.opens(entry) : this.matches(entry, rules[row + RULE.action] === ACTION.deny);
+      const answer = allow ? this.opens(entry) : this.matches(entry, action === ACTION.deny);
       if (answer > best) best = answer;
     }
     return best;
@@ -83,6 +97,7 @@ class NameAnswers implements RuleAnswers {
     const row = entry * ENTRY.stride;
     const names = entries[row + ENTRY.names]!;
     const group = this.group(row, deny);
+    if (this.nowhere(entries[row + ENTRY.cidrs]!)) return ANSWER.no;
     if (group === ANSWER.no || (names !== NONE && !this.holds(names))) return ANSWER.no;
     const looksFurther =
       entries[row + ENTRY.portCount] !== NONE ||
@@ -108,7 +123,12 @@ class NameAnswers implements RuleAnswers {
   }
 
   private everywhere(set: number): boolean {
-    return set === NONE || this.program.rules.everywhere[set] === 1;
+    return set === NONE || this.program.rules.extents[set] === EXTENT.everywhere;
+  }
+
+  /** Only pods inside the cluster are meant. */
+  private nowhere(set: number): boolean {
+    return set !== NONE && this.program.rules.extents[set] === EXTENT.nowhere;
   }
 }
 

@@ -7,9 +7,10 @@ import { FOR_NOTHING } from "./why.ts";
 export function whyName(program: Program, name: string, rule: number, answer: number): string {
   const { rules, entries } = program.rules;
   const row = rule * RULE.stride;
-  const allow = rules[row + RULE.action] === ACTION.allow;
+  const action = rules[row + RULE.action];
+  const allow = action === ACTION.allow || (action === ACTION.accept && answer !== ANSWER.yes);
   const count = rules[row + RULE.entryCount]!;
-  if (count === NONE) return allow ? "a rule without `domains` opens no name" : "it is for every destination";
+  if (count === NONE) return allow ? "a rule without names opens none" : "it is for every destination";
   if (count === 0) return FOR_NOTHING;
   const sets: number[] = [];
   const first = rules[row + RULE.entries]!;

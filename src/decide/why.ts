@@ -1,6 +1,6 @@
 import { formatAddress, sameAddress } from "../net/address.ts";
 import { formatPorts } from "../net/ports.ts";
-import { ACTION, ENTRY, GROUP, NONE, PORT, RULE, TLS } from "../program/layout.ts";
+import { ACTION, ENTRY, EXTENT, GROUP, NONE, PORT, RULE, TLS } from "../program/layout.ts";
 import { NAME_MARK } from "../program/marks.ts";
 import type { Program } from "../program/program.ts";
 import { type Asking, askingOf, type FlowAnswers } from "./answers.ts";
@@ -70,7 +70,8 @@ function whyPorts(program: Program, answers: FlowAnswers, row: number): string {
 function whyCidrs(program: Program, answers: FlowAnswers, row: number): string {
   const set = program.rules.entries[row + ENTRY.cidrs]!;
   const { address } = answers.facts;
-  if (program.text.cidrSets[set] === "") return "it is for pods inside the cluster, which are not decided here";
+  if (program.rules.extents[set] === EXTENT.nowhere)
+    return "it is for pods inside the cluster, which are not decided here";
   const unknown = sameAddress(address, PLACEHOLDER);
   const own = unknown ? "the address (not given)" : `\`${formatAddress(address)}\``;
   return `${own} is ${program.marks.holdsAddress(set) ? "" : "not "}in ${program.text.cidrSets[set]}`;

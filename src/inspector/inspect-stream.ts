@@ -87,7 +87,7 @@ function allowed(lane: Lane, flow: TcpFlow, decision: Decision, now: number): vo
  * differently may carry another name to one of them. An address rule stands: it asks for no name.
  */
 function restsOnName(lane: Lane, flow: TcpFlow, decision: Decision): boolean {
-  if (decision.action === "Deny" || !lane.program.isolated(flow.cls)) return false;
+  if (decision.action === "Deny" || !lane.program.strict(flow.cls)) return false;
   const nameless = { ...flow.facts, names: [], namesFinal: true, ended: true };
   return decide(lane.program, flow.cls, nameless, "enforce")?.action !== "Allow";
 }
@@ -128,7 +128,7 @@ function pace(lane: Lane, flow: TcpFlow, now: number): void {
 }
 
 function mayGoPiecewise(lane: Lane, flow: TcpFlow): boolean {
-  return flow.facts.names.length > 0 || flow.requests > 0 || !lane.program.isolated(flow.cls);
+  return flow.facts.names.length > 0 || flow.requests > 0 || !lane.program.strict(flow.cls);
 }
 
 /** A deadline of the flow has come: the resolver is late, the hello stalls, or its facts end. */

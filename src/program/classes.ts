@@ -1,7 +1,9 @@
 import type { Policy } from "../model/policy.ts";
 import type { Workload } from "../model/workload.ts";
+import type { Address } from "../net/address.ts";
 import { Closings } from "./closing.ts";
-import { CLASS_FLAG } from "./layout.ts";
+import { CLASS_FLAG, FIRST_OWN_TIER, TIERS } from "./layout.ts";
+import { mayAskResolvers } from "./questions.ts";
 import { selects } from "./select.ts";
 
 /** Workloads that the same policies select, and those policies in the order they are walked. */
@@ -16,11 +18,17 @@ export interface Classes {
   readonly classOf: readonly number[];
 }
 
+export interface ClassSettings {
+  readonly systemNamespaces: readonly string[];
+  /** Trusted ones. */
+  readonly resolvers: readonly Address[];
+}
+
 /** `policies` in the order they are walked. Replicas share one answer: a label set is judged once. */
 export function classify(
   policies: readonly Policy[],
   workloads: readonly Workload[],
-  systemNamespaces: readonly string[],
+  { systemNamespaces, resolvers }: ClassSettings,
 ): Classes {
   const candidates = candidatesByNamespace(policies, workloads);
   const classes: WorkloadClass[] = [];
@@ -36,7 +44,7 @@ export function classify(
       .filter((at) => selects(policies[at]!, workload, systemNamespaces));
     const key = selected.join();
     const cls = byPolicies.get(key) ?? classes.length;
-    if (cls === classes.length) classes.push(describe(closings.close(selected.map((at) => policies[at]!))));
+    if (cls === classes.length) classes.push(describe(closings.close(selected.map((at) => policies[at]!)), resolvers));
     byPolicies.set(key, cls);
     byLabels.set(labels, cls);
     return cls;
@@ -74,9 +82,10 @@ function labelKey(workload: Workload): string {
   ]);
 }
 
-function describe(policies: readonly Policy[]): WorkloadClass {
-  let flags = 0;
-  for (const { mode, defaultDeny } of policies) {
+function describe(policies: readonly Policy[], resolvers: readonly Address[]): WorkloadClass {
+  let flags = mayAskResolvers(policies, resolvers) ? 0 : CLASS_FLAG.mute;
+  for (const { mode, defaultDeny, tier } of policies) {
+    if (TIERS.indexOf(tier) < FIRST_OWN_TIER) flags |= CLASS_FLAG.standard;
     flags |= mode === "Audit" ? CLASS_FLAG.audited : CLASS_FLAG.selected;
     if (defaultDeny) flags |= CLASS_FLAG.isolatedByAll;
     if (defaultDeny && mode === "Enforce") flags |= CLASS_FLAG.isolated;

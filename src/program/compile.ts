@@ -29,7 +29,7 @@ export interface CompileInput {
 export function compileProgram(input: CompileInput): ProgramData {
   const { workloads, config } = input;
   const ordered = [...input.policies].sort(comparePolicies);
-  const classes = classify(ordered, workloads, config.systemNamespaces);
+  const classes = classify(ordered, workloads, config);
   const compiler = new RuleCompiler(input.groups);
   const laidOut = layOutClasses(classes, compiler);
   const { sets } = compiler;

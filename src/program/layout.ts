@@ -30,6 +30,9 @@ export const ENTRY = {
 export const GROUP = { none: 0, known: 1, missing: 2 } as const;
 export const TLS = { none: 0, present: 1, required: 2, refuseEncryptedHello: 4 } as const;
 
+/** What a set of addresses holds: some, every address of both families, none outside the cluster. */
+export const EXTENT = { some: 0, everywhere: 1, nowhere: 2 } as const;
+
 /** Row of `ports`. */
 export const PORT = { protocol: 0, from: 1, to: 2, stride: 3 } as const;
 
@@ -58,7 +61,7 @@ export const CLASS = {
   flags: 6,
   stride: 7,
 } as const;
-export const CLASS_FLAG = { selected: 1, audited: 2, isolated: 4, isolatedByAll: 8 } as const;
+export const CLASS_FLAG = { selected: 1, audited: 2, isolated: 4, isolatedByAll: 8, standard: 16, mute: 32 } as const;
 
 /** Names of all policies, looked up by suffix (name-table.ts). */
 export interface NameTableData {
@@ -82,8 +85,8 @@ export interface RuleData {
   readonly rules: Uint32Array;
   readonly entries: Uint32Array;
   readonly ports: Uint32Array;
-  /** By set of addresses, 1 where it holds every address of both families. */
-  readonly everywhere: Uint32Array;
+  /** By set of addresses one of EXTENT. */
+  readonly extents: Uint32Array;
   readonly http: readonly HttpMatch[];
 }
 

@@ -8,6 +8,8 @@ import {
   ACTION,
   CLASS,
   CLASS_FLAG,
+  FIRST_OWN_TIER,
+  POLICY,
   type ProgramData,
   RULE,
   type RuleData,
@@ -98,6 +100,21 @@ export class Program {
     return this.hasFlag(cls, walk === "enforce" ? CLASS_FLAG.isolated : CLASS_FLAG.isolatedByAll);
   }
 
+  /** What no policy lets out may be denied: the class is isolated, or under standard policies, which isolate in their own way. */
+  strict(cls: number): boolean {
+    return this.hasFlag(cls, CLASS_FLAG.isolated | CLASS_FLAG.standard);
+  }
+
+  /** The standard policies of the class let it ask no trusted resolver: no name passes that they do not name. */
+  mute(cls: number): boolean {
+    return this.hasFlag(cls, CLASS_FLAG.mute);
+  }
+
+  /** DNS questions of the class are judged by their names. */
+  gated(cls: number, walk: Walk = "enforce"): boolean {
+    return this.isolated(cls, walk) || this.mute(cls);
+  }
+
   /** Some enforcing policy selects the class. */
   selected(cls: number): boolean {
     return this.hasFlag(cls, CLASS_FLAG.selected);
@@ -141,6 +158,13 @@ export class Program {
     });
     this.decisions[key] = decision;
     return decision;
+  }
+
+  /** The rule is one of a standard policy. */
+  isStandard(rule: number): boolean {
+    if (rule < 0) return false;
+    const policy = this.rules.rules[rule * RULE.stride + RULE.policy]!;
+    return this.rules.policies[policy * POLICY.stride + POLICY.tier]! < FIRST_OWN_TIER;
   }
 
   private hasFlag(cls: number, flag: number): boolean {

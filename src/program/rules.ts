@@ -56,7 +56,7 @@ export class RuleCompiler {
       rules: this.rules.share(),
       entries: this.entries.share(),
       ports: this.ports.share(),
-      everywhere: shareWords(this.sets.everywhere()),
+      extents: shareWords(this.sets.extents()),
       http: this.http,
     };
   }

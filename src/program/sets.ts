@@ -1,6 +1,7 @@
 import { type Cidr, cidrIsIPv4, formatCidr } from "../net/cidr.ts";
 import { type DomainPattern, formatDomainPattern } from "../net/pattern.ts";
 import type { CidrSet } from "./cidr-table.ts";
+import { EXTENT } from "./layout.ts";
 
 /** How many exact names of one set the agent may be asked to resolve. */
 const MOST_EXACT = 16;
@@ -39,11 +40,12 @@ export class Sets {
     });
   }
 
-  /** By set of addresses, 1 where it holds every address of both families. */
-  everywhere(): number[] {
+  /** By set of addresses one of EXTENT. */
+  extents(): number[] {
     return this.cidrs.map(({ cidrs, except }) => {
+      if (cidrs.length === 0) return EXTENT.nowhere;
       const ipv4 = cidrs.some((cidr) => cidr.bits === 96 && cidrIsIPv4(cidr));
-      return ipv4 && cidrs.some(({ bits }) => bits === 0) && except.length === 0 ? 1 : 0;
+      return ipv4 && cidrs.some(({ bits }) => bits === 0) && except.length === 0 ? EXTENT.everywhere : EXTENT.some;
     });
   }
 

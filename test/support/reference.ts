@@ -40,20 +40,49 @@ export function referenceDecide(world: World, workload: Workload, facts: Facts, 
   const selecting = referencePolicies(world, workload);
   if (walk === "enforce" && !selecting.some(({ mode }) => mode === "Enforce")) return plain("Allow", "NotIsolated");
   const policies = selecting.filter(({ mode }) => walk === "all" || mode === "Enforce");
+  const standard = standardDecision(policies, (rule) => matchRule(world, rule, facts));
+  if (standard?.action === "Deny") return standard;
   const end = firstMatch(policies, (rule) => matchRule(world, rule, facts));
-  if (end !== null) {
-    const { policy, rule, match } = end;
-    const action = rule.action === "Allow" ? "Allow" : "Deny";
-    const reason = match === "hidden" ? "NameHidden" : "RuleMatched";
-    return { action, policy: policyRef(policy), rule: rule.name, reason };
+  if (end !== null) return decisionOf(end);
+  if (policies.some(({ defaultDeny }) => defaultDeny)) return plain("Deny", dns ? "OtherResolver" : "DefaultDeny");
+  return standard ?? plain("Allow", "NotIsolated");
+}
+
+function decisionOf({ policy, rule, match }: End): Decision {
+  const action = rule.action === "Allow" || rule.action === "Accept" ? "Allow" : "Deny";
+  const reason = match === "hidden" ? "NameHidden" : "RuleMatched";
+  return { action, policy: policyRef(policy), rule: rule.name, reason };
+}
+
+/** What a network that enforces the standard policies would do by them alone; null: nothing, so it lets the flow out. */
+function standardDecision(policies: readonly Policy[], match: (rule: Rule) => Match): Decision | null {
+  const tier = (name: Policy["tier"]) => policies.filter((policy) => policy.tier === name);
+  const admin = firstOfTier(tier("StandardAdmin"), match);
+  if (admin !== null) return decisionOf(admin);
+  const isolating = tier("NetworkPolicy");
+  const accepts = isolating
+    .flatMap((policy) => policy.rules.map((rule) => ({ policy, rule, match: match(rule) })))
+    .find((end) => end.match !== "no");
+  if (accepts !== undefined) return decisionOf(accepts);
+  const [first] = isolating;
+  if (first !== undefined) {
+    return { action: "Deny", policy: policyRef(first), rule: "default-deny", reason: "RuleMatched" };
   }
-  if (!policies.some(({ defaultDeny }) => defaultDeny)) return plain("Allow", "NotIsolated");
-  return plain("Deny", dns ? "OtherResolver" : "DefaultDeny");
+  const baseline = firstOfTier(tier("StandardBaseline"), match);
+  return baseline === null ? null : decisionOf(baseline);
+}
+
+/** The first Accept or Deny, if no Pass stands before it. */
+function firstOfTier(policies: readonly Policy[], match: (rule: Rule) => Match): End | null {
+  const end = policies
+    .flatMap((policy) => policy.rules.map((rule) => ({ policy, rule, match: match(rule) })))
+    .find((found) => found.match !== "no");
+  return end === undefined || end.rule.action === "Pass" ? null : end;
 }
 
 /** The policies that select a workload, in their order. */
 export function referencePolicies({ policies, config }: World, workload: Workload): Policy[] {
-  const tiers = ["Admin", "Namespace", "Baseline"];
+  const tiers = ["StandardAdmin", "NetworkPolicy", "StandardBaseline", "Admin", "Namespace", "Baseline"];
   return policies
     .filter((policy) => selects(policy, workload, config))
     .sort(
@@ -84,7 +113,7 @@ interface End {
 function firstMatch(policies: readonly Policy[], match: (rule: Rule) => Match): End | null {
   let passed: string | null = null;
   for (const policy of policies) {
-    if (policy.tier === passed) continue;
+    if (policy.tier === passed || policy.kind === "NetworkPolicy" || policy.kind === "ClusterNetworkPolicy") continue;
     for (const rule of policy.rules) {
       const answer = match(rule);
       if (answer === "no") continue;
@@ -191,7 +220,7 @@ function inside({ clusterCIDRs, internalEndpoints }: AgentConfig, facts: Facts):
 function selects(policy: Policy, workload: Workload, config: AgentConfig): boolean {
   const { podSelector, namespaceSelector, serviceAccounts } = policy.subject;
   const asks = (podSelector?.requirements.length ?? 0) + (namespaceSelector?.requirements.length ?? 0);
-  if (policy.kind === "EgressPolicy" && policy.namespace !== workload.namespace) return false;
+  if (policy.namespace !== null && policy.namespace !== workload.namespace) return false;
   if (policy.kind === "ClusterEgressPolicy" && asks === 0 && serviceAccounts === null) {
     if (config.systemNamespaces.includes(workload.namespace)) return false;
   }

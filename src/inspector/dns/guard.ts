@@ -173,7 +173,7 @@ export class DnsGuard {
 
 /** A class that the program does not know is gated like an isolated one: the gate then denies every name. */
 export function isGated({ program, cls }: Pick<DnsContext, "program" | "cls">): boolean {
-  return cls < 0 || program.isolated(cls);
+  return cls < 0 || program.gated(cls);
 }
 
 function overTcp({ flowKey }: DnsContext): boolean {

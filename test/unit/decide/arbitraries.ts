@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import type { Application, Facts } from "../../../src/model/facts.ts";
-import type { DestinationGroup, Policy, Rule } from "../../../src/model/policy.ts";
+import type { DestinationGroup, Policy, Rule, RuleAction } from "../../../src/model/policy.ts";
 import {
   address,
   agentConfig,
@@ -10,6 +10,7 @@ import {
   group,
   labels,
   policy,
+  rule,
   workload,
 } from "../../support/cases.ts";
 import type { World } from "../../support/reference.ts";
@@ -122,6 +123,53 @@ const policies: fc.Arbitrary<Policy[]> = fc
     ),
   );
 
+const standardEntry = (action: RuleAction) =>
+  fc
+    .oneof(
+      // Of pods inside.
+      { weight: 1, arbitrary: fc.constant<EntryText>({ cidrs: [] }) },
+      { weight: 3, arbitrary: fc.record<EntryText>({ cidrs: some(CIDRS) }) },
+      { weight: 2, arbitrary: fc.record<EntryText>({ cidrs: some(CIDRS), except: some(CIDRS) }) },
+      { weight: action === "Accept" ? 4 : 0, arbitrary: fc.record<EntryText>({ domains: some(PATTERNS) }) },
+    )
+    .chain((where) => maybe(some(PORTS), 4).map((own) => (own === undefined ? where : { ...where, ports: own })));
+
+const standardRules = (...actions: RuleAction[]): fc.Arbitrary<Rule[]> =>
+  fc
+    .array(
+      fc
+        .constantFrom(...actions)
+        .chain((action) =>
+          fc.tuple(fc.constant(action), fc.array(standardEntry(action), { minLength: 1, maxLength: 2 })),
+        ),
+      { maxLength: 3 },
+    )
+    .map((drafts) => drafts.map(([action, to], at) => rule(`egress[${at}]`, action, ...to)));
+
+const priority = fc.integer({ min: 0, max: 2 });
+const common = { kind: "ClusterNetworkPolicy", defaultDeny: false } as const;
+const standard = fc.oneof(
+  fc
+    .record({
+      tier: fc.constantFrom("StandardAdmin" as const, "StandardBaseline" as const),
+      priority,
+      rules: standardRules("Accept", "Deny", "Pass"),
+      subject: fc.constantFrom(...SUBJECTS.slice(0, 1), ...SUBJECTS),
+    })
+    .map(({ rules: own, ...more }) => policy("", own, { ...common, ...more })),
+  fc
+    .record({ rules: standardRules("Accept"), subject: fc.constantFrom(SUBJECTS[0]!, SUBJECTS[2]!) })
+    .map(({ rules: own, subject }) => {
+      const more = { kind: "NetworkPolicy", tier: "NetworkPolicy", namespace: "team", priority: 0 } as const;
+      return policy("", own, { ...common, ...more, subject });
+    }),
+);
+
+/** With some of the standard policies in half of the worlds. */
+const allPolicies = fc
+  .tuple(policies, fc.oneof(fc.constant<Policy[]>([]), fc.array(standard, { minLength: 1, maxLength: 4 })))
+  .map(([own, drafts]) => [...own, ...drafts.map((draft, at) => ({ ...draft, name: `s${at}` }))]);
+
 const groups: fc.Arbitrary<DestinationGroup[]> = fc
   .tuple(fc.tuple(maybe(some(PATTERNS), 7), maybe(some(CIDRS), 5), maybe(some(CIDRS), 2)), some(PATTERNS))
   .map(([[domains = [], cidrs = [], except = []], more]) => [
@@ -130,7 +178,7 @@ const groups: fc.Arbitrary<DestinationGroup[]> = fc
   ]);
 
 export const world: fc.Arbitrary<World> = fc.record({
-  policies,
+  policies: allPolicies,
   groups,
   config: fc.constant(agentConfig({ internalEndpoints: [{ address: address("100.64.0.1"), protocol: 6, port: 443 }] })),
 });

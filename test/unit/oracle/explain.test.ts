@@ -7,6 +7,7 @@ import { loadScene } from "../../../src/cli/scene.ts";
 import { parseRow, policyText, type Scenario, workloadText } from "./scenario.ts";
 import { MATCH } from "./scenarios-match.ts";
 import { ORDER } from "./scenarios-order.ts";
+import { STANDARD } from "./scenarios-standard.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "oracle-"));
 const workloads = join(folder, "workloads.yaml");
@@ -19,7 +20,7 @@ function sceneOf(scenario: Scenario, index: number) {
   return loadScene({ policies: [path], workloads, config: null });
 }
 
-describe.each([...ORDER, ...MATCH].map((scenario, index) => ({ about: scenario.about, scenario, index })))(
+describe.each([...ORDER, ...MATCH, ...STANDARD].map((scenario, index) => ({ about: scenario.about, scenario, index })))(
   "$about",
   ({ scenario, index }) => {
     const scene = sceneOf(scenario, index);

@@ -54,8 +54,13 @@ export function policyText(scenario: Scenario): string {
   return documents.join("---\n");
 }
 
+const STANDARD: Readonly<Record<string, string>> = {
+  NetworkPolicy: "networking.k8s.io/v1",
+  ClusterNetworkPolicy: "policy.networking.k8s.io/v1alpha2",
+};
+
 function document(kind: string, metadata: string, spec: string): string {
-  return `apiVersion: sallyport.dev/v1alpha1\nkind: ${kind}\nmetadata: ${metadata}\nspec: ${spec}\n`;
+  return `apiVersion: ${STANDARD[kind] ?? "sallyport.dev/v1alpha1"}\nkind: ${kind}\nmetadata: ${metadata}\nspec: ${spec}\n`;
 }
 
 /** A namespace has the labels after it, a pod its service account and its labels. */
