@@ -15,9 +15,7 @@ export function explainText(document: ExplainDocument): string {
     `Reason \`${document.reason}\`. ${document.action} is certain at the ${document.decidedAt}.`,
     ...recordedText(document),
     "",
-    workload.isolated
-      ? "The workload is isolated: what no rule allows is denied."
-      : "The workload is not isolated: what no rule denies is allowed.",
+    isolationText(workload.isolated, policies),
   ];
   if (policies.length === 0) lines.push("No policy selects it.");
   else {
@@ -37,6 +35,14 @@ export function explainText(document: ExplainDocument): string {
     for (const step of audit.steps) lines.push(...stepText(step));
   }
   return `${lines.join("\n")}\n`;
+}
+
+function isolationText(isolated: boolean, policies: ExplainDocument["policies"]): string {
+  const standard = policies.some(({ tier }) => tier === "NetworkPolicy");
+  if (isolated && standard) return "The workload is isolated, by NetworkPolicies too: what not both let out is denied.";
+  if (isolated) return "The workload is isolated: what no rule allows is denied.";
+  if (standard) return "NetworkPolicies isolate the workload: what none of them accepts is denied.";
+  return "The workload is not isolated: what no rule denies is allowed.";
 }
 
 /** The agent decides when the action is certain, and its record names what was known then. */
