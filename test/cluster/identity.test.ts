@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { OUTSIDE } from "../../src/lab/addresses.ts";
+import type { Lab } from "../../src/lab/lab.ts";
 import { run } from "../../src/lab/process.ts";
 import { metric, parseOpenMetrics } from "../support/open-metrics.ts";
 import type { Cluster } from "./cluster.ts";
@@ -14,6 +15,9 @@ const SPACE = "identity";
 const HELD = { role: "held" };
 const EVIL = OUTSIDE.evil;
 const PARTNER = OUTSIDE.partner;
+/** Nothing listens there: what arrives is counted all the same. */
+const PORT = 9999;
+const SENT = 3;
 const SOON = { timeout: 20_000, interval: 250 };
 
 /** Every pod of this file that is held may reach one address, and nothing else. */
@@ -34,6 +38,7 @@ const POLICY = {
 };
 
 let cluster: Cluster;
+let lab: Lab;
 let sallyport: Sallyport;
 
 const kubectl = (...words: string[]) => cluster.kubectl(words);
@@ -41,7 +46,7 @@ const pod = (name: string, choice: Parameters<typeof podObject>[1] = {}) =>
   podObject(name, { namespace: SPACE, labels: HELD, ...choice });
 
 beforeAll(async () => {
-  ({ cluster, sallyport } = await sharedRelease());
+  ({ cluster, lab, sallyport } = await sharedRelease());
   await cluster.apply([{ apiVersion: "v1", kind: "Namespace", metadata: { name: SPACE } }, POLICY]);
   await cluster.apply([
     pod("routed"),
@@ -100,6 +105,58 @@ describe("a pod whose traffic does not cross the rules", () => {
   });
 });
 
+describe("an address of another pod", () => {
+  test("brings nothing out, of either family, and is counted", async () => {
+    const { podIPs } = JSON.parse(await kubectl("get", "pod", "other", "-n", SPACE, "-o", "json")).status;
+    const [four, six] = podIPs.map(({ ip }: { ip: string }) => ip);
+    await lab.forgetOutside();
+    const before = await dropped("spoofed");
+    await sendAs("routed", four, PARTNER.ipv4);
+    await sendAs("routed", six, PARTNER.ipv6);
+    // Nor one that nobody has, nor one that was never a pod's.
+    await sendAs("routed", "10.244.0.222", PARTNER.ipv4);
+    await sendAs("routed", "198.51.100.77", PARTNER.ipv4);
+    // A pod of the bridge that takes the address of one on a link of its own, and the other way round.
+    await sendAs("bridged", four, PARTNER.ipv4);
+    await sendAs("routed", await addressOf("bridged"), PARTNER.ipv4);
+    expect(await arrivedAt(PARTNER.ipv4, PARTNER.ipv6)).toBe(0);
+    await expect.poll(async () => (await dropped("spoofed")) - before, SOON).toBe(5 * SENT);
+    // The honest twin.
+    await sendAs("other", four, PARTNER.ipv4);
+    await sendAs("other", six, PARTNER.ipv6);
+    await expect.poll(() => arrivedAt(PARTNER.ipv4, PARTNER.ipv6), SOON).toBe(2 * SENT);
+  });
+});
+
+describe("a pod that sends from its first moment", () => {
+  const PODS = Array.from({ length: 4 }, (_, i) => `early${i}`);
+  /** To an address that it may not reach, all the time; and one connection, the first thing it does, to one that it may. */
+  const SCRIPT = [
+    "send() { echo x | socat -u - $1; }",
+    `(while true; do send UDP4-SENDTO:${EVIL.ipv4}:${PORT}; send UDP6-SENDTO:[${EVIL.ipv6}]:${PORT}; sleep 0.1; done) &`,
+    `curl -sk -o /dev/null -m 20 -w '%{http_code} %{time_connect}\\n' https://${PARTNER.ipv4}:8443/`,
+    "wait",
+  ];
+
+  test("sends nothing that was not decided, and reaches what it may at once", async () => {
+    await lab.forgetOutside();
+    for (const name of PODS) await cluster.apply([pod(name, { command: ["sh", "-c", SCRIPT.join("\n")] })]);
+    await kubectl("wait", "--for=condition=Ready", ...PODS.map((name) => `pod/${name}`), "-n", SPACE, "--timeout=60s");
+    const said: string[] = [];
+    for (const name of PODS) {
+      await expect.poll(() => kubectl("logs", "-n", SPACE, name), SOON).toMatch(/^200 /);
+      said.push(await kubectl("logs", "-n", SPACE, name));
+    }
+    expect(await arrivedAt(EVIL.ipv4, EVIL.ipv6)).toBe(0);
+    const waits = said.map((text) => Math.round(Number(text.split(" ")[1]) * 1000)).sort((a, b) => a - b);
+    console.log(`first packet of a starting pod to its connection, ms: ${waits.join(" ")}`);
+    // The same packets arrive as soon as nothing holds them.
+    await kubectl("label", "pod", "-n", SPACE, "early0", "role-");
+    await expect.poll(() => arrivedAt(EVIL.ipv4, EVIL.ipv6), SOON).toBeGreaterThan(0);
+    await kubectl("delete", "pod", "-n", SPACE, ...PODS, "--wait=false");
+  });
+});
+
 interface NodeStatus {
   readonly notEnforced: readonly { namespace: string; pod: string; reason: string; message: string }[];
 }
@@ -114,6 +171,30 @@ async function notEnforced(): Promise<string[]> {
     .filter(({ namespace }) => namespace === SPACE)
     .map(({ pod: name, reason }) => `${name} ${reason}`)
     .sort();
+}
+
+async function addressOf(name: string): Promise<string> {
+  return (await kubectl("get", "pod", name, "-n", SPACE, "-o", "jsonpath={.status.podIP}")).trim();
+}
+
+/** From a pod with no more than the capabilities that every pod has by default (NET_RAW), datagrams from an address of its choice. */
+async function sendAs(name: string, source: string, to: string): Promise<void> {
+  const six = to.includes(":");
+  const [host, from] = six ? [`[${to}]`, `[${source}]`] : [to, source];
+  const once = `echo x | socat -u - UDP${six ? 6 : 4}-SENDTO:${host}:${PORT},bind=${from}:5555,ip-transparent`;
+  const { status, stderr } = await cluster.exec(SPACE, name, ["sh", "-c", Array(SENT).fill(once).join(" && ")]);
+  if (status !== 0) throw new Error(`\`${name}\` cannot send from \`${source}\`: ${stderr.trim()}`);
+}
+
+/** UDP packets outside. */
+async function arrivedAt(...addresses: readonly string[]): Promise<number> {
+  const arrivals = (await lab.outsideSaw()).filter(({ address, port }) => addresses.includes(address) && port === PORT);
+  return arrivals.reduce((sum, { packets }) => sum + packets, 0);
+}
+
+async function dropped(counter: string): Promise<number> {
+  const { families } = await metrics();
+  return metric(families, "sallyport_rules_packets_total", { counter }) ?? 0;
 }
 
 async function metrics() {
