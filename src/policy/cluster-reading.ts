@@ -71,7 +71,7 @@ export function readClusterConfig(object: unknown): ClusterReading<ClusterAgentC
 }
 
 /** What the document's author wrote, in the form of a file. */
-function ownPart(kind: keyof typeof KINDS, object: unknown): Record<string, unknown> {
+export function ownPart(kind: keyof typeof KINDS, object: unknown): Record<string, unknown> {
   const given = isRecord(object) ? object : {};
   const { status: _, metadata, ...rest } = given;
   const { name, namespace } = isRecord(metadata) ? metadata : {};
@@ -138,7 +138,7 @@ export function flawOf(violations: readonly Violation[]): Flaw {
 }
 
 /** `spec.rules[0].to[1].domains`, as an API server writes it. */
-function pathText(path: Violation["path"]): string {
+export function pathText(path: Violation["path"]): string {
   return path.map((step, index) => (typeof step === "number" ? `[${step}]` : index === 0 ? step : `.${step}`)).join("");
 }
 

@@ -17,6 +17,7 @@ export type ProblemCode =
   | "EmptyPolicy"
   | "EmptyEntry"
   | "SelectsNothing"
+  | "OpenToAnybody"
   | "ConfigSuspect";
 
 /** What is wrong, where, and what would be right. An error keeps the documents from being used; a warning does not. */

@@ -4,19 +4,59 @@ import { patternCovers } from "../net/pattern.ts";
 import { portsContain, portsCover, TCP, UDP } from "../net/ports.ts";
 
 const DNS_PORT = 53;
+/** Of names, ranges and ports with each other, for the rules of one policy: some ten milliseconds. */
+const MOST_COMPARISONS = 1_000_000;
 
-/**
- * For each rule the earlier one that decides every flow it could decide, or null. Sound, not complete: it compares entry with
- * entry, so a rule that two others cover together is not found.
- */
-export function findShadows(rules: readonly Rule[]): readonly (Rule | null)[] {
-  return rules.map((rule, index) => rules.slice(0, index).find((earlier) => ruleCovers(earlier, rule)) ?? null);
+/** How many comparisons may still be made. Their number grows with the square of what somebody writes, and others wait for them. */
+export class Effort {
+  #left: number;
+
+  constructor(most: number) {
+    this.#left = most;
+  }
+
+  get left(): number {
+    return this.#left;
+  }
+
+  /** Used up: an answer that was found since may be wrong. */
+  get spent(): boolean {
+    return this.#left <= 0;
+  }
+
+  /** @returns false: no more may be made */
+  spend(): boolean {
+    return --this.#left > 0;
+  }
 }
 
-function ruleCovers(outer: Rule, inner: Rule): boolean {
+export interface Shadows {
+  /** For each rule the earlier one that decides every flow it could decide, or null. */
+  readonly by: readonly (Rule | null)[];
+  /** False: there is too much to compare, so more rules may be shadowed. */
+  readonly complete: boolean;
+}
+
+/**
+ * Rules of one policy that never decide. Sound, not complete: it compares entry with entry, so a rule that two others cover together is
+ * not found.
+ */
+export function findShadows(rules: readonly Rule[], most = MOST_COMPARISONS): Shadows {
+  const effort = new Effort(most);
+  const by = rules.map(
+    (rule, index) => rules.slice(0, index).find((earlier) => ruleCovers(earlier, rule, effort)) ?? null,
+  );
+  return { by, complete: !effort.spent };
+}
+
+/** `outer`, where it is reached, decides every flow that `inner` could decide. False also when the effort is spent. */
+export function ruleCovers(outer: Rule, inner: Rule, effort: Effort): boolean {
   const entries = inner.to ?? [EVERYWHERE];
-  if (outer.to === null) return !entries.some((entry) => leavesPort53(outer, EVERYWHERE, entry));
-  return entries.every((entry) => outer.to!.some((candidate) => entryCovers(outer, candidate, inner, entry)));
+  const covers =
+    outer.to === null
+      ? !entries.some((entry) => leavesPort53(outer, EVERYWHERE, entry))
+      : entries.every((entry) => outer.to!.some((candidate) => entryCovers(outer, candidate, inner, entry, effort)));
+  return covers && effort.spend();
 }
 
 const EVERYWHERE: Destination = {
@@ -29,13 +69,14 @@ const EVERYWHERE: Destination = {
   tls: null,
 };
 
-function entryCovers(outer: Rule, a: Destination, inner: Rule, b: Destination): boolean {
+function entryCovers(outer: Rule, a: Destination, inner: Rule, b: Destination, effort: Effort): boolean {
   return (
+    effort.spend() &&
     agreesOnUncertainty(outer, a, inner) &&
     !leavesPort53(outer, a, b) &&
-    namesCover(a, b) &&
-    rangesCover(a, b) &&
-    portListCovers(a, b) &&
+    namesCover(a, b, effort) &&
+    rangesCover(a, b, effort) &&
+    portListCovers(a, b, effort) &&
     applicationCovers(a, b)
   );
 }
@@ -59,23 +100,23 @@ function leavesPort53(outer: Rule, a: Destination, b: Destination): boolean {
   return b.ports.some((range) => portsContain(range, TCP, DNS_PORT) || portsContain(range, UDP, DNS_PORT));
 }
 
-function namesCover(a: Destination, b: Destination): boolean {
+function namesCover(a: Destination, b: Destination, effort: Effort): boolean {
   if (a.group !== null && a.group !== b.group) return false;
   if (a.domains === null) return true;
-  return b.domains?.every((inner) => a.domains!.some((outer) => patternCovers(outer, inner))) ?? false;
+  return b.domains?.every((inner) => a.domains!.some((outer) => effort.spend() && patternCovers(outer, inner))) ?? false;
 }
 
-function rangesCover(a: Destination, b: Destination): boolean {
+function rangesCover(a: Destination, b: Destination, effort: Effort): boolean {
   if (a.cidrs === null) return true;
   if (b.cidrs === null) return false;
-  const covered = (range: Cidr, by: readonly Cidr[]) => by.some((outer) => cidrCovers(outer, range));
-  const holes = a.except.filter((hole) => b.cidrs!.some((range) => cidrCovers(range, hole) || cidrCovers(hole, range)));
+  const covered = (range: Cidr, by: readonly Cidr[]) => by.some((outer) => effort.spend() && cidrCovers(outer, range));
+  const holes = a.except.filter((hole) => b.cidrs!.some((range) => !effort.spend() || cidrCovers(range, hole) || cidrCovers(hole, range)));
   return b.cidrs.every((range) => covered(range, a.cidrs!)) && holes.every((hole) => covered(hole, b.except));
 }
 
-function portListCovers(a: Destination, b: Destination): boolean {
+function portListCovers(a: Destination, b: Destination, effort: Effort): boolean {
   if (a.ports === null) return true;
-  return b.ports?.every((inner) => a.ports!.some((outer) => portsCover(outer, inner))) ?? false;
+  return b.ports?.every((inner) => a.ports!.some((outer) => effort.spend() && portsCover(outer, inner))) ?? false;
 }
 
 /** HTTP and TLS conditions are only compared for being the same. */

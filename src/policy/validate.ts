@@ -21,9 +21,10 @@ export type Validated<T> =
 export function validate<S extends z.ZodType>(schema: S, value: unknown): Validated<z.output<S>> {
   const result = schema.safeParse(value);
   const violations = result.success ? [] : result.error.issues.map((issue) => fromIssue(schema, value, issue));
-  const broken = new Set<string>();
+  const broken: Broken = { own: new Set(), above: new Set() };
   for (const { path } of violations) {
-    for (let length = 0; length <= path.length; length++) broken.add(keyOf(path.slice(0, length)));
+    broken.own.add(keyOf(path));
+    for (let length = 0; length < path.length; length++) broken.above.add(keyOf(path.slice(0, length)));
   }
   walk(planOf(schema), value, [], broken, violations);
   return result.success && violations.length === 0 ? { ok: true, value: result.data } : { ok: false, violations };
@@ -31,6 +32,14 @@ export function validate<S extends z.ZodType>(schema: S, value: unknown): Valida
 
 function keyOf(path: Path): string {
   return JSON.stringify(path);
+}
+
+/** Paths of values whose structure is wrong. */
+interface Broken {
+  /** Of what lies below one of these nothing is known: of a list that is too long the entries were not looked at. */
+  readonly own: Set<string>;
+  /** Those that hold one of them. */
+  readonly above: Set<string>;
 }
 
 /** What there is to look at in a node, worked out once a schema: thousands of documents are walked. */
@@ -58,10 +67,12 @@ function walk(
   plan: Plan,
   value: unknown,
   path: (string | number)[],
-  broken: ReadonlySet<string>,
+  broken: Broken,
   found: Violation[],
 ): void {
   if (value === undefined || value === null) return;
+  const key = broken.own.size === 0 ? null : keyOf(path);
+  if (key !== null && broken.own.has(key)) return;
   const { fields, element, checks } = plan;
   if (fields !== null && isRecord(value)) {
     for (const key of Object.keys(value)) {
@@ -81,7 +92,7 @@ function walk(
       path.pop();
     }
   }
-  if (checks.length === 0 || (broken.size > 0 && broken.has(keyOf(path)))) return;
+  if (checks.length === 0 || (key !== null && broken.above.has(key))) return;
   for (const check of checks) {
     const findings = (check as unknown as Check<unknown>).find(value);
     if (findings === null) continue;

@@ -34,11 +34,15 @@ export interface Loaded {
   readonly configs: readonly Located<AgentConfig>[];
 }
 
-interface Remark {
+/** What is legal and surely not meant, at `path` of the object. */
+export interface Remark {
   readonly code: ProblemCode;
   readonly path: Path;
   readonly message: string;
 }
+
+/** Groups by name, as far as they are known. */
+export type KnownGroups = Pick<ReadonlyMap<string, DestinationGroup>, "get" | "keys">;
 
 /** What is legal and surely not meant. */
 export function warnAbout({ policies, groups, configs }: Loaded): Warning[] {
@@ -58,7 +62,8 @@ function place<T>(located: Located<T>, remarks: readonly Remark[]): Warning[] {
   }));
 }
 
-function policyRemarks(policy: Policy, groups: ReadonlyMap<string, DestinationGroup>): Remark[] {
+/** `groups`: null where it is not known which there are. */
+export function policyRemarks(policy: Policy, groups: KnownGroups | null): Remark[] {
   const remarks: Remark[] = [];
   if (policy.rules.length === 0 && !policy.defaultDeny) {
     const message = `${shown(policyRef(policy))} has no rules and no default deny, so it does nothing: add rules or \`defaultDeny: true\``;
@@ -70,10 +75,16 @@ function policyRemarks(policy: Policy, groups: ReadonlyMap<string, DestinationGr
     const message = `what \`${field}\` asks of the label ${shown(key)} no object can meet, so the policy selects nothing: take one requirement out`;
     remarks.push({ code: "SelectsNothing", path: ["spec", "subject", field], message });
   }
+  const anybody = openToAnybody(policy);
+  if (anybody !== null) remarks.push(anybody);
   const shadows = findShadows(policy.rules);
+  if (!shadows.complete) {
+    const message = `the rules name too much to be compared with each other, so not every rule that never decides is said: split the policy, or use a group`;
+    remarks.push({ code: "TooMany", path: ["spec", "rules"], message });
+  }
   for (const [index, rule] of policy.rules.entries()) {
     const path = ["spec", "rules", index];
-    const shadow = shadows[index];
+    const shadow = shadows.by[index];
     if (shadow) {
       const message = `rule ${shown(rule.name)} never decides: ${shown(shadow.name)} above it covers all of it; move it up, or remove it`;
       remarks.push({ code: "ShadowedRule", path: [...path, "name"], message });
@@ -89,15 +100,15 @@ function destinationRemarks(
   rule: Rule,
   to: Destination,
   path: Path,
-  groups: ReadonlyMap<string, DestinationGroup>,
+  groups: KnownGroups | null,
 ): Remark[] {
   const remarks: Remark[] = [];
   if (Object.values(to).every((field) => field === null || (Array.isArray(field) && field.length === 0))) {
     const message = "the entry has no field, so it matches every destination: leave `to` out if that is meant";
     remarks.push({ code: "EmptyEntry", path, message });
   }
-  const group = to.group === null ? null : (groups.get(to.group) ?? null);
-  if (to.group !== null && group === null)
+  const group = to.group === null ? null : (groups?.get(to.group) ?? null);
+  if (to.group !== null && groups !== null && group === null)
     remarks.push(noSuchGroup(rule, to.group, [...path, "group"], [...groups.keys()]));
   const opens = rule.action === "Allow" || rule.action === "Pass";
   const field = to.domains !== null ? "domains" : group !== null && group.domains.length > 0 ? "group" : null;
@@ -157,7 +168,21 @@ function unmeetable(selector: LabelSelector): string | null {
   return null;
 }
 
-function configRemarks(config: AgentConfig): Remark[] {
+/** Labels of pods, and accounts, are for each namespace's own people to give. */
+function openToAnybody({ kind, subject, rules }: Policy): Remark | null {
+  if (kind !== "ClusterEgressPolicy" || asks(subject.namespaceSelector)) return null;
+  const field = asks(subject.podSelector) ? "podSelector" : subject.serviceAccounts !== null ? "serviceAccounts" : null;
+  const opens = rules.find(({ action, to }) => (action === "Allow" || action === "Pass") && to?.length !== 0);
+  if (field === null || opens === undefined) return null;
+  const message = `\`${field}\` alone says who may use rule ${shown(opens.name)}: whoever makes pods in any namespace can have what it opens; add \`namespaceSelector\``;
+  return { code: "OpenToAnybody", path: ["spec", "subject"], message };
+}
+
+function asks(selector: LabelSelector | null): boolean {
+  return selector !== null && selector.requirements.length > 0;
+}
+
+export function configRemarks(config: Pick<AgentConfig, "podCIDRs" | "clusterCIDRs">): Remark[] {
   return config.podCIDRs.flatMap((range, index) => {
     if (config.clusterCIDRs.some((outer) => cidrCovers(outer, range))) return [];
     const message = `${shown(formatCidr(range))} lies in none of \`clusterCIDRs\`, so traffic between pods counts as egress: add its range there`;
