@@ -1,5 +1,5 @@
 /**
- * Bundles the command line and the agent's workers: `node scripts/build.ts [--outdir DIR]`.
+ * Bundles the command line and the workers: `node scripts/build.ts [--outdir DIR]`.
  * Code splitting keeps each command's module a file of its own, so that `explain` does not read what the agent needs.
  */
 import { existsSync, renameSync, rmSync } from "node:fs";
@@ -12,6 +12,7 @@ const ENTRIES: Readonly<Record<string, string>> = {
   cli: "src/cli/main.ts",
   "lane-worker": "src/agent/lane-worker.ts",
   "events-worker": "src/agent/events-worker.ts",
+  "review-worker": "src/controller/admission/review-worker.ts",
 };
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");

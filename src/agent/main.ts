@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { Conntrack } from "../kernel/conntrack.ts";
 import { forgetMarks } from "../kernel/conntrack-forget.ts";
@@ -25,6 +24,7 @@ import type { Inputs } from "./state.ts";
 import { type Place, takePlace } from "./succession/place.ts";
 import { Succession, tell } from "./succession/succession.ts";
 import { BEAT_DESCRIPTOR, TOLD } from "./supervisor.ts";
+import { workerFile } from "./worker-file.ts";
 
 export type { AgentOptions };
 
@@ -200,13 +200,7 @@ function stopSignal(): Promise<string> {
   });
 }
 
-/** Beside this file: bundled as `*.js`, in the sources as `*.ts`. A bundle may have put this module into a folder of chunks. */
 function workerFiles(): WorkerFiles {
-  const find = (name: string): URL => {
-    const places = [`./${name}.js`, `../${name}.js`, `./${name}.ts`].map((place) => new URL(place, import.meta.url));
-    const found = places.find((url) => existsSync(url));
-    if (found === undefined) throw new Error(`\`${name}\` is missing: run \`make build\``);
-    return found;
-  };
+  const find = (name: string): URL => workerFile(name, import.meta.url);
   return { lane: find("lane-worker"), endings: find("events-worker") };
 }

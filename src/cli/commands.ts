@@ -148,7 +148,9 @@ function addAgent(program: Command): void {
 function addController(program: Command): void {
   program
     .command("controller")
-    .description("say in the cluster what has become of each policy: the status of policies, groups and AgentConfigs")
+    .description(
+      "say in the cluster what has become of each policy (the status of policies, groups and AgentConfigs), and validate what is written",
+    )
     .option("--kubeconfig <file>", "how to reach the API server (default: as the pod's own service account)")
     .option(
       "--namespace <name>",
@@ -160,6 +162,15 @@ function addController(program: Command): void {
       "--listen <address>",
       "where /metrics, /healthz and /readyz are answered: ADDRESS:PORT or unix:/path, also several times; or `off` (default: 127.0.0.1:9465)",
       (text: string, before: readonly string[] = []) => [...before, text],
+    )
+    .option(
+      "--webhook <address>",
+      "where the API server has documents validated, by HTTPS: ADDRESS:PORT; or `off` (default: off)",
+    )
+    .option(
+      "--certificate-life <time>",
+      "how long a certificate of the webhook is good: it is replaced at two thirds",
+      "90d",
     )
     .addHelpText(
       "after",

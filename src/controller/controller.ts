@@ -46,6 +46,8 @@ export class Controller implements ReflectorListener {
   /** UIDs of objects whose status may have changed although nobody wrote them. */
   readonly #stale = new Set<string>();
   readonly counts: ControllerCounts = { writes: 0, failedWrites: 0 };
+  /** Told of all groups when one of them has changed. */
+  onGroups: ((groups: ReadonlyMap<string, KubeObject>) => void) | null = null;
   #timer: NodeJS.Timeout | null = null;
   #round: Promise<void> = Promise.resolve();
   #closed = false;
@@ -92,6 +94,7 @@ export class Controller implements ReflectorListener {
       // What one says may be a fault of another: of a group that is gone, of a rule that is never reached.
       else this.#judgementOf = null;
     }
+    this.#tellGroups(reflector);
     this.#soon(this.#times.gatherMs);
   }
 
@@ -101,8 +104,13 @@ export class Controller implements ReflectorListener {
     for (const uid of uids) this.#stale.add(uid);
   }
 
-  onSynced(): void {
+  onSynced(reflector: Reflector): void {
+    this.#tellGroups(reflector);
     this.#soon(this.#times.gatherMs);
+  }
+
+  #tellGroups({ resource, synced, objects }: Reflector): void {
+    if (resource.name === "destinationgroups" && synced) this.onGroups?.(objects);
   }
 
   onTrouble(reflector: Reflector, message: string): void {

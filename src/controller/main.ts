@@ -1,9 +1,11 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { createLogger, type Logger } from "../agent/log.ts";
 import type { ListenAddress } from "../agent/metrics/listen-address.ts";
-import { MetricsServer, plain, type Route } from "../agent/metrics/server.ts";
+import { type Answer, MetricsServer, plain, type Route } from "../agent/metrics/server.ts";
 import type { ClusterAccess } from "../kube/access.ts";
 import { KubeClient } from "../kube/client.ts";
+import type { Reflector } from "../kube/reflector.ts";
+import { Admission } from "./admission/admission.ts";
 import { ClusterRanges } from "./cluster-ranges.ts";
 import { Controller } from "./controller.ts";
 import { Election, LEASE_TIMES } from "./lease.ts";
@@ -17,8 +19,15 @@ export interface ControllerOptions {
   /** What this replica is called in the Lease: no other may bear it. */
   readonly identity: string;
   readonly listen: readonly ListenAddress[];
+  /** Where the API server asks about what is written; null: nowhere. */
+  readonly webhook: WebhookOptions | null;
   readonly logLevel: string;
   readonly version: string;
+}
+
+export interface WebhookOptions {
+  readonly listen: Extract<ListenAddress, { kind: "tcp" }>;
+  readonly certificateLifeMs: number;
 }
 
 const LEASE = "sallyport-controller";
@@ -31,22 +40,16 @@ export async function runController(options: ControllerOptions): Promise<void> {
   const election = new Election(new LeaseObject(client, lease), lease, options.identity);
   const controller = new Controller(client, () => election.leads, log);
   const ranges = new ClusterRanges(client, options.namespace, () => election.leads, log);
-  const registry = controllerRegistry(
-    [ranges.reflector, ...controller.reflectors],
-    controller,
-    election,
-    options.version,
-  );
+  const { webhook, namespace } = options;
+  const admission =
+    webhook === null ? null : new Admission({ client, namespace, ...webhook, leads: () => election.leads, log });
+  controller.onGroups = (groups) => admission?.groupsChanged(groups);
+  const reflectors = [ranges.reflector, ...controller.reflectors, ...(admission?.reflectors ?? [])];
+  const registry = controllerRegistry(reflectors, controller, election, options.version, admission);
   const routes = new Map<string, Route>([
     ["/metrics", async () => ({ status: 200, type: registry.contentType, text: await registry.metrics() })],
     ["/healthz", () => plain(200, "ok")],
-    [
-      "/readyz",
-      () =>
-        controller.synced && ranges.reflector.synced
-          ? plain(200, "ok")
-          : plain(503, "not everything that is watched has been read"),
-    ],
+    ["/readyz", () => readiness(reflectors, admission)],
   ]);
   const servers = options.listen.map((address) => new MetricsServer(address, routes, log));
   const stopping = new AbortController();
@@ -54,6 +57,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
   for (const server of servers) server.start();
   controller.start();
   ranges.start();
+  admission?.start();
   log.info({ event: "started", identity: options.identity, server: options.access.server });
   try {
     const began = (): void => {
@@ -65,10 +69,16 @@ export async function runController(options: ControllerOptions): Promise<void> {
     ranges.close();
     await controller.close();
     await election.release().catch(() => undefined);
+    await admission?.close();
     await Promise.all(servers.map((server) => server.close()));
     client.close();
     log.info({ event: "stopped" });
   }
+}
+
+function readiness(reflectors: readonly Reflector[], admission: Admission | null): Answer {
+  if (!reflectors.every(({ synced }) => synced)) return plain(503, "not everything that is watched has been read");
+  return admission?.ready === false ? plain(503, "the webhook has no certificate yet, or no port") : plain(200, "ok");
 }
 
 /** Tries for the Lease until told to stop; says when that changes. */

@@ -1,5 +1,6 @@
 import { Counter, Gauge, Registry } from "prom-client";
 import type { Reflector } from "../kube/reflector.ts";
+import type { Admission } from "./admission/admission.ts";
 import type { Controller } from "./controller.ts";
 import type { Election } from "./lease.ts";
 
@@ -9,6 +10,7 @@ export function controllerRegistry(
   controller: Controller,
   election: Election,
   version: string,
+  admission: Admission | null,
 ): Registry {
   const registry = new Registry();
   const registers = [registry];
@@ -66,5 +68,21 @@ export function controllerRegistry(
   count("watch_restarts", "Watches opened after the first, by resource.", "resource", (tell) => {
     for (const { resource, counts } of reflectors) tell(resource.name, counts.watchRestarts);
   });
+  if (admission !== null) {
+    count("reviews", "Documents judged when they were written, by result.", "result", (tell) => {
+      for (const [result, number] of Object.entries(admission.counts))
+        tell(RESULTS[result as keyof typeof RESULTS], number);
+    });
+    new Gauge({
+      name: "sallyport_controller_certificate_end_seconds",
+      help: "When the webhook's certificate ends, in Unix time; 0 while there is none.",
+      registers,
+      collect() {
+        this.set(Math.round(admission.certificateUntil / 1000));
+      },
+    });
+  }
   return registry;
 }
+
+const RESULTS = { allowed: "allowed", denied: "denied", refused: "refused", givenUp: "given-up" } as const;

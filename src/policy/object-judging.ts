@@ -36,12 +36,19 @@ function judgeConfig(object: unknown): ObjectJudgement {
   const { spec, metadata } = isRecord(object) ? object : {};
   const name = isRecord(metadata) ? metadata["name"] : null;
   const read = validate(ClusterAgentConfigSpec, spec);
-  const { errors, warnings } = judgement(read, (text) => {
-    const { podCIDRs, clusterCIDRs } = toClusterConfig(text);
-    return podCIDRs === null || clusterCIDRs === null ? [] : configRemarks({ podCIDRs, clusterCIDRs });
-  }, ["spec"]);
+  const { errors, warnings } = judgement(
+    read,
+    (text) => {
+      const { podCIDRs, clusterCIDRs } = toClusterConfig(text);
+      return podCIDRs === null || clusterCIDRs === null ? [] : configRemarks({ podCIDRs, clusterCIDRs });
+    },
+    ["spec"],
+  );
   if (name === USED_CONFIG) return { errors, warnings };
-  return { errors, warnings: [...warnings, `metadata.name: agents read the AgentConfig \`${USED_CONFIG}\` and no other`] };
+  return {
+    errors,
+    warnings: [...warnings, `metadata.name: agents read the AgentConfig \`${USED_CONFIG}\` and no other`],
+  };
 }
 
 function judgement<T>(
@@ -54,7 +61,10 @@ function judgement<T>(
   if (read.ok) return { errors: [], warnings: remarks(read.value).map((remark) => line(remark)) };
   const unknown = read.violations.filter(({ code }) => code === "UnknownField");
   return {
-    errors: read.violations.filter(({ code }) => code !== "UnknownField").map((one) => line(one, base)).sort(),
+    errors: read.violations
+      .filter(({ code }) => code !== "UnknownField")
+      .map((one) => line(one, base))
+      .sort(),
     warnings: unknown.map((one) => `${line(one, base)}; where this version does not know it, it opens nothing`).sort(),
   };
 }

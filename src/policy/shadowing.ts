@@ -103,14 +103,18 @@ function leavesPort53(outer: Rule, a: Destination, b: Destination): boolean {
 function namesCover(a: Destination, b: Destination, effort: Effort): boolean {
   if (a.group !== null && a.group !== b.group) return false;
   if (a.domains === null) return true;
-  return b.domains?.every((inner) => a.domains!.some((outer) => effort.spend() && patternCovers(outer, inner))) ?? false;
+  return (
+    b.domains?.every((inner) => a.domains!.some((outer) => effort.spend() && patternCovers(outer, inner))) ?? false
+  );
 }
 
 function rangesCover(a: Destination, b: Destination, effort: Effort): boolean {
   if (a.cidrs === null) return true;
   if (b.cidrs === null) return false;
   const covered = (range: Cidr, by: readonly Cidr[]) => by.some((outer) => effort.spend() && cidrCovers(outer, range));
-  const holes = a.except.filter((hole) => b.cidrs!.some((range) => !effort.spend() || cidrCovers(range, hole) || cidrCovers(hole, range)));
+  const holes = a.except.filter((hole) =>
+    b.cidrs!.some((range) => !effort.spend() || cidrCovers(range, hole) || cidrCovers(hole, range)),
+  );
   return b.cidrs.every((range) => covered(range, a.cidrs!)) && holes.every((hole) => covered(hole, b.except));
 }
 

@@ -41,8 +41,8 @@ export interface Remark {
   readonly message: string;
 }
 
-/** Groups by name, as far as they are known. */
-export type KnownGroups = Pick<ReadonlyMap<string, DestinationGroup>, "get" | "keys">;
+/** What has to be known of each group, by name. */
+export type KnownGroups = ReadonlyMap<string, { readonly domains: { readonly length: number } }>;
 
 /** What is legal and surely not meant. */
 export function warnAbout({ policies, groups, configs }: Loaded): Warning[] {
@@ -96,12 +96,7 @@ export function policyRemarks(policy: Policy, groups: KnownGroups | null): Remar
   return remarks;
 }
 
-function destinationRemarks(
-  rule: Rule,
-  to: Destination,
-  path: Path,
-  groups: KnownGroups | null,
-): Remark[] {
+function destinationRemarks(rule: Rule, to: Destination, path: Path, groups: KnownGroups | null): Remark[] {
   const remarks: Remark[] = [];
   if (Object.values(to).every((field) => field === null || (Array.isArray(field) && field.length === 0))) {
     const message = "the entry has no field, so it matches every destination: leave `to` out if that is meant";

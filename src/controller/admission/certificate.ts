@@ -75,7 +75,7 @@ export function makeServingPair(name: string, lifeMs: number, now: number): Serv
       extension(OID.authorityKeyIdentifier, false, sequence(implicit(0, authorityId))),
     ],
   });
-  const key = serving.privateKey.export({ type: "pkcs8", format: "pem" });
+  const key = serving.privateKey.export({ type: "pkcs8", format: "pem" }).toString();
   return { certificate: pem(leaf), key, ca: pem(ca) };
 }
 

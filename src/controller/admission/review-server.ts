@@ -2,10 +2,15 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { Socket } from "node:net";
 import { type Logger, RateLimit } from "../../agent/log.ts";
-import type { ListenAddress } from "../../agent/metrics/listen-address.ts";
-import { formatListen } from "../../agent/metrics/listen-address.ts";
+import { formatListen, type ListenAddress } from "../../agent/metrics/listen-address.ts";
 import type { ServingPair } from "./certificate.ts";
-import type { ReviewAnswer } from "./review.ts";
+import type { ReviewResult } from "./review-result.ts";
+
+type Refusal = readonly [status: number, line: string];
+
+const TOO_LARGE: Refusal = [413, "the review is too large"];
+const TOO_BUSY: Refusal = [503, "this cannot be judged now: try again"];
+const NO_REVIEW: Refusal = [400, "this is no AdmissionReview of admission.k8s.io/v1"];
 
 /** Where reviews are posted. */
 export const REVIEW_PATH = "/validate";
@@ -13,7 +18,7 @@ export const REVIEW_PATH = "/validate";
 export interface ReviewLimits {
   /** An object has at most 3 MiB, and an update brings the one of before as well. */
   readonly bodyBytes: number;
-  /** Of all bodies that are being read. */
+  /** Of all bodies that are read or wait to be judged. */
   readonly allBytes: number;
   readonly connections: number;
   /** From one address: pods cannot take the place of the API server. */
@@ -39,9 +44,12 @@ export const REVIEW_LIMITS: ReviewLimits = {
 export interface ReviewCounts {
   allowed: number;
   denied: number;
-  /** No reviews, or too large, or too many at once. */
+  /** No reviews, too large, or more than can be judged. */
   refused: number;
 }
+
+/** `from`: the address that asks. Null: it cannot be judged here and now. */
+export type Judge = (body: Uint8Array, from: string) => Promise<ReviewResult | null>;
 
 /**
  * The HTTPS server that the API server asks. Whoever reaches the port can ask as well: nothing is told that the asker did not say, and bytes,
@@ -50,7 +58,7 @@ export interface ReviewCounts {
 export class ReviewServer {
   readonly counts: ReviewCounts = { allowed: 0, denied: 0, refused: 0 };
   readonly #address: Extract<ListenAddress, { kind: "tcp" }>;
-  readonly #judge: (review: unknown) => ReviewAnswer | null;
+  readonly #judge: Judge;
   readonly #log: Logger;
   readonly #limits: ReviewLimits;
   readonly #troubles = new RateLimit(60_000);
@@ -61,7 +69,7 @@ export class ReviewServer {
 
   constructor(
     address: Extract<ListenAddress, { kind: "tcp" }>,
-    judge: (review: unknown) => ReviewAnswer | null,
+    judge: Judge,
     log: Logger,
     limits: ReviewLimits = REVIEW_LIMITS,
   ) {
@@ -84,7 +92,10 @@ export class ReviewServer {
   /** Serves this certificate from now on. Connections that are there go on. */
   use({ certificate, key, ca }: ServingPair): void {
     const credentials = { cert: certificate + ca, key, minVersion: "TLSv1.2" } as const;
-    if (this.#server !== null) return this.#server.setSecureContext(credentials);
+    if (this.#server !== null) {
+      this.#server.setSecureContext(credentials);
+      return;
+    }
     const { requestMs, idleMs, connections } = this.#limits;
     const server = createServer(
       {
@@ -93,7 +104,7 @@ export class ReviewServer {
         headersTimeout: requestMs,
         requestTimeout: requestMs,
         keepAliveTimeout: idleMs,
-        connectionsCheckingInterval: requestMs / 3,
+        connectionsCheckingInterval: Math.ceil(requestMs / 3),
         maxHeaderSize: 8 * 1024,
       },
       (request, response) => this.#receive(request, response),
@@ -124,7 +135,10 @@ export class ReviewServer {
     if (this.listening || this.#leaving) return;
     if (this.#troubles.allow(performance.now()) !== null) {
       const address = formatListen(this.#address);
-      this.#log.error({ event: "webhook-listen-failed", address, problem: error.message }, "what is written is not validated here");
+      this.#log.error(
+        { event: "webhook-listen-failed", address, problem: error.message },
+        "what is written is not validated here",
+      );
     }
     setTimeout(() => this.#leaving || this.#listen(), 2_000).unref();
   }
@@ -146,10 +160,13 @@ export class ReviewServer {
   }
 
   #receive(request: IncomingMessage, response: ServerResponse): void {
+    const refusal = refusalOf(request, this.#limits);
+    if (refusal === null) this.#read(request, response);
+    else this.#refuse(response, ...refusal);
+  }
+
+  #read(request: IncomingMessage, response: ServerResponse): void {
     const { bodyBytes, allBytes } = this.#limits;
-    if (request.url?.split("?")[0] !== REVIEW_PATH) return this.#refuse(response, 404, `not here; there is: ${REVIEW_PATH}`);
-    if (request.method !== "POST") return this.#refuse(response, 405, "only POST is answered");
-    if (Number(request.headers["content-length"] ?? 0) > bodyBytes) return this.#refuse(response, 413, "the review is too large");
     const chunks: Buffer[] = [];
     let size = 0;
     request.on("data", (chunk: Buffer) => {
@@ -159,29 +176,30 @@ export class ReviewServer {
       chunks.push(chunk);
       if (size <= bodyBytes && this.#bytes <= allBytes) return;
       chunks.length = 0;
-      if (size > bodyBytes) this.#refuse(response, 413, "the review is too large");
-      else this.#refuse(response, 503, "too many reviews at once: try again");
+      if (size > bodyBytes) this.#refuse(response, ...TOO_LARGE);
+      else this.#refuse(response, ...TOO_BUSY);
     });
     request.on("end", () => {
-      if (!response.writableEnded) this.#answer(Buffer.concat(chunks).toString("utf8"), response);
+      if (!response.writableEnded)
+        void this.#answer(Buffer.concat(chunks), request.socket.remoteAddress ?? "", response);
     });
     request.on("error", () => undefined);
-    request.once("close", () => {
+    // Answered, or given up by who asked.
+    response.once("close", () => {
       this.#bytes -= size;
     });
   }
 
-  #answer(text: string, response: ServerResponse): void {
-    let answer: ReviewAnswer | null = null;
-    try {
-      answer = this.#judge(JSON.parse(text));
-    } catch {
-      // No JSON.
+  async #answer(body: Buffer, from: string, response: ServerResponse): Promise<void> {
+    const result = await this.#judge(body, from);
+    if (response.destroyed) return;
+    if (result === null || result.answer === null) {
+      this.#refuse(response, ...(result === null ? TOO_BUSY : NO_REVIEW));
+      return;
     }
-    if (answer === null) return this.#refuse(response, 400, "this is no AdmissionReview of admission.k8s.io/v1");
-    this.counts[answer.response.allowed ? "allowed" : "denied"]++;
+    this.counts[result.allowed ? "allowed" : "denied"]++;
     if (this.#leaving) response.setHeader("Connection", "close");
-    response.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(answer));
+    response.writeHead(200, { "Content-Type": "application/json" }).end(result.answer);
   }
 
   /** The rest of the request is not read: the connection ends with the answer. */
@@ -189,4 +207,11 @@ export class ReviewServer {
     this.counts.refused++;
     response.writeHead(status, { "Content-Type": "text/plain; charset=utf-8", Connection: "close" }).end(`${line}\n`);
   }
+}
+
+/** What can be said before the body has come; null: nothing. */
+function refusalOf({ url, method, headers }: IncomingMessage, { bodyBytes }: ReviewLimits): Refusal | null {
+  if (url?.split("?")[0] !== REVIEW_PATH) return [404, `not here; there is: ${REVIEW_PATH}`];
+  if (method !== "POST") return [405, "only POST is answered"];
+  return Number(headers["content-length"] ?? 0) > bodyBytes ? TOO_LARGE : null;
 }

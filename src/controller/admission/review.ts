@@ -42,7 +42,10 @@ export function answerReview(review: unknown, groups: KnownGroups | null): Revie
   const whole = subResource === undefined || subResource === "";
   if (!ours || !whole || (operation !== "CREATE" && operation !== "UPDATE")) return answer(uid, NOTHING);
   const judgement = judgeObject(name, object, groups);
-  return answer(uid, operation === "UPDATE" && isUntouched(fields(object), oldObject) ? asWarnings(judgement) : judgement);
+  return answer(
+    uid,
+    operation === "UPDATE" && isUntouched(fields(object), oldObject) ? asWarnings(judgement) : judgement,
+  );
 }
 
 const NOTHING: ObjectJudgement = { errors: [], warnings: [] };
@@ -57,7 +60,9 @@ function asWarnings({ errors, warnings }: ObjectJudgement): ObjectJudgement {
 }
 
 function answer(uid: string, { errors, warnings }: ObjectJudgement): ReviewAnswer {
-  const said = atMost(warnings).map((line) => (line.length > LONGEST_WARNING ? `${line.slice(0, LONGEST_WARNING - 1)}…` : line));
+  const said = atMost(warnings).map((line) =>
+    line.length > LONGEST_WARNING ? `${line.slice(0, LONGEST_WARNING - 1)}…` : line,
+  );
   return {
     ...REVIEW,
     response: {
@@ -71,5 +76,8 @@ function answer(uid: string, { errors, warnings }: ObjectJudgement): ReviewAnswe
 
 function atMost(lines: readonly string[]): readonly string[] {
   if (lines.length <= MOST_LINES) return lines;
-  return [...lines.slice(0, MOST_LINES - 1), `and ${lines.length - MOST_LINES + 1} more: \`sallyport validate\` shows them all`];
+  return [
+    ...lines.slice(0, MOST_LINES - 1),
+    `and ${lines.length - MOST_LINES + 1} more: \`sallyport validate\` shows them all`,
+  ];
 }

@@ -1,0 +1,233 @@
+import { once } from "node:events";
+import type { IncomingMessage } from "node:http";
+import { request } from "node:https";
+import { connect, type Socket } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
+import { connect as connectTls } from "node:tls";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { createLogger } from "../../../src/agent/log.ts";
+import { makeServingPair } from "../../../src/controller/admission/certificate.ts";
+import { REVIEW_JUDGE_LIMITS, ReviewJudge } from "../../../src/controller/admission/review-judge.ts";
+import { REVIEW_LIMITS, ReviewServer } from "../../../src/controller/admission/review-server.ts";
+import { API_VERSION } from "../../../src/policy/schema.ts";
+
+const NAME = "sallyport-webhook.sallyport.svc";
+const [group, version] = API_VERSION.split("/");
+const pair = makeServingPair(NAME, 600_000, Date.now());
+const log = createLogger("silent");
+const ports = [{ protocol: "TCP", port: 443 }];
+
+const review = (uid: string, spec: unknown) =>
+  JSON.stringify({
+    apiVersion: "admission.k8s.io/v1",
+    kind: "AdmissionReview",
+    request: {
+      uid,
+      kind: { group, version, kind: "EgressPolicy" },
+      operation: "CREATE",
+      object: { apiVersion: API_VERSION, kind: "EgressPolicy", metadata: { name: "a", namespace: "team" }, spec },
+    },
+  });
+const allow = (to: object) => ({ rules: [{ name: "a", action: "Allow", to: [to] }] });
+const GOOD = allow({ domains: ["a.example"], ports });
+/** Some seconds of work. */
+const DEAR = {
+  rules: Array.from({ length: 128 }, (_, r) => ({
+    name: `r${r}`,
+    action: "Allow",
+    to: Array.from({ length: 16 }, () => ({
+      ports: [{ protocol: "TCP", port: 80 }],
+      http: { paths: Array.from({ length: 16 }, (_, k) => ({ regex: `/(a|b){1,${k + 100}}(.*x.*y){2,30}z*` })) },
+    })),
+  })),
+};
+
+let judge: ReviewJudge;
+let server: ReviewServer;
+
+async function open(limits = {}, judging = {}): Promise<void> {
+  judge = new ReviewJudge(log, { ...REVIEW_JUDGE_LIMITS, ...judging });
+  judge.setGroups(new Map());
+  const all = { ...REVIEW_LIMITS, leaveMs: 0, ...limits };
+  server = new ReviewServer(
+    { kind: "tcp", host: "127.0.0.1", port: 0 },
+    (body, from) => judge.judge(body, from),
+    log,
+    all,
+  );
+  server.use(pair);
+  await expect.poll(() => server.listening).toBe(true);
+}
+
+beforeEach(() => open());
+
+afterEach(async () => {
+  await server.close();
+  await judge.close();
+});
+
+interface Sent {
+  readonly body?: string;
+  readonly path?: string;
+  readonly method?: string;
+  readonly ca?: string;
+}
+
+/** Status and body; a status of 0: no answer. */
+async function send({ body = "", path = "/validate", method = "POST", ca = pair.ca }: Sent): Promise<[number, string]> {
+  const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
+  const options = { host: "127.0.0.1", port: server.port, servername: NAME, path, method, ca, headers, agent: false };
+  const sent = request(options);
+  sent.end(body);
+  try {
+    const [response] = (await once(sent, "response")) as [IncomingMessage];
+    sent.on("error", () => undefined);
+    let text = "";
+    for await (const chunk of response) text += String(chunk);
+    return [response.statusCode ?? 0, text];
+  } catch (error) {
+    return [0, (error as NodeJS.ErrnoException).code ?? String(error)];
+  }
+}
+
+async function judged(spec: unknown): Promise<unknown> {
+  const [status, text] = await send({ body: review("u", spec) });
+  return status === 200 ? JSON.parse(text).response : [status, text];
+}
+
+describe("the server that API servers ask", () => {
+  test("judges", async () => {
+    expect(await judged(GOOD)).toEqual({ uid: "u", allowed: true });
+    expect(await judged(allow({ domains: ["A.example"], ports }))).toMatchObject({ allowed: false });
+    expect(await judged(allow({ group: "none", ports }))).toMatchObject({
+      warnings: [expect.stringContaining("there is no group `none`")],
+    });
+    expect(server.counts).toEqual({ allowed: 2, denied: 1, refused: 0 });
+  });
+
+  test("knows the groups that it was told of", async () => {
+    judge.setGroups(new Map([["names", { domains: { length: 3 } }]]));
+    expect(await judged(allow({ group: "names", ports }))).toEqual({ uid: "u", allowed: true });
+    expect(await judged(allow({ group: "names" }))).toMatchObject({
+      warnings: [expect.stringContaining("without `ports`")],
+    });
+  });
+
+  test.each<[string, Sent, number]>([
+    ["another path", { path: "/metrics" }, 404],
+    ["another method", { method: "GET" }, 405],
+    ["no JSON", { body: "{" }, 400],
+    ["no review", { body: "{}" }, 400],
+    ["a body without end", { body: "[".repeat(200_000) }, 400],
+    ["nested lists", { body: `${"[".repeat(200_000)}${"]".repeat(200_000)}` }, 400],
+    ["more than a review can have", { body: " ".repeat(REVIEW_LIMITS.bodyBytes + 1) }, 413],
+  ])("%s: refused, and the next is judged", async (_, sent, status) => {
+    // Who is refused in the midst of a body may see the connection end before the answer.
+    expect([status, 0]).toContain((await send(sent))[0]);
+    expect(server.counts.refused).toBe(1);
+    expect(await judged(GOOD)).toEqual({ uid: "u", allowed: true });
+  });
+
+  test("bytes of all who send at once are bounded", async () => {
+    await server.close();
+    await open({ allBytes: 100_000 });
+    const body = review("u", { ...GOOD, pad: "a".repeat(90_000) });
+    const slow = request({
+      host: "127.0.0.1",
+      port: server.port,
+      servername: NAME,
+      path: "/validate",
+      method: "POST",
+      ca: pair.ca,
+    });
+    slow.on("error", () => undefined);
+    slow.write("a".repeat(90_000));
+    await pause(200);
+    expect((await send({ body }))[0]).toBe(503);
+    slow.destroy();
+    await expect.poll(async () => (await send({ body }))[0]).toBe(200);
+  });
+
+  test("one address cannot have all connections", async () => {
+    await server.close();
+    await open({ connectionsOfOne: 3 });
+    const sockets: Socket[] = [];
+    for (let i = 0; i < 3; i++) {
+      const socket = connect(server.port, "127.0.0.1");
+      socket.on("error", () => undefined);
+      await once(socket, "connect");
+      sockets.push(socket);
+    }
+    await pause(50);
+    expect((await send({ body: review("u", GOOD) }))[0]).toBe(0);
+    for (const socket of sockets) socket.destroy();
+    await expect.poll(() => judged(GOOD)).toEqual({ uid: "u", allowed: true });
+  });
+
+  test("who says nothing is not waited for", async () => {
+    await server.close();
+    await open({ requestMs: 300 });
+    const silent = connect(server.port, "127.0.0.1")
+      .on("error", () => undefined)
+      .resume();
+    await once(silent, "close");
+    const halting = connectTls({ host: "127.0.0.1", port: server.port, servername: NAME, ca: pair.ca });
+    halting.on("error", () => undefined).resume();
+    await once(halting, "secureConnect");
+    halting.write("POST /validate HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{");
+    await once(halting, "close");
+    expect(await judged(GOOD)).toEqual({ uid: "u", allowed: true });
+  });
+
+  test("another certificate is served to who comes next, and whoever is there goes on", async () => {
+    const other = makeServingPair(NAME, 600_000, Date.now());
+    const old = connectTls({ host: "127.0.0.1", port: server.port, servername: NAME, ca: pair.ca });
+    await once(old, "secureConnect");
+    server.use(other);
+    expect((await send({ body: review("u", GOOD) }))[0]).toBe(0);
+    expect((await send({ body: review("u", GOOD), ca: other.ca }))[0]).toBe(200);
+    old.write(`POST /validate HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}`);
+    const [answer] = (await once(old, "data")) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1\.1 400 /);
+    old.destroy();
+  });
+});
+
+describe("a review that costs too much", () => {
+  test("is given up, those behind it are judged, and this thread goes on", async () => {
+    await server.close();
+    await open({}, { judgeMs: 400 });
+    let turns = 0;
+    const turning = setInterval(() => turns++, 10);
+    const dear = send({ body: review("dear", DEAR) });
+    await pause(50);
+    const behind = judged(GOOD);
+    expect((await dear)[0]).toBe(503);
+    expect(await behind).toEqual({ uid: "u", allowed: true });
+    expect(judge.givenUp).toBe(1);
+    expect(turns).toBeGreaterThan(5);
+    clearInterval(turning);
+  });
+
+  test("does not keep who asks from elsewhere waiting for more than one", async () => {
+    await judge.close();
+    judge = new ReviewJudge(log, { ...REVIEW_JUDGE_LIMITS, waiting: 3 });
+    judge.setGroups(new Map());
+    const body = Buffer.from(review("u", GOOD));
+    const order: string[] = [];
+    const ask = async (from: string) => {
+      const result = await judge.judge(body, from);
+      order.push(`${from} ${result === null ? "refused" : "judged"}`);
+    };
+    await Promise.all([ask("flood"), ask("flood"), ask("flood"), ask("flood"), ask("flood"), ask("api")]);
+    // The first is judged at once, three may wait.
+    expect(order).toEqual([
+      "flood refused",
+      "flood judged",
+      "flood judged",
+      "api judged",
+      "flood judged",
+      "flood judged",
+    ]);
+  });
+});
