@@ -1,0 +1,203 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Cluster } from "./cluster.ts";
+import { removeCluster } from "./cluster-down.ts";
+import { createCluster } from "./cluster-up.ts";
+import { NAMESPACE, Sallyport } from "./sallyport.ts";
+
+const NAME = `a${process.pid % 100_000}`;
+const SECRET = "sallyport-webhook";
+
+let cluster: Cluster;
+let sallyport: Sallyport;
+
+const kubectl = (...words: string[]) => cluster.kubectl(words);
+
+/** What kubectl says on stderr, and whether it was content. */
+async function applied(...objects: readonly object[]): Promise<{ readonly ok: boolean; readonly said: string }> {
+  const list = { apiVersion: "v1", kind: "List", items: objects };
+  const { status, stderr } = await cluster.tryKubectl(["apply", "--server-side", "--force-conflicts", "-f", "-"], {
+    input: JSON.stringify(list),
+  });
+  return { ok: status === 0, said: stderr };
+}
+
+const policy = (name: string, rules: readonly object[], spec: object = {}): object => ({
+  apiVersion: "sallyport.dev/v1alpha1",
+  kind: "EgressPolicy",
+  metadata: { name, namespace: "team" },
+  spec: { mode: "Audit", subject: { podSelector: { matchLabels: { app: "none" } } }, rules, ...spec },
+});
+const allow = (name: string, to: object) => ({ name, action: "Allow", to: [to] });
+const ports = [{ protocol: "TCP", port: 443 }];
+const EXCEPT_OUTSIDE = { cidrs: ["192.0.2.0/24"], except: ["198.51.100.0/24"] };
+
+/** What of the Secret is public: the CAs that are trusted, and what is served. */
+async function certificates(): Promise<{ readonly trusted: string; readonly served: string }> {
+  const path = "jsonpath={.data['ca\\.crt']} {.data['tls\\.crt']}";
+  const [trusted = "", served = ""] = (await kubectl("-n", NAMESPACE, "get", "secret", SECRET, "-o", path)).split(" ");
+  return { trusted, served };
+}
+
+/** What each webhook of the configuration trusts. */
+async function bundles(): Promise<string[]> {
+  const path = "jsonpath={.webhooks[*].clientConfig.caBundle}";
+  return (await kubectl("get", "validatingwebhookconfiguration", "sallyport", "-o", path)).split(" ");
+}
+
+beforeAll(async () => {
+  cluster = await createCluster(NAME);
+  // With `Fail` nothing that goes wrong stays unseen. The chart writes an AgentConfig before any controller runs.
+  sallyport = await Sallyport.install(
+    cluster,
+    "controller.webhook.failurePolicy=Fail",
+    "controller.webhook.certificateLife=2m",
+    "config.failMode=Closed",
+  );
+  await kubectl("create", "namespace", "team");
+}, 300_000);
+
+afterAll(async () => {
+  await removeCluster(NAME);
+}, 60_000);
+
+describe("what is written", () => {
+  test("is refused in validate's own words, when only they say what is wrong with it", async () => {
+    const { ok, said } = await applied(policy("bad", [allow("partner", EXCEPT_OUTSIDE)]));
+    expect(ok).toBe(false);
+    expect(said).toContain('admission webhook "policies.sallyport.dev" denied the request');
+    expect(said).toMatch(/spec\.rules\[0\]\.to\[0\]\.except\[0\]: `198\.51\.100\.0\/24` .*: /);
+    expect((await cluster.tryKubectl(["-n", "team", "get", "eg", "bad"])).status).not.toBe(0);
+  });
+
+  test("is warned about by kubectl", async () => {
+    const open = {
+      apiVersion: "sallyport.dev/v1alpha1",
+      kind: "ClusterEgressPolicy",
+      metadata: { name: "open" },
+      spec: {
+        tier: "Admin",
+        mode: "Audit",
+        defaultDeny: true,
+        subject: { podSelector: { matchLabels: { app: "none" } } },
+        rules: [
+          allow("all", { domains: ["*.example"], ports }),
+          allow("one", { domains: ["a.example"], ports }),
+          allow("listed", { group: "later", ports }),
+        ],
+      },
+    };
+    const { ok, said } = await applied(open);
+    expect(ok).toBe(true);
+    expect(said).toContain("Warning: spec.subject: `podSelector` alone says who may use rule `all`");
+    expect(said).toContain("Warning: spec.rules[1].name: rule `one` never decides: `all` above it covers all of it");
+    expect(said).toContain("Warning: spec.rules[2].to[0].group: there is no group `later`");
+    const group = { apiVersion: "sallyport.dev/v1alpha1", kind: "DestinationGroup", metadata: { name: "later" } };
+    await applied({ ...group, spec: { domains: ["b.example"] } });
+    await expect.poll(async () => (await applied(open)).said, { timeout: 5_000 }).not.toContain("there is no group");
+  });
+
+  test("is no other's: pods, and what the controller says itself, pass", async () => {
+    expect((await applied(policy("good", [allow("a", { domains: ["a.example"], ports })]))).ok).toBe(true);
+    const accepted = () => kubectl("-n", "team", "get", "eg", "good", "-o", "jsonpath={.status.conditions[0].status}");
+    await expect.poll(accepted, { timeout: 10_000 }).toBe("True");
+    await kubectl("-n", "team", "create", "configmap", "any", "--from-literal=a=b");
+  });
+});
+
+describe("while policies are written without a pause", () => {
+  let writing = true;
+  let written = 0;
+  const failures: string[] = [];
+  let stream: Promise<void>;
+
+  beforeAll(() => {
+    stream = (async () => {
+      while (writing) {
+        const spec = { priority: written % 1000 };
+        const { ok, said } = await applied(policy("stream", [allow("a", { domains: ["a.example"], ports })], spec));
+        if (ok) written++;
+        else failures.push(said);
+        await pause(20);
+      }
+    })();
+  });
+
+  afterAll(async () => {
+    writing = false;
+    await stream;
+  });
+
+  test("the certificate is replaced, and none fails", async () => {
+    const before = await certificates();
+    // Asks for another one, as somebody does whose key is known to others.
+    await kubectl("-n", NAMESPACE, "patch", "secret", SECRET, "--type=merge", "-p", '{"data":null}');
+    const replaced = async () => {
+      const { trusted, served } = await certificates();
+      return served !== before.served && served !== "" && trusted !== "" && !overlaps(trusted, before.trusted);
+    };
+    await expect.poll(replaced, { timeout: 60_000, interval: 500 }).toBe(true);
+    const { trusted } = await certificates();
+    await expect.poll(bundles, { timeout: 10_000 }).toEqual([trusted, trusted]);
+    expect(failures).toEqual([]);
+    expect(written).toBeGreaterThan(10);
+  });
+
+  test("the other replica goes on when the one that leads is killed", async () => {
+    const path = "jsonpath={.spec.holderIdentity}";
+    const leader = await kubectl("-n", NAMESPACE, "get", "lease", "sallyport-controller", "-o", path);
+    const others = (await sallyport.pods("controller")).filter((pod) => pod !== leader);
+    expect(others).toHaveLength(1);
+    await kubectl("-n", NAMESPACE, "delete", "pod", leader, "--grace-period=0", "--force");
+    const before = written;
+    // Whoever asked the killed one while the news spread may have failed; after that nobody does.
+    await pause(2_000);
+    failures.length = 0;
+    await expect.poll(() => written, { timeout: 20_000 }).toBeGreaterThan(before + 10);
+    expect(failures).toEqual([]);
+    expect((await applied(policy("bad", [allow("partner", EXCEPT_OUTSIDE)]))).said).toContain("denied the request");
+  });
+});
+
+/** Whether some CA is in both lists. */
+function overlaps(one: string, other: string): boolean {
+  const list = (base64: string) =>
+    Buffer.from(base64, "base64")
+      .toString()
+      .split(/(?<=END CERTIFICATE-----)\s*/);
+  const known = new Set(list(other).filter((ca) => ca !== ""));
+  return list(one).some((ca) => known.has(ca));
+}
+
+describe("the release", () => {
+  test("has written the AgentConfig of its values", async () => {
+    expect(await kubectl("get", "agentconfig", "default", "-o", "jsonpath={.spec.failMode}")).toBe("Closed");
+  });
+
+  test("is upgraded with its certificate, and uninstalled without a trace of the webhook", async () => {
+    await sallyport.upgrade(
+      "controller.webhook.failurePolicy=Ignore",
+      "controller.webhook.certificateLife=90d",
+      "config.failMode=Open",
+    );
+    expect(await kubectl("get", "agentconfig", "default", "-o", "jsonpath={.spec.failMode}")).toBe("Open");
+    expect((await certificates()).served).not.toBe("");
+    expect((await bundles()).every((bundle) => bundle !== "")).toBe(true);
+    await kubectl("-n", NAMESPACE, "scale", "deployment/sallyport-controller", "--replicas=0");
+    await kubectl(
+      "-n",
+      NAMESPACE,
+      "wait",
+      "--for=delete",
+      "pod",
+      "-l",
+      "app.kubernetes.io/component=controller",
+      "--timeout=30s",
+    );
+    // Nobody answers: what is written is judged later.
+    expect((await applied(policy("unseen", [allow("partner", EXCEPT_OUTSIDE)]))).ok).toBe(true);
+    await sallyport.uninstall();
+    expect((await cluster.tryKubectl(["get", "validatingwebhookconfiguration", "sallyport"])).status).not.toBe(0);
+    expect((await cluster.tryKubectl(["-n", NAMESPACE, "get", "secret", SECRET])).status).not.toBe(0);
+  }, 180_000);
+});
