@@ -134,7 +134,8 @@ describe("helm uninstall", () => {
     expect(await kubectl("get", "ceg", "partners", "-o", "name")).toContain("partners");
     const { status } = parse(await kubectl("get", "ens", NODE.name, "-o", "yaml"));
     expect(status).toMatchObject({ ready: false, conditions: [{ type: "Ready", reason: "Uninstalling" }] });
-    const kinds = "serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,daemonsets,jobs";
+    const kinds =
+      "serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,daemonsets,jobs,secrets,services,validatingwebhookconfigurations";
     const left = await kubectl("get", kinds, "--all-namespaces", "-o", "name");
     expect(left.split("\n").filter((name) => name.includes("sallyport"))).toEqual([]);
   });

@@ -4,6 +4,9 @@ import { loadState } from "./cluster-state.ts";
 import { createCluster } from "./cluster-up.ts";
 import { Sallyport } from "./sallyport.ts";
 
+/** What the chart's first release brings to a cluster that does not know the kind yet; the value is the default. */
+const CONFIG = "config.failMode=Closed";
+
 /** A cluster with Sallyport installed in it as the chart says by default, and the outside of that cluster. */
 export interface SharedRelease {
   readonly cluster: Cluster;
@@ -22,7 +25,7 @@ export async function sharedRelease(): Promise<SharedRelease> {
     throw new Error("`SALLYPORT_TEST_CLUSTER` is not set: run this file by `vitest --project cluster`");
   if ((await loadState(name)) === null) {
     const cluster = await createCluster(name);
-    return { cluster, lab: await openLab(name), sallyport: await Sallyport.install(cluster) };
+    return { cluster, lab: await openLab(name), sallyport: await Sallyport.install(cluster, CONFIG) };
   }
   const cluster = await Cluster.open(name);
   return { cluster, lab: await openLab(name), sallyport: await Sallyport.installed(cluster) };
