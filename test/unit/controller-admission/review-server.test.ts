@@ -4,7 +4,7 @@ import { request } from "node:https";
 import { connect, type Socket } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
 import { connect as connectTls } from "node:tls";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createLogger } from "../../../src/agent/log.ts";
 import { makeServingPair } from "../../../src/controller/admission/certificate.ts";
 import { REVIEW_JUDGE_LIMITS, ReviewJudge } from "../../../src/controller/admission/review-judge.ts";
@@ -45,9 +45,7 @@ const DEAR = {
 let judge: ReviewJudge;
 let server: ReviewServer;
 
-async function open(limits = {}, judging = {}): Promise<void> {
-  judge = new ReviewJudge(log, { ...REVIEW_JUDGE_LIMITS, ...judging });
-  judge.setGroups(new Map());
+async function open(limits = {}): Promise<void> {
   const all = { ...REVIEW_LIMITS, leaveMs: 0, ...limits };
   server = new ReviewServer(
     { kind: "tcp", host: "127.0.0.1", port: 0 },
@@ -59,12 +57,18 @@ async function open(limits = {}, judging = {}): Promise<void> {
   await expect.poll(() => server.listening).toBe(true);
 }
 
-beforeEach(() => open());
+async function openJudge(limits = {}): Promise<void> {
+  judge = new ReviewJudge(log, { ...REVIEW_JUDGE_LIMITS, ...limits });
+  judge.setGroups(new Map());
+}
 
-afterEach(async () => {
-  await server.close();
-  await judge.close();
-});
+beforeAll(() => openJudge());
+afterAll(() => judge.close());
+beforeEach(() => open());
+afterEach(() => server.close());
+
+/** An end by a reset is one as well. */
+const closed = (socket: Socket): Promise<unknown> => new Promise((resolve) => socket.once("close", resolve));
 
 interface Sent {
   readonly body?: string;
@@ -170,12 +174,12 @@ describe("the server that API servers ask", () => {
     const silent = connect(server.port, "127.0.0.1")
       .on("error", () => undefined)
       .resume();
-    await once(silent, "close");
+    await closed(silent);
     const halting = connectTls({ host: "127.0.0.1", port: server.port, servername: NAME, ca: pair.ca });
     halting.on("error", () => undefined).resume();
     await once(halting, "secureConnect");
     halting.write("POST /validate HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{");
-    await once(halting, "close");
+    await closed(halting);
     expect(await judged(GOOD)).toEqual({ uid: "u", allowed: true });
   });
 
@@ -195,8 +199,8 @@ describe("the server that API servers ask", () => {
 
 describe("a review that costs too much", () => {
   test("is given up, those behind it are judged, and this thread goes on", async () => {
-    await server.close();
-    await open({}, { judgeMs: 400 });
+    await judge.close();
+    await openJudge({ judgeMs: 400 });
     let turns = 0;
     const turning = setInterval(() => turns++, 10);
     const dear = send({ body: review("dear", DEAR) });
@@ -211,8 +215,7 @@ describe("a review that costs too much", () => {
 
   test("does not keep who asks from elsewhere waiting for more than one", async () => {
     await judge.close();
-    judge = new ReviewJudge(log, { ...REVIEW_JUDGE_LIMITS, waiting: 3 });
-    judge.setGroups(new Map());
+    await openJudge({ waiting: 3 });
     const body = Buffer.from(review("u", GOOD));
     const order: string[] = [];
     const ask = async (from: string) => {
