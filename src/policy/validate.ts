@@ -65,9 +65,10 @@ function planOf(wrapped: z.core.$ZodType): Plan {
 /** Unknown fields, and the named checks of each node. `path` is of this call: it is put back as it was. */
 function walk(plan: Plan, value: unknown, path: (string | number)[], broken: Broken, found: Violation[]): void {
   if (value === undefined || value === null) return;
+  const { fields, element, checks } = plan;
+  if (fields === null && element === null && checks.length === 0) return;
   const key = broken.own.size === 0 ? null : keyOf(path);
   if (key !== null && broken.own.has(key)) return;
-  const { fields, element, checks } = plan;
   if (fields !== null && isRecord(value)) {
     for (const key of Object.keys(value)) {
       const field = fields.get(key);
