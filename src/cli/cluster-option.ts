@@ -3,7 +3,7 @@ import type { ClusterAccess } from "../kube/access.ts";
 import { UsageError } from "./failure.ts";
 
 /** Where the chart puts Sallyport. */
-const DEFAULT_NAMESPACE = "sallyport";
+export const SALLYPORT_NAMESPACE = "sallyport";
 
 /** What `--kubeconfig` names, else what the pod has. Loaded when it is asked for: most commands talk to no API server. @throws UsageError */
 export async function clusterAccess(kubeconfig: string | undefined): Promise<ClusterAccess> {
@@ -17,5 +17,5 @@ export async function clusterAccess(kubeconfig: string | undefined): Promise<Clu
 
 /** Sallyport's own. */
 export async function sallyportNamespace(): Promise<string> {
-  return (await import("../kube/access.ts")).ownNamespace() ?? DEFAULT_NAMESPACE;
+  return (await import("../kube/access.ts")).ownNamespace() ?? SALLYPORT_NAMESPACE;
 }

@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { help } from "./help-text.ts";
 import { FORMATS } from "./output.ts";
 
 /**
@@ -286,13 +287,6 @@ function logLevelOption(): Option {
 
 function outputOption(): Option {
   return new Option("-o, --output <format>", "how to print").choices(FORMATS).default("table");
-}
-
-/** What stands below the options in a command's help. */
-function help(examples: readonly string[], statuses: readonly string[], notes: readonly string[] = []): string {
-  const block = (title: string, lines: readonly string[]) =>
-    `\n${title}:\n${lines.map((line) => `  ${line}\n`).join("")}`;
-  return `${notes.length > 0 ? `\n${notes.join("\n")}\n` : ""}${block("Examples", examples)}${block("Exit status", statuses)}`.trimEnd();
 }
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 };

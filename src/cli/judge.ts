@@ -70,7 +70,8 @@ function sameOutcome(a: Decision | null, b: Decision | null): boolean {
   return a?.action === b?.action && a?.policy === b?.policy && a?.rule === b?.rule && a?.reason === b?.reason;
 }
 
-function findWorkload({ pods }: Scene, from: string): Workload {
+/** The pod `namespace/name`. @throws UsageError why nothing is decided for it */
+export function findWorkload({ pods }: Scene, from: string): Workload {
   const { workloads, notEnforced, problems } = pods;
   const found = workloads.find(({ namespace, name }) => `${namespace}/${name}` === from);
   if (found !== undefined) return found;

@@ -1,4 +1,5 @@
 import type { StatusReport } from "../agent/metrics/status-report.ts";
+import { duration } from "./duration.ts";
 import { paint, printable, table } from "./output.ts";
 
 const SHOWN_DECISIONS = 10;
@@ -161,15 +162,4 @@ function milliseconds(seconds: number | null): string {
   if (seconds === null) return "-";
   const value = seconds * 1000;
   return value < 1 ? `${Math.round(value * 1000)} µs` : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
-}
-
-function duration(seconds: number): string {
-  const [days, hours, minutes] = [
-    Math.floor(seconds / 86_400),
-    Math.floor(seconds / 3_600) % 24,
-    Math.floor(seconds / 60) % 60,
-  ];
-  if (days > 0) return `${days} d ${hours} h`;
-  if (hours > 0) return `${hours} h ${minutes} min`;
-  return minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
 }

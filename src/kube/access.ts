@@ -23,6 +23,33 @@ export interface ClusterAccess {
   readonly certificate: Held;
   readonly key: Held;
   readonly token: Held;
+  /** A program that is asked for certificate or token. */
+  readonly plugin?: CredentialPlugin;
+  /** Headers of every request that say as whom it is made. */
+  readonly impersonation?: Readonly<Record<string, string | string[]>>;
+}
+
+/** As `client.authentication.k8s.io` knows it: `exec` of a kubeconfig's user. */
+export interface CredentialPlugin {
+  readonly apiVersion: string;
+  /** A name that is looked for on the PATH, or an absolute path. */
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly interactive: "Never" | "IfAvailable" | "Always";
+  /** What to do where the program is missing; null: it does not say. */
+  readonly installHint: string | null;
+  /** What it is told of the cluster, where it wants that. */
+  readonly cluster: Readonly<Record<string, unknown>> | null;
+}
+
+/** Why there are no credentials. `message` is one line for the user. */
+export class CredentialError extends Error {}
+
+/** Where credentials come from. */
+export interface CredentialSource {
+  /** The same object for as long as nothing has changed. `anew`: the server has refused the last ones. */
+  read(anew: boolean): Credentials | Promise<Credentials>;
 }
 
 const ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -62,7 +89,7 @@ export function ownNamespace(): string | null {
 const LOOK_EVERY_MS = 10_000;
 
 /** Reads credentials, and reads files again when they were replaced. */
-export class CredentialReader {
+export class CredentialReader implements CredentialSource {
   readonly #access: ClusterAccess;
   #stamp = "";
   #known: Credentials | null = null;
@@ -106,7 +133,8 @@ function textOf(held: Held): string | null {
   try {
     return readFileSync(held.file, "utf8");
   } catch (error) {
-    throw new Error(`\`${held.file}\` cannot be read (${(error as NodeJS.ErrnoException).code}): it is to let us in`);
+    const { code } = error as NodeJS.ErrnoException;
+    throw new CredentialError(`\`${held.file}\` cannot be read (${code}): it is to let us in`);
   }
 }
 

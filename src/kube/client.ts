@@ -1,5 +1,5 @@
 import { type ClientHttp2Stream, constants, type IncomingHttpHeaders } from "node:http2";
-import { type ClusterAccess, CredentialReader } from "./access.ts";
+import { type ClusterAccess, CredentialReader, type CredentialSource } from "./access.ts";
 import { Session } from "./session.ts";
 
 /** Why a request has no good answer. `message` is one line. */
@@ -19,11 +19,13 @@ export class KubeError extends Error {
 export interface Reading {
   /** Path with its query. */
   readonly path: string;
-  /** Given piece by piece; what it throws ends the request. */
-  readonly onChunk: (chunk: Buffer) => void;
+  /** Given piece by piece; what it throws ends the request. With a promise nothing more is read until it is kept. */
+  readonly onChunk: (chunk: Buffer) => void | Promise<void>;
   /** The server has said yes. */
   readonly onOpen?: () => void;
-  /** Silence of this length ends the request. */
+  /** Media type that is asked for; JSON unless it is said. */
+  readonly accept?: string;
+  /** Silence of this length ends the request; Infinity: none does. */
   readonly silenceMs: number;
   readonly signal: AbortSignal;
 }
@@ -42,18 +44,24 @@ const MAX_RETRY_AFTER_MS = 300_000;
 
 /** Requests to one API server, over one connection. */
 export class KubeClient {
-  readonly #credentials: CredentialReader;
+  readonly #credentials: CredentialSource;
   readonly #session: Session;
   readonly #prefix: string;
+  readonly #headers: Readonly<Record<string, string | string[]>>;
   #refused = false;
   /** Requests made, of whatever kind. */
   requests = 0;
   /** When the server was last heard of, in milliseconds of Unix time; 0: never. */
   heardAt = 0;
 
-  constructor(access: ClusterAccess, session = new Session(access)) {
-    this.#credentials = new CredentialReader(access);
+  constructor(
+    access: ClusterAccess,
+    session = new Session(access),
+    credentials: CredentialSource = new CredentialReader(access),
+  ) {
+    this.#credentials = credentials;
     this.#session = session;
+    this.#headers = access.impersonation ?? {};
     this.#prefix = new URL(access.server).pathname.replace(/\/$/, "");
   }
 
@@ -73,7 +81,8 @@ export class KubeClient {
 
   /** A GET whose body is handed over as it comes; resolves at its end. Rejects with a KubeError. */
   async read(reading: Reading): Promise<void> {
-    const stream = await this.#open("GET", reading.path, {}, reading.signal);
+    const { path, accept, signal } = reading;
+    const stream = await this.#open("GET", path, accept === undefined ? {} : { accept }, signal);
     stream.end();
     return this.#follow(stream, reading);
   }
@@ -105,7 +114,7 @@ export class KubeClient {
   ): Promise<ClientHttp2Stream> {
     try {
       // A token that was refused may have been replaced a moment ago.
-      const credentials = this.#credentials.read(this.#refused);
+      const credentials = await this.#credentials.read(this.#refused);
       this.#refused = false;
       const session = await this.#session.get(credentials);
       signal.throwIfAborted();
@@ -116,6 +125,7 @@ export class KubeClient {
         accept: "application/json",
         "user-agent": "sallyport",
         ...headers,
+        ...this.#headers,
         ...(credentials.token === null ? {} : { authorization: `Bearer ${credentials.token}` }),
       };
       // Else Node ends the stream of a DELETE before its body.
@@ -135,22 +145,25 @@ export class KubeClient {
         failure ??= error;
         stream.close(constants.NGHTTP2_CANCEL);
       };
-      const silent = setTimeout(
-        () => fail(new KubeError(0, `no word for ${Math.round(silenceMs / 1000)} s`)),
-        silenceMs,
-      );
+      const tooSilent = (): void => fail(new KubeError(0, `no word for ${Math.round(silenceMs / 1000)} s`));
+      const silent = Number.isFinite(silenceMs) ? setTimeout(tooSilent, silenceMs) : undefined;
       const take = (chunk: Buffer): void => {
         if (failure !== null) return;
         this.heardAt = Date.now();
-        silent.refresh();
+        silent?.refresh();
         if (!isGood(status)) {
           if (complaint.length < MAX_ERROR_BYTES) complaint += chunk.toString("latin1");
           return;
         }
-        try {
-          onChunk(chunk);
-        } catch (error) {
+        const broken = (error: unknown): void =>
           fail(error instanceof KubeError ? error : new KubeError(0, String(error)));
+        try {
+          const kept = onChunk(chunk);
+          if (kept === undefined) return;
+          stream.pause();
+          kept.then(() => stream.resume(), broken);
+        } catch (error) {
+          broken(error);
         }
       };
       const aborted = (): void => fail(new KubeError(0, "given up"));
@@ -159,7 +172,7 @@ export class KubeClient {
         status = headers[":status"] ?? 0;
         retryAfterMs = readRetryAfter(headers);
         this.heardAt = Date.now();
-        silent.refresh();
+        silent?.refresh();
         if (status === 401) this.#refused = true;
         if (isGood(status)) onOpen?.();
         // Not before: what comes in one piece with the headers would be handed over ahead of them.
@@ -195,7 +208,9 @@ function isGood(status: number): boolean {
 function noAnswer(error: unknown): KubeError {
   if (error instanceof KubeError) return error;
   const { code, message } = error as NodeJS.ErrnoException;
-  return new KubeError(0, (message || code || String(error)).split("\n")[0]!.slice(0, 300));
+  const said = new KubeError(0, (message || code || String(error)).split("\n")[0]!.slice(0, 300));
+  said.cause = error;
+  return said;
 }
 
 /** RFC 9110 §10.2.3, in seconds; the API server sends no dates. */

@@ -2,17 +2,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Backoff } from "./backoff.ts";
 import { type Change, changesBetween, differences, same } from "./changes.ts";
 import { type KubeClient, KubeError } from "./client.ts";
+import { listPages, pathOf, type Selection } from "./listing.ts";
 import { type Fields, fields, type KubeObject, keep, type Trim } from "./object.ts";
-import { ItemCutter, LineCutter, LineTooLong } from "./pieces.ts";
+import { LineCutter, LineTooLong } from "./pieces.ts";
 
 /** The objects of one kind, perhaps only some of them. */
-export interface Resource {
+export interface Resource extends Selection {
   /** As it stands in logs, metrics and status. */
   readonly name: string;
-  /** Path of the collection, for example `/api/v1/pods`. */
-  readonly path: string;
-  readonly fieldSelector?: string;
-  readonly labelSelector?: string;
   readonly trim: Trim;
   /** An API server may be without it, or not tell us: then there are none. */
   readonly optional?: boolean;
@@ -62,7 +59,6 @@ export interface ReflectorCounts {
   refused: number;
 }
 
-const PAGE = 500;
 /** Without a word from several watches in a row the place to go on from may be what is wrong with them. */
 const FUTILE_WATCHES = 5;
 const GONE = 410;
@@ -237,41 +233,19 @@ export class Reflector {
     this.#listener.onSynced(this);
   }
 
-  /** All pages; from the beginning, and then in one, where the place of the next page has expired. @returns the list's version */
-  async #pages(found: Map<string, KubeObject>): Promise<string> {
-    let limit = PAGE;
-    let next = "";
-    for (;;) {
-      try {
-        const { resourceVersion, continue: more } = fields((await this.#page(found, limit, next))["metadata"]);
-        if (typeof more === "string" && more !== "") next = more;
-        else if (typeof resourceVersion === "string") return resourceVersion;
-        else throw new KubeError(0, "the list has no `resourceVersion`");
-      } catch (error) {
-        if (!(error instanceof KubeError) || error.status !== GONE || next === "") throw error;
-        // Pages of two moments would be a list of none.
-        found.clear();
-        next = "";
-        limit = 0;
-      }
-    }
-  }
-
-  async #page(found: Map<string, KubeObject>, limit: number, next: string): Promise<Fields> {
+  /** @returns the list's version */
+  #pages(found: Map<string, KubeObject>): Promise<string> {
     const { trim } = this.resource;
-    const items = new ItemCutter((text) => {
-      const object = this.#read(text, trim);
-      found.set(object.key, object);
-    });
-    const query = { ...(limit > 0 ? { limit: String(limit) } : {}), ...(next === "" ? {} : { continue: next }) };
-    await this.#client.read({
-      path: this.#path(query),
+    return listPages(this.#client, this.resource, {
+      onItem: (text) => {
+        const object = this.#read(text, trim);
+        found.set(object.key, object);
+      },
+      onRestart: () => found.clear(),
       onOpen: () => this.#heard(),
-      onChunk: (chunk) => items.push(chunk),
       silenceMs: this.#times.listSilenceMs,
       signal: this.#stop.signal,
     });
-    return items.envelope;
   }
 
   /** @throws KubeError: a list without it would take the object away */
@@ -301,7 +275,7 @@ export class Reflector {
     };
     try {
       await this.#client.read({
-        path: this.#path(query),
+        path: pathOf(this.resource, query),
         onOpen: () => {
           this.phase = "watching";
           this.trouble = null;
@@ -379,14 +353,6 @@ export class Reflector {
 
   #heard(): void {
     this.heardAt = Date.now();
-  }
-
-  #path(query: Readonly<Record<string, string>>): string {
-    const { path, fieldSelector, labelSelector } = this.resource;
-    const all = new URLSearchParams(query);
-    if (fieldSelector !== undefined) all.set("fieldSelector", fieldSelector);
-    if (labelSelector !== undefined) all.set("labelSelector", labelSelector);
-    return `${path}?${all}`;
   }
 
   /** Shorter when the reflector is closed. */
