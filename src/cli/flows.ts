@@ -1,11 +1,11 @@
 import { once } from "node:events";
-import { formatLine, parseLine } from "../flow/line.ts";
-import type { FlowRecord } from "../flow/record.ts";
+import { parseLine } from "../flow/line.ts";
 import { EXIT, UsageError } from "./failure.ts";
 import { type FilterOptions, flowFilter } from "./flow-filter.ts";
 import { followLines, readLines } from "./flow-lines.ts";
 import { FlowSummarizer, summaryText } from "./flow-summary.ts";
-import { type Format, paint, paintAction, printAs, printable, toYaml } from "./output.ts";
+import { flowHeading, recordText } from "./flow-text.ts";
+import { type Format, printAs } from "./output.ts";
 
 interface Options extends FilterOptions {
   readonly follow?: boolean;
@@ -23,7 +23,7 @@ export async function flows(path: string, options: Options): Promise<void> {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stop.abort());
   const lines = options.follow === true && path !== "-" ? followLines(path, stop.signal) : readLines(path);
   const summary = options.summary === true ? new FlowSummarizer() : null;
-  let heading = options.output === "table" ? `${paint("quiet", HEADING)}\n` : "";
+  let heading = flowHeading(options.output);
   let broken = 0;
   try {
     for await (const line of lines) {
@@ -51,59 +51,7 @@ export async function flows(path: string, options: Options): Promise<void> {
   process.exitCode = EXIT.ok;
 }
 
-/** Waits where the reader is slow, so that a large log does not pile up in memory. */
-async function write(text: string): Promise<void> {
+/** To standard output. Waits where the reader is slow, so that a large log does not pile up in memory. */
+export async function write(text: string): Promise<void> {
   if (!process.stdout.write(text)) await once(process.stdout, "drain");
-}
-
-const WIDTHS = [24, 8, 6, 24, 40, 24] as const;
-const HEADING = row(["TIME", "EVENT", "ACTION", "FROM", "TO", "WHAT", "WHY"]);
-
-async function recordText(record: FlowRecord, format: Format): Promise<string> {
-  if (format === "json") return `${formatLine(record)}\n`;
-  if (format === "yaml") return `---\n${await toYaml(record)}`;
-  return `${recordRow(record)}\n`;
-}
-
-function recordRow(record: FlowRecord): string {
-  const { workload, source, action = "-" } = record;
-  if (record.event === "lost")
-    return paint("warn", row([record.time, "lost", "", "", "", "", `${record.lost ?? "?"} records are missing here`]));
-  const from = workload === undefined ? (source?.address ?? "?") : `${workload.namespace}/${workload.name}`;
-  const cells = [record.time, record.event, action, from, destinationText(record), what(record), why(record)].map(
-    printable,
-  );
-  return row(cells, (cell, i) => (i === 2 ? paintAction(action, cell) : cell));
-}
-
-function row(cells: readonly string[], painted = (cell: string, _column: number) => cell): string {
-  return cells
-    .map((cell, i) => painted(cell.padEnd(WIDTHS[i] ?? 0), i))
-    .join(" ")
-    .trimEnd();
-}
-
-function destinationText({ destination, protocol }: FlowRecord): string {
-  if (destination === undefined) return "?";
-  const { name, address, port } = destination;
-  const at = port === undefined ? "" : `:${port}`;
-  const host = address.includes(":") && at !== "" ? `[${address}]` : address;
-  return `${protocol ?? "?"} ${name === undefined ? `${host}${at}` : `${name}${at} (${address})`}`;
-}
-
-function what(record: FlowRecord): string {
-  if (record.event === "end") {
-    const bytes = record.sent === undefined ? "" : ` ${record.sent.bytes}/${record.received?.bytes ?? 0} bytes`;
-    return `${record.closedBy ?? "closed"}${bytes}`;
-  }
-  const request = record.method === undefined ? "" : ` ${record.method} ${record.path ?? ""}`;
-  return `${record.application ?? ""}${request}`.trim();
-}
-
-function why(record: FlowRecord): string {
-  const rule =
-    record.policy === undefined ? "" : ` ${record.policy}${record.rule === undefined ? "" : ` ${record.rule}`}`;
-  const audit =
-    record.audit === undefined ? "" : ` (audit: ${record.audit.action} by ${record.audit.policy ?? "no policy"})`;
-  return `${record.reason ?? ""}${rule}${audit}`.trim();
 }

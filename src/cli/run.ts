@@ -44,6 +44,10 @@ export async function run(words: readonly string[]): Promise<void> {
 
 async function runPlugin(words: readonly string[]): Promise<void> {
   const { createPlugin } = await import("./plugin/program.ts");
+  if (words[0] === "__complete") {
+    const { complete } = await import("./plugin/complete.ts");
+    return complete(createPlugin(), words.slice(1));
+  }
   await createPlugin(words).parseAsync(words as string[], { from: "user" });
 }
 

@@ -9,11 +9,16 @@ const SHOWN_PODS = 10;
 
 /** A page for people: the verdict first, then what is enforced, how it goes, and what went wrong. */
 export function statusText(report: StatusReport): string {
-  const bare = notEnforced(report.cluster);
-  const head = report.ready
-    ? `${paint("allow", "ready")}: everything is enforced${bare === 0 ? "" : `, but ${paint("deny", `${bare === 1 ? "1 pod is" : `${bare} pods are`} NOT HELD`)}`}\n`
-    : `${paint("deny", "NOT READY")}: ${printable(report.reason ?? "it does not say why")}\n`;
+  const reason = report.ready ? null : (report.reason ?? "it does not say why");
+  const head = readinessLine(reason, notEnforced(report.cluster));
   return [head, facts(report), decisions(report), problems(report)].filter((part) => part !== "").join("\n");
+}
+
+/** `reason`: why not everything is enforced; null: it is. `bare`: pods that policies do not hold. */
+export function readinessLine(reason: string | null, bare: number): string {
+  if (reason !== null) return `${paint("deny", "NOT READY")}: ${printable(reason)}\n`;
+  const but = bare === 0 ? "" : `, but ${paint("deny", `${bare === 1 ? "1 pod is" : `${bare} pods are`} NOT HELD`)}`;
+  return `${paint("allow", "ready")}: everything is enforced${but}\n`;
 }
 
 function facts(report: StatusReport): string {

@@ -16,6 +16,7 @@ export function destinationUrl(text: string, { proto, port }: DestinationOptions
   if (port !== undefined && !/^[1-9]\d{0,4}$/.test(port))
     throw new UsageError(`\`--port ${port}\`: write a number from 1 to 65535`);
   const scheme = proto ?? (port === undefined || port === "443" ? "https" : "tcp");
-  const bare = text.includes(":") && !text.startsWith("[") && text.split(":").length > 2 ? `[${text}]` : text;
-  return `${scheme}://${bare}${port === undefined ? "" : `:${port}`}`;
+  const [, host = "", rest = ""] = /^([^/?#]*)(.*)$/s.exec(text) ?? [];
+  const bare = host.split(":").length > 2 && !host.startsWith("[") ? `[${host}]` : host;
+  return `${scheme}://${bare}${port === undefined ? "" : `:${port}`}${rest}`;
 }

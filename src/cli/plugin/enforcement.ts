@@ -5,6 +5,7 @@ import { type Policy, policyRef } from "../../model/policy.ts";
 import type { NodeStatusText } from "../../policy/status-schema.ts";
 import { type AgentPod, tryAgentPods } from "./agent-pods.ts";
 import type { LiveCluster, Unseen } from "./live-cluster.ts";
+import { whyNotReady } from "./nodes.ts";
 import type { PodScene } from "./pod-scene.ts";
 
 /** What is known of a node and its agent. */
@@ -95,19 +96,9 @@ export function listedOf(listing: readonly ListedObject[], policy: Policy): List
 /** Why nothing that the policies say can be relied on for the pod. */
 function agentTroubles({ node, status, agents }: NodeView, { namespace, name }: PodScene): string[] {
   if (node === null) return ["the pod is on no node yet"];
-  if (status === null) return ["no agent has reported from this node: `kubectl sallyport status`"];
-  const troubles: string[] = [];
-  if (status.ready !== true) {
-    const ready = status.conditions?.find(({ type }) => type === "Ready");
-    troubles.push(`the agent is not ready: ${ready?.message ?? "it does not say why"}`);
-  } else if (agents !== null && !agents.some((agent) => agent.ready)) {
-    troubles.push(
-      agents.length === 0
-        ? "no agent runs there now: what it held stays held, and what is new fares as `failMode` says"
-        : "the agent does not answer its probe",
-    );
-  }
-  const bare = status.notEnforced?.find((one) => one.namespace === namespace && one.pod === name);
+  const reason = whyNotReady(status ?? undefined, agents);
+  const troubles = reason === null ? [] : [reason];
+  const bare = status?.notEnforced?.find((one) => one.namespace === namespace && one.pod === name);
   if (bare !== undefined)
     troubles.push(`policies do not hold this pod: ${bare.reason}${bare.message ? `, ${bare.message}` : ""}`);
   return troubles;

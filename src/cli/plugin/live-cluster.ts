@@ -44,7 +44,7 @@ export class LiveCluster {
   readonly server: string;
   readonly #stop = new AbortController();
 
-  private constructor(context: KubeContext, options: ClusterOptions) {
+  private constructor(context: KubeContext, options: ClusterOptions, terminal: boolean) {
     const access = impersonating(context.access, options);
     this.server = access.server;
     this.namespace = options.namespace ?? context.namespace ?? "default";
@@ -54,16 +54,19 @@ export class LiveCluster {
     this.client =
       plugin === undefined
         ? new KubeClient(access, session)
-        : new KubeClient(access, session, new PluginCredentials(access, plugin, process.stdin.isTTY === true));
+        : new KubeClient(access, session, new PluginCredentials(access, plugin, terminal));
   }
 
-  /** @throws UsageError */
-  static open(options: ClusterOptions): LiveCluster {
+  /** `terminal`: somebody is there who can be asked for a password. @throws UsageError */
+  static open(options: ClusterOptions, terminal = process.stdin.isTTY === true): LiveCluster {
     const { context, cluster, user } = options;
     try {
-      return new LiveCluster(kubeContext(kubeconfigPaths(options.kubeconfig), { context, cluster, user }), options);
+      const chosen = kubeContext(kubeconfigPaths(options.kubeconfig), { context, cluster, user });
+      return new LiveCluster(chosen, options, terminal);
     } catch (error) {
-      throw new UsageError((error as Error).message);
+      const { message } = error as Error;
+      const hint = message.endsWith("ENOENT") ? ": name a kubeconfig with `--kubeconfig FILE`" : "";
+      throw new UsageError(`${message}${hint}`);
     }
   }
 
@@ -128,18 +131,20 @@ export class LiveCluster {
     return found;
   }
 
-  /** As `list`; null where it may not be read or is not served, and `unseen` is told. */
+  /** As `list`; null where it may not be read, and `unseen` is told. What the server does not serve has no objects. */
   async tryList<T>(
     selection: Selection,
     read: (object: Fields) => T | null,
     unseen: (one: Unseen) => void,
     what: string,
+    accept?: string,
   ): Promise<T[] | null> {
     try {
-      return await this.list(selection, read);
+      return await this.list(selection, read, accept);
     } catch (error) {
       const { cause } = error as Error;
       if (!(cause instanceof KubeError) || ![FORBIDDEN, NOT_THERE].includes(cause.status)) throw error;
+      if (cause.status === NOT_THERE) return [];
       unseen({ what, why: (error as Error).message });
       return null;
     }

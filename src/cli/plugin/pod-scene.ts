@@ -130,7 +130,10 @@ async function readConfig(cluster: LiveCluster, place: Place, unseen: Unseen[]):
   return { config: usual.config, configProblem: whole.problem };
 }
 
+/** What may not be looked at is not known: no resolver is trusted then, or no range is a pod's. */
 function configOf(found: Found, written: Fields): { config: AgentConfig | null; problem: string | null } {
-  const { value, flaw } = readClusterConfig({ spec: { ...found, ...written } });
-  return { config: value === null ? null : wholeConfig(value), problem: flaw?.message ?? null };
+  const known = Object.entries(found).filter(([, list]) => list.length > 0);
+  const { value, flaw } = readClusterConfig({ spec: { ...Object.fromEntries(known), ...written } });
+  const config = value && wholeConfig({ ...value, resolvers: value.resolvers ?? [], podCIDRs: value.podCIDRs ?? [] });
+  return { config, problem: flaw?.message ?? null };
 }

@@ -46,8 +46,10 @@ function said(message: string): string {
 
 function roleFor(path: string, own: boolean, sallyport: string): string {
   if (own) return "ask for the ClusterRole `sallyport-viewer`, bound by a ClusterRoleBinding";
-  if (path.startsWith(`/api/v1/namespaces/${sallyport}/pods/`) && path.includes("/log")) {
-    return `ask for the Role \`sallyport-flows\` in the namespace \`${sallyport}\``;
+  const flows = `the Role \`sallyport-flows\` in the namespace \`${sallyport}\``;
+  if (path.startsWith(`/api/v1/namespaces/${sallyport}/pods/`)) return `ask for ${flows}`;
+  if (path.startsWith(`/api/v1/namespaces/${sallyport}/pods`)) {
+    return `ask for ${flows}, or for the ClusterRole \`sallyport-operator\`, bound by a ClusterRoleBinding`;
   }
   if (/^\/api\/v1\/namespaces\/[^/?]+(\/pods.*)?$/.test(path)) {
     return "ask for the ClusterRole `view` in that namespace, or for `sallyport-operator`, bound by a ClusterRoleBinding";

@@ -7,6 +7,7 @@ import { paint, printable } from "../output.ts";
 import { type DestinationOptions, destinationUrl } from "./destination-word.ts";
 import { type Enforcement, enforcementOf, readNode } from "./enforcement.ts";
 import { type ClusterOptions, LiveCluster, type Unseen } from "./live-cluster.ts";
+import { unseenText } from "./live-status-text.ts";
 import { type PluginFormat, printPlugin } from "./plugin-output.ts";
 import { podName } from "./pod-name.ts";
 import { loadPodScene, type PodScene, selectingPolicies } from "./pod-scene.ts";
@@ -45,10 +46,8 @@ function unseenFor(to: string, ip: string | undefined, { unseen }: PodScene): re
 }
 
 function whyText(document: WhyDocument): string {
-  const notes = document.unseen.map(
-    ({ what, why }) => `${paint("warn", "not looked at")}: ${printable(`${what} (${why})`)}\n`,
-  );
-  return `${enforcementText(document.enforcement)}\n${explainText(document)}${notes.length > 0 ? `\n${notes.join("")}` : ""}`;
+  const notes = unseenText(document.unseen);
+  return `${enforcementText(document.enforcement)}\n${explainText(document)}${notes === "" ? "" : `\n${notes}`}`;
 }
 
 /** First, for all that follows is worth as much. */
