@@ -34,17 +34,25 @@ export class PluginCredentials implements CredentialSource {
   readonly #plugin: CredentialPlugin;
   readonly #times: PluginTimes;
   readonly #terminal: boolean;
+  readonly #signal: AbortSignal;
   #known: Credentials | null = null;
   /** Milliseconds of Unix time. */
   #expires = 0;
   #asking: Promise<Credentials> | null = null;
 
-  /** `terminal`: somebody is there who can be asked. */
-  constructor(access: ClusterAccess, plugin: CredentialPlugin, terminal: boolean, times = PLUGIN_TIMES) {
+  /** `terminal`: somebody is there who can be asked. `signal`: nobody wants to know any more. */
+  constructor(
+    access: ClusterAccess,
+    plugin: CredentialPlugin,
+    terminal: boolean,
+    signal: AbortSignal,
+    times = PLUGIN_TIMES,
+  ) {
     this.#base = new CredentialReader(access);
     this.#access = access;
     this.#plugin = plugin;
     this.#terminal = terminal;
+    this.#signal = signal;
     this.#times = times;
   }
 
@@ -88,10 +96,13 @@ export class PluginCredentials implements CredentialSource {
         // What it says to people goes to them; only its standard output is for us.
         stdio: [asks ? "inherit" : "ignore", "pipe", "inherit"],
         env: { ...process.env, ...env, KUBERNETES_EXEC_INFO: this.#request(asks) },
+        // Of its own group, so that what it starts ends with it; on a terminal it stays in the group that Ctrl-C ends.
+        detached: !this.#terminal,
       });
       let output = "";
       let late = false;
-      const end = (): void => endChild(child, this.#times.graceMs);
+      const end = (): void => endProgram(child, !this.#terminal, this.#times.graceMs);
+      this.#signal.addEventListener("abort", end, { once: true });
       const timer = setTimeout(() => {
         late = true;
         end();
@@ -106,6 +117,7 @@ export class PluginCredentials implements CredentialSource {
       });
       child.on("close", (code, signal) => {
         clearTimeout(timer);
+        this.#signal.removeEventListener("abort", end);
         if (late)
           reject(new CredentialError(`\`${command}\` of the kubeconfig gave no credential within ${limitMs / 1000} s`));
         else if (output.length > MOST_BYTES)
@@ -135,10 +147,25 @@ function cannotStart({ command, installHint }: CredentialPlugin, error: NodeJS.E
   return new CredentialError(`\`${command}\`, which the kubeconfig logs in with, ${why}: ${hint}`);
 }
 
-function endChild(child: ChildProcess, graceMs: number): void {
-  child.kill("SIGTERM");
-  const force = setTimeout(() => child.kill("SIGKILL"), graceMs);
-  child.once("close", () => clearTimeout(force));
+/** `group`: with all that it has started. */
+function endProgram(child: ChildProcess, group: boolean, graceMs: number): void {
+  const { pid } = child;
+  if (pid === undefined) return;
+  const send = (signal: NodeJS.Signals): void => {
+    try {
+      process.kill(group ? -pid : pid, signal);
+    } catch {
+      // It is over already.
+    }
+  };
+  send("SIGTERM");
+  const force = setTimeout(() => send("SIGKILL"), graceMs);
+  child.once("exit", () => {
+    clearTimeout(force);
+    if (group) send("SIGKILL");
+  });
+  // Nothing more is read, whoever else still holds the other end.
+  child.stdout?.destroy();
 }
 
 /** @throws Error one line */

@@ -46,7 +46,9 @@ describe.skipIf(!apiServerBuilt())("rights on a real API server", () => {
   };
 
   async function create(object: { readonly kind: string; readonly [field: string]: unknown }): Promise<void> {
-    const { status, body } = await admin.send("POST", PATHS[object.kind]!, object);
+    const { namespace = NAMESPACE } = (object["metadata"] ?? {}) as { readonly namespace?: string };
+    const path = PATHS[object.kind]!.replace(`/${NAMESPACE}/`, `/${namespace}/`);
+    const { status, body } = await admin.send("POST", path, object);
     expect(status, `${object.kind}: ${body.message}`).toBe(201);
   }
 
@@ -57,7 +59,8 @@ describe.skipIf(!apiServerBuilt())("rights on a real API server", () => {
     namespace = "",
     group = "sallyport.dev",
   ): Promise<boolean> {
-    const spec = { user, resourceAttributes: { verb, resource, group, namespace } };
+    const [name = "", subresource = ""] = resource.split("/");
+    const spec = { user, resourceAttributes: { verb, resource: name, subresource, group, namespace } };
     const { body } = await admin.send("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", {
       apiVersion: "authorization.k8s.io/v1",
       kind: "SubjectAccessReview",
@@ -78,7 +81,7 @@ describe.skipIf(!apiServerBuilt())("rights on a real API server", () => {
     // The controllers aggregate roles.
     ({ kubeconfig } = await startApiServer(NAME, { controllers: true }));
     admin = new ApiRequests(kubeconfig);
-    await admin.send("POST", "/api/v1/namespaces", { metadata: { name: NAMESPACE } });
+    for (const name of [NAMESPACE, "sallyport"]) await admin.send("POST", "/api/v1/namespaces", { metadata: { name } });
     for (const file of ["rbac/people.yaml", "admission/egress-labels.yaml"]) {
       for (const document of parseAllDocuments(deploy(file))) await create(document.toJS());
     }
@@ -88,6 +91,9 @@ describe.skipIf(!apiServerBuilt())("rights on a real API server", () => {
     await create({ kind: "Role", metadata: { name: "egress-app1" }, rules });
     await create(binding("ClusterRoleBinding", "sam", "sallyport-security-team"));
     await create(binding("ClusterRoleBinding", "vera", "sallyport-viewer"));
+    await create(binding("ClusterRoleBinding", "otto", "sallyport-operator"));
+    const flows = binding("RoleBinding", "otto", "sallyport-flows", "Role");
+    await create({ ...flows, metadata: { ...flows.metadata, namespace: "sallyport" } });
     await create(binding("RoleBinding", "anna", "sallyport-app-team"));
     await create(binding("RoleBinding", "anna", "edit"));
     await create(binding("RoleBinding", "anna", "egress-app1", "Role"));
@@ -137,8 +143,22 @@ describe.skipIf(!apiServerBuilt())("rights on a real API server", () => {
     ["vera", true, "watch", "clusteregresspolicies", ""],
     ["vera", true, "list", "egressnodestatuses", ""],
     ["vera", false, "create", "egresspolicies", NAMESPACE],
+    ["otto", true, "list", "egressnodestatuses", ""],
+    ["otto", false, "update", "egresspolicies", NAMESPACE],
   ])("%s: %s, to %s %s in `%s`", async (user, may, verb, resource, namespace) => {
     expect(await mayDo(user, verb, resource, namespace)).toBe(may);
+  });
+
+  test.each([
+    ["otto", true, "list", "pods", ""],
+    ["otto", true, "list", "nodes", ""],
+    ["otto", true, "get", "pods/log", "sallyport"],
+    ["otto", false, "get", "pods/log", NAMESPACE],
+    ["otto", false, "create", "pods/exec", "sallyport"],
+    ["otto", false, "list", "secrets", "sallyport"],
+    ["vera", false, "get", "pods/log", "sallyport"],
+  ])("%s: %s, to %s %s in `%s`", async (user, may, verb, resource, namespace) => {
+    expect(await mayDo(user, verb, resource, namespace, "")).toBe(may);
   });
 
   describe("the label that says which rules hold", () => {

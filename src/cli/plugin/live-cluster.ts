@@ -54,7 +54,7 @@ export class LiveCluster {
     this.client =
       plugin === undefined
         ? new KubeClient(access, session)
-        : new KubeClient(access, session, new PluginCredentials(access, plugin, terminal));
+        : new KubeClient(access, session, new PluginCredentials(access, plugin, terminal, this.signal));
   }
 
   /** `terminal`: somebody is there who can be asked for a password. @throws UsageError */

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -31,4 +31,13 @@ test("it finds its bundle through links and passes the words on", () => {
   );
   const { status, stdout } = run(join(folder, "elsewhere/sallyport"));
   expect({ status, stdout }).toEqual({ status: 7, stdout: '["one two","three"]\n' });
+});
+
+test.each([
+  ["kubectl-sallyport", ["kubectl", "one two", "three"]],
+  ["kubectl_complete-sallyport", ["kubectl", "__complete", "one two", "three"]],
+])("as `%s` it is kubectl's plug-in", (name, words) => {
+  expect(readlinkSync(join(root, "bin", name))).toBe("sallyport");
+  symlinkSync("sallyport", join(folder, "a place/bin", name));
+  expect(run(join(folder, "a place/bin", name)).stdout).toBe(`${JSON.stringify(words)}\n`);
 });

@@ -65,7 +65,7 @@ describe("a kubeconfig", () => {
   test.each([
     ["`insecure-skip-tls-verify` is refused", { "insecure-skip-tls-verify": true }, {}],
     ["must begin with `https://`", { server: "http://192.0.2.1" }, {}],
-    ["`exec` is not supported", {}, { exec: { command: "x" } }],
+    ["`exec` is not supported here", {}, { exec: { apiVersion: "client.authentication.k8s.io/v1", command: "x" } }],
   ])("%s", (message, cluster, user) => {
     expect(() => kubeconfigAccess(kubeconfig(cluster, user))).toThrow(message);
   });
