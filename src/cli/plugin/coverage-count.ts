@@ -104,8 +104,13 @@ export class CoverageCounter {
       return { coverage: "pending", reason: "" };
     const node = this.#nodes.get(pod.node);
     if (node?.ready !== true) return { coverage: "noAgent", reason: node?.reason ?? "no agent" };
-    const bare = this.#bare.get(keyOf(pod.namespace, pod.name)) ?? (pod.hostNetwork ? "HostNetwork" : undefined);
+    const bare = this.#bare.get(keyOf(pod.namespace, pod.name));
     if (bare !== undefined) return { coverage: "notEnforced", reason: bare };
+    if (pod.hostNetwork) {
+      // Those of the system are meant to share the node's network, and agents do not speak of them.
+      const system = this.#judges.systemNamespaces.includes(pod.namespace);
+      return system ? { coverage: "observed", reason: "" } : { coverage: "notEnforced", reason: "HostNetwork" };
+    }
     return { coverage: this.#byPolicies(pod), reason: "" };
   }
 

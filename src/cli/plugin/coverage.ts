@@ -27,7 +27,7 @@ export interface CoverageDocument {
   /** The first of those that are not held. */
   readonly uncovered: readonly UncoveredPod[];
   readonly uncoveredLeftOut: number;
-  /** Lines on pods that cannot be read. */
+  /** Lines on pods that are counted wrongly, or not. */
   readonly problems: readonly string[];
   readonly unseen: readonly Unseen[];
 }
@@ -58,6 +58,12 @@ async function countPods(cluster: LiveCluster, namespace: string | null): Promis
   const usual = readClusterConfig(null).value;
   const systemNamespaces = (value ?? usual)?.systemNamespaces ?? [];
   const counter = new CoverageCounter({ policies, systemNamespaces, nodes, namespaceLabels });
+  const unnamed = nodes.flatMap(({ node, notEnforced, notEnforcedPods }) => {
+    const more = notEnforcedPods - notEnforced.length;
+    return more > 0
+      ? [`${more} more pods of node \`${node}\` are not held; its report has no room for their names`]
+      : [];
+  });
   let problems: string[] = [];
   const path = namespace === null ? "/api/v1/pods" : `/api/v1/namespaces/${namespace}/pods`;
   await cluster.each(
@@ -72,7 +78,7 @@ async function countPods(cluster: LiveCluster, namespace: string | null): Promis
       problems = [];
     },
   );
-  return { namespace, ...counter.result, problems, unseen };
+  return { namespace, ...counter.result, problems: [...problems, ...unnamed].slice(0, MOST_PROBLEMS), unseen };
 }
 
 async function readNamespaces(
