@@ -3,6 +3,14 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+// What `run` loads when it is asked for, which would else be part of the first test's time.
+import "../../src/cli/plugin/complete.ts";
+import "../../src/cli/plugin/coverage.ts";
+import "../../src/cli/plugin/live-flows.ts";
+import "../../src/cli/plugin/live-status.ts";
+import "../../src/cli/plugin/policies.ts";
+import "../../src/cli/plugin/program.ts";
+import "../../src/cli/plugin/why.ts";
 import { run } from "../../src/cli/run.ts";
 import { type Asked, answer, StubApiServer } from "./stub-api-server.ts";
 
@@ -95,7 +103,7 @@ export class StubCluster {
     const child = spawn(process.execPath, [main, "kubectl", ...words], {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, NO_COLOR: "1", KUBECONFIG: this.kubeconfig },
-      timeout: 15_000,
+      timeout: 60_000,
     });
     const read = (stream: NodeJS.ReadableStream): (() => string) => {
       let text = "";

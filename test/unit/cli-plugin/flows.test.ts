@@ -66,13 +66,13 @@ describe("what was", () => {
   test("of one pod only its node is asked, and no further back than was asked for", async () => {
     cluster.paths.set(logOf("n1"), text(line(1, "ns/app"), line(2, "ns/free")));
     cluster.paths.set(PODS, { items: [agentOf("n1")] });
-    expect(ids((await cluster.plugin("flows", "ns/app", "--since", "10m", "-o", "json")).stdout)).toEqual(["f-1"]);
+    expect(ids((await cluster.plugin("flows", "ns/app", "--since", at(-600), "-o", "json")).stdout)).toEqual(["f-1"]);
     const list = cluster.asked.find(({ url }) => url.pathname === PODS)!;
     expect(list.url.searchParams.get("fieldSelector")).toBe("spec.nodeName=n1");
     const [{ url } = { url: new URL("https://none") }] = logs();
     expect(url.searchParams.get("container")).toBe("agent");
     expect(url.searchParams.get("tailLines")).toBe("100000");
-    expect(NOW - Date.parse(url.searchParams.get("sinceTime") ?? "")).toBeGreaterThan(590_000);
+    expect(url.searchParams.get("sinceTime")).toBe(at(-600).replace(/\.\d+/, ""));
   });
 
   test("a node whose log cannot be read is said, and the others are shown", async () => {
@@ -134,14 +134,14 @@ describe("what comes", () => {
       else asked.stream.write(text(line(3, "ns/app")));
     });
     const { child, ended, stdout } = cluster.start("flows", "-A", "-f", "--since", "10m", "-o", "json");
-    await expect.poll(() => stdout(), { timeout: 10_000 }).toContain("f-3");
+    await expect.poll(() => stdout(), { timeout: 50_000 }).toContain("f-3");
     child.kill("SIGINT");
     const { status, stdout: whole } = await ended;
     expect(status).toBe(0);
     expect(ids(whole)).toEqual(["f-1", "f-2", "f-3"]);
     expect(opened[1]?.url.searchParams.get("sinceTime")).toBe(at(2).replace(/\.\d+/, ""));
     expect(opened[0]?.url.searchParams.get("follow")).toBe("true");
-  });
+  }, 60_000);
 });
 
 const record = (second: number): FlowRecord => ({ time: at(second), event: "decision" });
