@@ -166,7 +166,7 @@ export class Agent implements LaneListener {
       const before = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows, recall);
       tellHanded(this.#conntrack, this.#marks, this.#lane, this.#log);
       await this.#takeOver.begin();
-      await this.#keeper.install(config, program, workloads);
+      await this.#keeper.install(inputs, program);
       this.#takeOver.recall(memory);
       const settled = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows, recall);
       this.#open.adopt(settled, before.ended);
@@ -345,13 +345,13 @@ export class Agent implements LaneListener {
     this.#journal.setWorkloads(workloads);
     this.#journal.setLimit(config.limits.bindings);
     if (config.agentResolvers !== before.agentResolvers) this.#resolver.setServers(config.agentResolvers);
-    if (needsNewLane(config, before)) await this.#keeper.install(config, program, workloads);
+    if (needsNewLane(config, before)) await this.#keeper.install(epoch.inputs, program);
     await this.#adopt(epoch);
     if (needsNewLane(config, before)) await this.#lane.renew("its settings have changed");
     this.#takeOver.catchUp();
     // Once another agent enforces, it is that one's to end what is open.
     const ended = this.#retiring ? 0 : await this.#open.redecide(program);
-    await this.#keeper.update(config, program, workloads);
+    await this.#keeper.update(epoch.inputs, program);
     const milliseconds = Math.round(performance.now() - started);
     this.#log.info({
       event: "applied",

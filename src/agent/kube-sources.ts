@@ -3,6 +3,7 @@ import type { KubeObject } from "../kube/object.ts";
 import type { Policy } from "../model/policy.ts";
 import { IdentityTable } from "../workloads/identity.ts";
 import { ClusterWorkloads } from "../workloads/kube-objects.ts";
+import { bootID } from "./bypass/bypass-file.ts";
 import { ClusterConfig, CONFIG_NAME } from "./cluster/config.ts";
 import { discover, nodeAddresses } from "./cluster/discovery.ts";
 import {
@@ -73,6 +74,7 @@ export class KubeSources {
   /** Refused objects that were said, by UID and generation; and other problems. */
   #said = new Set<string>();
   readonly #sayings = new Set<string>();
+  readonly #bootID = bootID();
   #inputs: Inputs | null = null;
   #timer: NodeJS.Timeout | null = null;
   #open = false;
@@ -210,6 +212,8 @@ export class KubeSources {
       version,
       notReady: counts.phase === "enforcing" ? whyUnhealthy({ counts, lane }) : counts.phase,
       uninstalling: this.uninstalling,
+      bootID: this.#bootID,
+      bypasses: inputs.bypasses ?? [],
       config: this.#config.refused,
       unapplied: counts.applyFailure,
       listing: this.#listings.get(inputs.policies) ?? [],

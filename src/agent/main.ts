@@ -5,6 +5,7 @@ import { dieWithParent, trimMemory } from "../kernel/libc.ts";
 import { probeQueueMethod, Ruleset } from "../kernel/nftables.ts";
 import { Agent, type WorkerFiles } from "./agent.ts";
 import { Applier } from "./applier.ts";
+import { BypassWatch } from "./bypass/bypass-watch.ts";
 import { FlowFile } from "./flow-file.ts";
 import { FlowLog, lostLine } from "./flow-log.ts";
 import { FlowSink } from "./flow-sink.ts";
@@ -41,12 +42,14 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   probing.catch(() => undefined);
   let observatory: Observatory | null = null;
   let applier: Applier | null = null;
-  const sources = await openSources(options, log, (inputs) => void applier?.apply(inputs));
+  const folder = options.state ?? defaultStateFolder();
+  const bypass = new BypassWatch({ folder, log, changed: () => void applier?.apply(wanted()) });
+  const sources = await openSources(options, log, () => void applier?.apply(wanted()));
+  const wanted = (): Inputs => ({ ...sources.inputs, bypasses: bypass.active });
   const keeper = memoryKeeper(sources);
   try {
     const method = await probing;
     checkPrivileges();
-    const folder = options.state ?? defaultStateFolder();
     place = await takePlace(folder, log, () => tell(options, TOLD.waiting));
     const { generation } = place;
     const flowLog = new FlowLog(openSink(options, log));
@@ -62,7 +65,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       void flowLog.reopen();
     });
     const agent = new Agent(
-      sources.inputs,
+      wanted(),
       method,
       workerFiles(),
       flowLog,
@@ -80,9 +83,14 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         log,
       });
     await agent.start();
-    const apply = (inputs: Inputs): Promise<void> => agent.apply(inputs).finally(() => sources.applied());
-    applier = new Applier({ apply, wanted: () => sources.inputs, log });
+    const apply = async (inputs: Inputs): Promise<void> => {
+      await agent.apply(inputs).finally(() => sources.applied());
+      bypass.applied(agent.parts.epoch.inputs.bypasses ?? []);
+    };
+    applier = new Applier({ apply, wanted, log });
+    bypass.applied(agent.parts.epoch.inputs.bypasses ?? []);
     sources.follow();
+    bypass.follow();
     sources.tellStatus(version, () => agent.parts);
     keeper.start();
     const replaced = (): void => {
@@ -95,6 +103,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     const remove = sources.uninstalling && !succession.retiring;
     log.info({ event: "stopping", signal: why, remove });
     const saved = sources.close();
+    bypass.close();
     applier.close();
     await observatory?.close();
     await agent.stop(remove);
@@ -104,6 +113,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     log.info({ event: "stopped" });
   } finally {
     keeper.close();
+    bypass.close();
     place?.lock?.release();
     await sources.close();
     await observatory?.close();

@@ -1,12 +1,13 @@
 import { Ruleset } from "../kernel/nftables.ts";
 import type { QueueMethod, RulesetSpec } from "../kernel/ruleset.ts";
 import type { RulesetSets } from "../kernel/ruleset-sets.ts";
-import type { AgentConfig } from "../model/config.ts";
 import type { Generation } from "../model/verdict.ts";
 import type { Workload } from "../model/workload.ts";
 import type { Program } from "../program/program.ts";
+import { asideUntil, bypassedRanges } from "./bypass/bypass.ts";
 import { type Logger, RateLimit } from "./log.ts";
 import { podInterfaces, readRoutes } from "./pod-interfaces.ts";
+import type { Inputs } from "./state.ts";
 
 const VERIFY_EVERY_MS = 250;
 const TROUBLE_EVERY_MS = 10_000;
@@ -41,8 +42,8 @@ export class RulesetKeeper {
   }
 
   /** Installs everything and begins to watch over it. */
-  async install(config: AgentConfig, program: Program, workloads: readonly Workload[]): Promise<void> {
-    const spec = this.#specOf(config, program, workloads);
+  async install(inputs: Inputs, program: Program): Promise<void> {
+    const spec = this.#specOf(inputs, program);
     await this.#inTurn(async () => {
       this.#spec = spec;
       this.#wanted = spec.sets;
@@ -82,8 +83,8 @@ export class RulesetKeeper {
   }
 
   /** Brings the sets up to date. */
-  async update(config: AgentConfig, program: Program, workloads: readonly Workload[]): Promise<void> {
-    const { sets } = this.#specOf(config, program, workloads);
+  async update(inputs: Inputs, program: Program): Promise<void> {
+    const { sets } = this.#specOf(inputs, program);
     await this.#inTurn(() => this.#update(sets));
   }
 
@@ -174,7 +175,7 @@ export class RulesetKeeper {
     return next;
   }
 
-  #specOf(config: AgentConfig, program: Program, workloads: readonly Workload[]): RulesetSpec {
+  #specOf({ config, workloads, bypasses = [] }: Inputs, program: Program): RulesetSpec {
     const sets: RulesetSets = {
       podRanges: config.podCIDRs,
       workloads: workloads.flatMap((workload) => workload.addresses),
@@ -185,6 +186,8 @@ export class RulesetKeeper {
       internalEndpoints: config.internalEndpoints,
       resolvers: config.resolvers,
       podInterfaces: podInterfaces(config.podCIDRs, readRoutes()),
+      bypass: bypassedRanges(bypasses, config.podCIDRs, workloads),
+      asideUntil: asideUntil(bypasses),
     };
     return {
       markMask: config.markMask,
@@ -198,8 +201,11 @@ export class RulesetKeeper {
   }
 }
 
-/** Some enforcing policy selects the workload: it may be denied something, so it is never let by unseen. */
+/**
+ * Some enforcing policy selects the workload: it may be denied something, so it is never let by unseen. Also where that is set aside: for
+ * such a pod there is a set whose elements end by themselves.
+ */
 function isEnforced(program: Program, workload: Workload): boolean {
   const cls = program.classOf(workload.id);
-  return cls < 0 || program.selected(cls);
+  return cls < 0 || program.selected(cls) || program.bypassed(cls);
 }

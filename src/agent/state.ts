@@ -7,6 +7,7 @@ import type { Workload } from "../model/workload.ts";
 import type { Address } from "../net/address.ts";
 import { compileProgram } from "../program/compile.ts";
 import { openProgram, type Program } from "../program/program.ts";
+import { type Bypass, bypassedIds } from "./bypass/bypass.ts";
 
 /** Of an open flow that an earlier agent allowed, by a rule that is not known any more. */
 export const REMEMBERED: Decision = Object.freeze({
@@ -24,6 +25,8 @@ export interface Inputs {
   readonly workloads: readonly Workload[];
   /** Of this node and all others that are known: no name is ever bound to one. */
   readonly nodeAddresses: readonly Address[];
+  /** Default: none. */
+  readonly bypasses?: readonly Bypass[];
 }
 
 /** One compiled state of the world. */
@@ -33,7 +36,8 @@ export interface Epoch {
 }
 
 export function compileEpoch(number: number, inputs: Inputs): Epoch {
-  return { inputs, program: openProgram(compileProgram({ epoch: number, ...inputs })) };
+  const bypassed = bypassedIds(inputs.bypasses ?? [], inputs.workloads);
+  return { inputs, program: openProgram(compileProgram({ epoch: number, ...inputs, bypassed })) };
 }
 
 /**

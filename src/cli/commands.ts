@@ -13,6 +13,7 @@ export function addCommands(program: Command): void {
   addAgent(program);
   addController(program);
   addAnnounceUninstall(program);
+  addBypass(program);
   addStatus(program);
   addFlows(program);
   addCompletion(program);
@@ -204,6 +205,45 @@ function addAnnounceUninstall(program: Command): void {
     .action(async (options) => (await import("./announce-uninstall.ts")).announceUninstallCommand(options));
 }
 
+function addBypass(program: Command): void {
+  program
+    .command("bypass")
+    .description(
+      "set enforcement aside on this node for a while: nothing that policies deny is denied, and all of it is recorded",
+    )
+    .option("--namespace <name>", "pods of this namespace")
+    .option("--node", "every pod of the node")
+    .option("--all", "everything: nothing is inspected, nothing is recorded; where Sallyport itself is at fault")
+    .option("--for <time>", "how long: 90s, 15m, 2h; at most 24h", parseDuration)
+    .option("--reason <text>", "why; stands in the log, the metrics and the node's status")
+    .option("--list", "show what is bypassed")
+    .option("--end [id]", "end one, or all")
+    .option(
+      "--state <dir>",
+      "the agent's state folder (default: /run/sallyport/<network namespace>, else /run/sallyport)",
+    )
+    .addOption(outputOption())
+    .addHelpText(
+      "after",
+      help(
+        [
+          'sallyport bypass --namespace shop --for 15m --reason "INC-4711: payments time out"',
+          "sallyport bypass --list",
+          "sallyport bypass --end",
+        ],
+        [
+          "0  done",
+          "1  in force for no pod: none of the namespace is known here",
+          "2  wrong usage, or it cannot be done",
+        ],
+        [
+          "For root, on the node. It needs neither the API server nor an agent, and ends by itself: the kernel keeps the time.",
+        ],
+      ),
+    )
+    .action(async (options) => (await import("./bypass.ts")).bypass(options));
+}
+
 function addStatus(program: Command): void {
   program
     .command("status")
@@ -296,6 +336,15 @@ function parseSeconds(text: string): number {
   const seconds = Number(text);
   if (!/^\d+(\.\d+)?$/.test(text) || seconds > 3_600) throw new InvalidArgumentError("write seconds, at most 3600");
   return seconds * 1_000;
+}
+
+const DURATIONS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000 };
+
+/** Returns milliseconds. */
+function parseDuration(text: string): number {
+  const match = /^(\d{1,6})([smh])$/.exec(text);
+  if (match === null) throw new InvalidArgumentError("Write a number with s, m or h, such as 15m.");
+  return Number(match[1]) * (DURATIONS[match[2]!] ?? 0);
 }
 
 function parseSize(text: string): number {

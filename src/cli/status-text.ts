@@ -29,6 +29,7 @@ function facts(report: StatusReport): string {
       "enforced",
       `epoch ${epoch.number} since ${epoch.appliedAt ?? "never"}, last change took ${milliseconds(epoch.lastApplySeconds)}${epoch.failures > 0 ? `, ${epoch.failures} failed` : ""}`,
     ],
+    ...bypassRows(report.bypasses ?? []),
     ["policies", `${policies.enforced} enforced, ${policies.audited} audited, ${policies.groups} groups`],
     [
       "workloads",
@@ -61,6 +62,13 @@ function facts(report: StatusReport): string {
   if (floods.length > 0) rows.push(["floods", floodsText(floods)]);
   const width = Math.max(...rows.map(([name]) => name.length));
   return rows.map(([name, text]) => `${paint("quiet", name.padEnd(width))}  ${printable(text)}\n`).join("");
+}
+
+function bypassRows(bypasses: StatusReport["bypasses"]): [string, string][] {
+  return bypasses.map(({ id, scope, namespace, until, reason, by }) => {
+    const whom = { Namespace: `pods of ${namespace}`, Node: "all pods", All: "everything" }[scope];
+    return ["BYPASS", `${id}: nothing is denied to ${whom} until ${until}, by ${by}: ${reason}`];
+  });
 }
 
 /** An agent of an earlier version says nothing of it. */

@@ -11,6 +11,7 @@ const UNKNOWN_WORKLOAD = withoutRule("Deny", "UnknownWorkload");
 const TRUSTED_RESOLVER = withoutRule("Allow", "TrustedResolver");
 const INSIDE = withoutRule("Allow", "Inside");
 const NOT_ISOLATED = withoutRule("Allow", "NotIsolated");
+const BYPASSED = withoutRule("Allow", "Bypassed");
 
 /**
  * Decides a flow on what is known of it; null: not yet, more facts are needed. Never null once `facts.ended`.
@@ -19,7 +20,7 @@ const NOT_ISOLATED = withoutRule("Allow", "NotIsolated");
  * 1. A class that this epoch does not know: Deny, UnknownWorkload.
  * 2. Port 53 (TCP, UDP) of a trusted resolver: Allow, TrustedResolver; each question is judged by `gateName`.
  * 3. Inside the cluster, and not port 53: Allow, Inside.
- * 4. Enforcement, and no enforcing policy selects the class: Allow, NotIsolated.
+ * 4. Enforcement, and no enforcing policy selects the class: Allow, NotIsolated; Bypassed where one would, and is set aside for a while.
  * 5. The first rule that matches: its action. An Accept of a standard policy goes on with Sallyport's own policies.
  * 6. No rule, and a policy of the walk with `defaultDeny: true` selects the class: Deny; DefaultDeny, or what was missing.
  * 7. An Accept: Allow, by that rule.
@@ -36,7 +37,8 @@ export function decideBeforeRules(program: Program, cls: number, facts: Facts, w
   const dns = port === 53 && (protocol === TCP || protocol === UDP);
   if (dns && program.isResolver(address)) return TRUSTED_RESOLVER;
   if (!dns && program.isInside(address, protocol, port)) return INSIDE;
-  return walk === "enforce" && !program.selected(cls) ? NOT_ISOLATED : null;
+  if (walk !== "enforce" || program.selected(cls)) return null;
+  return program.bypassed(cls) ? BYPASSED : NOT_ISOLATED;
 }
 
 /** Steps 5 to 8. A sink hears of every rule asked and makes the walk go on after the decision is open. */

@@ -94,6 +94,7 @@ function step(program: Program, rule: number, answer: number, certain: boolean, 
 const WORDS: Readonly<Record<string, string>> = {
   NameHidden: "the flow speaks a protocol that carries names and hides its own",
   DefaultDeny: "no rule matched, and a policy with `defaultDeny: true` selects the workload",
+  Bypassed: "enforcement is set aside for this workload by `sallyport bypass`",
   NotIsolated: "no enforcing rule denied it, and no enforcing policy with `defaultDeny: true` selects the workload",
   NotResolved: "an Allow knows the name in the flow, but this workload never resolved it to this address",
   NameMissing: "an Allow knows the address, but the flow does not carry the name",

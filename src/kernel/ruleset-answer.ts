@@ -168,13 +168,11 @@ chain unanswered_from_server {
 ${w.pods("daddr", "goto unanswered_to_pod")}
 }
 chain unanswered_from_pod {
-ip saddr @observed4 goto answer_pass
-ip6 saddr @observed6 goto answer_pass
+${w.unheld("saddr", "goto answer_pass")}
 counter name unanswered drop
 }
 chain unanswered_to_pod {
-ip daddr @observed4 goto answer_pass
-ip6 daddr @observed6 goto answer_pass
+${w.unheld("daddr", "goto answer_pass")}
 counter name unanswered drop
 }`;
 }

@@ -96,8 +96,7 @@ meta l4proto { icmp, icmpv6 } ${w.state} != { ${w.word(STATE.none)}, ${w.word(ST
 goto related_packet
 }
 chain letter {
-ip saddr @observed4 return
-ip6 saddr @observed6 return
+${w.unheld("saddr", "return")}
 counter name invalid drop
 }
 chain from_pod {
@@ -129,13 +128,11 @@ goto ask_remembered
 }
 chain node_itself {
 jump internal_destination
-ip saddr @observed4 accept
-ip6 saddr @observed6 accept
+${w.unheld("saddr", "accept")}
 goto refuse
 }
 chain invalid_from_pod {
-ip saddr @observed4 accept
-ip6 saddr @observed6 accept
+${w.unheld("saddr", "accept")}
 counter name invalid drop
 }`;
 }
@@ -198,13 +195,11 @@ ${w.remember(STATE.inbound)}
 accept
 }
 chain mid_flow {
-ip daddr @observed4 accept
-ip6 daddr @observed6 accept
+${w.unheld("daddr", "accept")}
 counter name mid_flow reject with tcp reset
 }
 chain invalid_to_pod {
-ip daddr @observed4 accept
-ip6 daddr @observed6 accept
+${w.unheld("daddr", "accept")}
 counter name invalid drop
 }`;
 }
@@ -297,16 +292,14 @@ function ask(w: Vocabulary): string {
   return `
 chain ask_query {
 jump write_question
-ip saddr @observed4 goto ask_observed
-ip6 saddr @observed6 goto ask_observed
+${w.unheld("saddr", "goto ask_observed")}
 jump police_sender
 goto ask_strict
 }
 chain ask_remembered {
 ct status dnat ${w.gain(TRANSLATED)}
 jump write_question
-ip saddr @observed4 goto ask_observed
-ip6 saddr @observed6 goto ask_observed
+${w.unheld("saddr", "goto ask_observed")}
 jump police_sender
 goto ask_strict
 }
@@ -314,8 +307,7 @@ chain ask_from_server {
 ${w.gain(FROM_SERVER)}
 ct status dnat ${w.gain(TRANSLATED)}
 jump write_question
-ip daddr @observed4 goto ask_observed
-ip6 daddr @observed6 goto ask_observed
+${w.unheld("daddr", "goto ask_observed")}
 jump police_receiver
 goto ask_strict
 }

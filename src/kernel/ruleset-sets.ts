@@ -1,3 +1,4 @@
+import { uptime } from "node:os";
 import type { InternalEndpoint } from "../model/config.ts";
 import { type Address, formatAddress, isIPv4 } from "../net/address.ts";
 import { type Cidr, cidrIsIPv4, formatCidr } from "../net/cidr.ts";
@@ -16,6 +17,16 @@ export interface RulesetSets {
   readonly resolvers: readonly Address[];
   /** Names of interfaces behind which there are only pods of this node. */
   readonly podInterfaces: readonly string[];
+  /** Pods that pass for a while as observed ones do, without overlaps. The kernel forgets them by itself. */
+  readonly bypass: readonly BypassedRange[];
+  /** When the hooks no longer stand aside, in milliseconds of `bypassClock`; 0: they do not. */
+  readonly asideUntil: number;
+}
+
+export interface BypassedRange {
+  readonly cidr: Cidr;
+  /** In milliseconds of `bypassClock`. */
+  readonly until: number;
 }
 
 interface NftSet {
@@ -26,6 +37,8 @@ interface NftSet {
   readonly dynamic?: { readonly seconds: number; readonly size: number };
   /** Sorted, without repetition. */
   readonly elements: readonly string[];
+  /** Each element has an end of its own, in milliseconds of `bypassClock`: the kernel takes it away then. */
+  readonly ends?: ReadonlyMap<string, number>;
 }
 
 const WIDTH = 8;
@@ -37,9 +50,19 @@ export const CARRY_SECONDS = 5;
 /** Of each set. The agent keeps each workload far below it. */
 const MOST_CARRIED = 65_536;
 
-/** Every set with its elements, as the body of a table. */
-export function renderSets(sets: RulesetSets): string {
-  return nftSets(sets).map(renderSet).join("\n");
+/** Holds both protocol families while the hooks stand aside. */
+export const ASIDE_SET = "stand_aside";
+
+/** Milliseconds since the machine started, also while it slept: nobody sets this clock, and with the machine ends what it bounds. */
+export function bypassClock(): number {
+  return uptime() * 1000;
+}
+
+/** Every set with its elements, as the body of a table. `now`: of `bypassClock`. */
+export function renderSets(sets: RulesetSets, now: number): string {
+  return nftSets(sets)
+    .map((set) => renderSet(set, now))
+    .join("\n");
 }
 
 /** The names of all sets. */
@@ -51,10 +74,16 @@ export function setNames(sets: RulesetSets): string[] {
  * The difference of two states of the sets as one nft transaction; "" where they are the same. Ranges are replaced as a
  * whole, for nft merges them and could not find a single one again.
  */
-export function renderSetUpdate(table: string, before: RulesetSets, after: RulesetSets): string {
+export function renderSetUpdate(table: string, before: RulesetSets, after: RulesetSets, now = bypassClock()): string {
   const old = new Map(nftSets(before).map((set) => [set.name, set.elements]));
+  const oldEnds = new Map(nftSets(before).map((set) => [set.name, endsText(set)]));
   let text = "";
   for (const set of nftSets(after)) {
+    if (set.ends !== undefined) {
+      if (endsText(set) === oldEnds.get(set.name)) continue;
+      text += `flush set ${table} ${set.name}\n${elementCommand("add", table, set.name, timed(set, now))}`;
+      continue;
+    }
     const had = new Set(old.get(set.name));
     const has = new Set(set.elements);
     const added = set.elements.filter((element) => !had.has(element));
@@ -67,6 +96,29 @@ export function renderSetUpdate(table: string, before: RulesetSets, after: Rules
     }
   }
   return text;
+}
+
+/** Puts these in the place of all that is let pass for a while, as input of `nft -f -`; rules and other sets stay. */
+export function renderBypass(
+  table: string,
+  { bypass, asideUntil }: Pick<RulesetSets, "bypass" | "asideUntil">,
+  now = bypassClock(),
+): string {
+  return bypassSets(bypass, asideUntil)
+    .map((set) => `flush set ${table} ${set.name}\n${elementCommand("add", table, set.name, timed(set, now))}`)
+    .join("");
+}
+
+function endsText({ ends }: NftSet): string {
+  return JSON.stringify([...(ends ?? [])]);
+}
+
+/** With the time that each has left; what has none is not there any more. */
+function timed({ elements, ends }: NftSet, now: number): string[] {
+  return elements.flatMap((element) => {
+    const left = Math.floor((ends?.get(element) ?? 0) - now);
+    return left > 0 ? [`${element} timeout ${left}ms`] : [];
+  });
 }
 
 function elementCommand(verb: "add" | "delete", table: string, name: string, elements: readonly string[]): string {
@@ -100,6 +152,7 @@ function nftSets(sets: RulesetSets): NftSet[] {
     ...both("resolvers", sets.resolvers),
     carrySet("carry4", "ipv4_addr"),
     carrySet("carry6", "ipv6_addr"),
+    ...bypassSets(sets.bypass, sets.asideUntil),
     addressSet(
       "pod_interfaces",
       "ifname",
@@ -122,21 +175,55 @@ function carrySet(name: (typeof CARRY_SETS)[number], address: string): NftSet {
   return { name, type: `${address} . ${address} . inet_proto . inet_service`, interval: false, dynamic, elements: [] };
 }
 
+function bypassSets(ranges: readonly BypassedRange[], until: number): NftSet[] {
+  return [
+    bypassSet(
+      "bypass4",
+      "ipv4_addr",
+      ranges.filter(({ cidr }) => cidrIsIPv4(cidr)),
+    ),
+    bypassSet(
+      "bypass6",
+      "ipv6_addr",
+      ranges.filter(({ cidr }) => !cidrIsIPv4(cidr)),
+    ),
+    asideSet(until),
+  ];
+}
+
+function bypassSet(name: string, type: string, ranges: readonly BypassedRange[]): NftSet {
+  const ends = new Map(ranges.map(({ cidr, until }) => [formatCidr(cidr), until]));
+  return { name, type, interval: true, elements: [...ends.keys()].sort(), ends };
+}
+
+function asideSet(until: number): NftSet {
+  const elements = until > 0 ? ["ipv4", "ipv6"] : [];
+  return {
+    name: ASIDE_SET,
+    type: "nf_proto",
+    interval: false,
+    elements,
+    ends: new Map(elements.map((one) => [one, until])),
+  };
+}
+
 function rangeSet(name: string, type: string, elements: readonly string[]): NftSet {
   return { name, type, interval: true, elements: [...new Set(elements)].sort() };
 }
 
-function renderSet(set: NftSet): string {
+function renderSet(set: NftSet, now: number): string {
   const lines = [`set ${set.name} {`, `type ${set.type}`];
-  if (set.interval) lines.push("flags interval", "auto-merge");
+  if (set.ends !== undefined) lines.push(set.interval ? "flags interval,timeout" : "flags timeout");
+  else if (set.interval) lines.push("flags interval", "auto-merge");
   if (set.dynamic !== undefined) {
     lines.push(`size ${set.dynamic.size}`, "flags dynamic,timeout", `timeout ${set.dynamic.seconds}s`);
   }
-  if (set.elements.length > 0) {
+  const elements = set.ends === undefined ? set.elements : timed(set, now);
+  if (elements.length > 0) {
     lines.push("elements = {");
-    for (let at = 0; at < set.elements.length; at += WIDTH) {
-      const end = at + WIDTH >= set.elements.length ? "" : ",";
-      lines.push(`${set.elements.slice(at, at + WIDTH).join(", ")}${end}`);
+    for (let at = 0; at < elements.length; at += WIDTH) {
+      const end = at + WIDTH >= elements.length ? "" : ",";
+      lines.push(`${elements.slice(at, at + WIDTH).join(", ")}${end}`);
     }
     lines.push("}");
   }

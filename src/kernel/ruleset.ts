@@ -3,7 +3,7 @@ import { ASKED, inPlace, type MarkLayout, markLayout, STATE_BITS } from "./marks
 import { answerChains } from "./ruleset-answer.ts";
 import { judgeChains } from "./ruleset-judge.ts";
 import { POLICE_COUNTERS, policeChains, policeSets } from "./ruleset-police.ts";
-import { type RulesetSets, renderSets, setNames } from "./ruleset-sets.ts";
+import { ASIDE_SET, bypassClock, type RulesetSets, renderSets, setNames } from "./ruleset-sets.ts";
 
 export const TABLE_NAME = "sallyport";
 export const TABLE = `inet ${TABLE_NAME}`;
@@ -66,6 +66,8 @@ export interface Vocabulary {
   readonly state: string;
   /** One rule for each set of pod addresses, of both families: `verdict` when the address is a pod's. */
   pods(field: "saddr" | "daddr", verdict: string): string;
+  /** The same for pods that are not to be held back: observed ones, and those that somebody let pass for a while. */
+  unheld(field: "saddr" | "daddr", verdict: string): string;
 }
 
 function vocabulary(spec: RulesetSpec): Vocabulary {
@@ -94,6 +96,13 @@ function vocabulary(spec: RulesetSpec): Vocabulary {
         `ip6 ${field} @pod_ranges6 ${verdict}`,
         `ip6 ${field} @workloads6 ${verdict}`,
       ].join("\n"),
+    unheld: (field, verdict) =>
+      [
+        `ip ${field} @observed4 ${verdict}`,
+        `ip ${field} @bypass4 ${verdict}`,
+        `ip6 ${field} @observed6 ${verdict}`,
+        `ip6 ${field} @bypass6 ${verdict}`,
+      ].join("\n"),
   };
 }
 
@@ -110,10 +119,10 @@ function vocabulary(spec: RulesetSpec): Vocabulary {
  *
  * Throws a RangeError when the mask is not six bits in a row.
  */
-export function renderRuleset(spec: RulesetSpec): string {
+export function renderRuleset(spec: RulesetSpec, now = bypassClock()): string {
   const words = vocabulary(spec);
   const body = [
-    renderSets(spec.sets),
+    renderSets(spec.sets, now),
     policeSets(),
     counters(),
     hookChains(words),
@@ -129,8 +138,8 @@ export function renderRuleset(spec: RulesetSpec): string {
  * no hook goes. The kernel drops every packet that waits in any queue of the namespace when a hook goes, and a client
  * would send its SYN again after a second. nft refuses where what is there has another shape.
  */
-export function renderRefill(spec: RulesetSpec): string {
-  const whole = renderRuleset(spec);
+export function renderRefill(spec: RulesetSpec, now = bypassClock()): string {
+  const whole = renderRuleset(spec, now);
   const sets = setNames(spec.sets).map((name) => `flush set ${TABLE} ${name}\n`);
   return `flush table ${TABLE}\n${sets.join("")}${whole.slice(whole.indexOf(`table ${TABLE} {`))}`;
 }
@@ -155,8 +164,11 @@ export const COUNTERS = [
 /** Counts flows that the kernel opened, each of them logged. */
 export const CARRIED_COUNTER = "carried";
 
+/** Counts packets that passed while everything stood aside. */
+export const ASIDE_COUNTER = "stood_aside";
+
 function counters(): string {
-  return [...COUNTERS, CARRIED_COUNTER].map((name) => `counter ${name} { }`).join("\n");
+  return [...COUNTERS, CARRIED_COUNTER, ASIDE_COUNTER].map((name) => `counter ${name} { }`).join("\n");
 }
 
 const NEIGHBOUR_DISCOVERY =
@@ -172,6 +184,8 @@ const NEIGHBOUR_DISCOVERY =
  */
 function hookChains(w: Vocabulary): string {
   const ours = `meta mark and ${w.mask}`;
+  // Behind what clears our bits, so that the answering chain has nothing to do either.
+  const aside = `meta nfproto @${ASIDE_SET} counter name ${ASIDE_COUNTER} accept`;
   const injected = `${ours} { ${w.word(ANSWER.injected)}, ${w.word(ANSWER.injectedUntracked)} }`;
   const asked = `${ours} == ${w.word(ASKED)} ${w.clear} accept`;
   return `
@@ -182,12 +196,14 @@ ${ours} == ${w.word(ANSWER.injectedUntracked)} notrack
 chain prerouting_question {
 type filter hook prerouting priority -160; policy accept;
 ${ours} != 0 ${w.clear}
+${aside}
 udp dport 53 goto query
 }
 chain forward_question {
 type filter hook forward priority -160; policy accept;
 ${asked}
 ${ours} != 0 ${w.clear}
+${aside}
 jump identity
 goto judge
 }
@@ -196,6 +212,7 @@ type filter hook input priority -160; policy accept;
 ${asked}
 ${ours} != 0 ${w.clear}
 iif lo accept
+${aside}
 iifname @pod_interfaces icmpv6 type { nd-router-advert, nd-redirect } counter name foreign drop
 ${NEIGHBOUR_DISCOVERY}
 jump identity
@@ -206,6 +223,7 @@ type filter hook output priority -160; policy accept;
 ${injected} accept
 ${ours} != 0 ${w.clear}
 oif lo accept
+${aside}
 ct state related accept
 ${NEIGHBOUR_DISCOVERY}
 ct direction reply ${w.state} == ${w.word(STATE.rejected)} counter name cut drop

@@ -6,6 +6,7 @@ export const REASONS = [
   "RuleMatched", // a rule decided
   "DefaultDeny", // no rule matched and the workload is isolated
   "NotIsolated", // no rule matched and no enforcing policy with defaultDeny selects the workload
+  "Bypassed", // an enforcing policy selects the workload, and somebody has set that aside for a while
   "NameHidden", // a Deny by name, and the flow speaks a protocol that carries names but hides its own
   "NotResolved", // default deny; an Allow knew the name in the flow, but this workload never resolved it to this address
   "NameMissing", // default deny; an Allow knew the address, but the flow did not carry the name as evidence

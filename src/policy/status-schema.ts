@@ -81,11 +81,31 @@ const NotEnforced = z
   })
   .meta({ description: "A pod that policies do not hold." });
 
+const Bypass = z
+  .object({
+    id: z.string().max(16).meta({ description: "What `sallyport bypass --end` calls it." }),
+    scope: z.enum(["Namespace", "Node", "All"]).meta({
+      description: "Whom it covers: pods of a namespace, all pods of the node, or everything, uninspected.",
+    }),
+    namespace: LabelName.optional().meta({ description: "The namespace, where it is of one." }),
+    reason: z.string().max(256).meta({ description: "Why, as it was said." }),
+    by: z.string().max(256).meta({ description: "Who asked for it, as far as the node knows." }),
+    since: Time("When it was asked for."),
+    until: Time("When it ends by itself."),
+  })
+  .meta({ description: "Enforcement that is set aside for a while." });
+
 /** Written by the agent of the node. */
 export const NodeStatus = z.object({
   agentVersion: z.string().max(64).optional().meta({ description: "The version of the agent." }),
   observedAt: Time("When the agent wrote this.").optional(),
   ready: z.boolean().optional().meta({ description: "Whether the agent enforces policies on the node." }),
+  bootID: z.string().max(64).optional().meta({
+    description: "The boot of the machine in which the agent enforces: that of the Node's `status.nodeInfo.bootID`.",
+  }),
+  bypass: z.array(Bypass).max(64).optional().meta({
+    description: "Where enforcement is set aside for a while on the node (`sallyport bypass`).",
+  }),
   conditions: conditions("What is known of the agent."),
   policies: z.array(NodePolicy).max(MOST_POLICIES).optional().meta({
     description:

@@ -6,6 +6,8 @@ import { CLASS_FLAG, FIRST_OWN_TIER, TIERS } from "./layout.ts";
 import { mayAskResolvers } from "./questions.ts";
 import { selects } from "./select.ts";
 
+const NOBODY: ReadonlySet<number> = new Set();
+
 /** Workloads that the same policies select, and those policies in the order they are walked. */
 export interface WorkloadClass {
   readonly policies: readonly Policy[];
@@ -24,32 +26,57 @@ export interface ClassSettings {
   readonly resolvers: readonly Address[];
 }
 
-/** `policies` in the order they are walked. Replicas share one answer: a label set is judged once. */
+/**
+ * `policies` in the order they are walked. Replicas share one answer: a label set is judged once. For a workload whose id is in `bypassed`
+ * every policy counts as one in Audit mode.
+ */
 export function classify(
   policies: readonly Policy[],
   workloads: readonly Workload[],
   { systemNamespaces, resolvers }: ClassSettings,
+  bypassed: ReadonlySet<number> = NOBODY,
 ): Classes {
   const candidates = candidatesByNamespace(policies, workloads);
   const classes: WorkloadClass[] = [];
   const byPolicies = new Map<string, number>();
   const byLabels = new Map<string, number>();
   const closings = new Closings();
+  const audited = new Map<Policy, Policy>();
   const classOf = workloads.map((workload) => {
-    const labels = labelKey(workload);
+    const aside = bypassed.has(workload.id);
+    const labels = `${aside} ${labelKey(workload)}`;
     const known = byLabels.get(labels);
     if (known !== undefined) return known;
     const selected = candidates
       .get(workload.namespace)!
       .filter((at) => selects(policies[at]!, workload, systemNamespaces));
-    const key = selected.join();
+    const key = `${aside} ${selected.join()}`;
     const cls = byPolicies.get(key) ?? classes.length;
-    if (cls === classes.length) classes.push(describe(closings.close(selected.map((at) => policies[at]!)), resolvers));
+    if (cls === classes.length) {
+      const described = describe(closings.close(selected.map((at) => policies[at]!)), resolvers);
+      classes.push(aside ? setAside(described, audited) : described);
+    }
     byPolicies.set(key, cls);
     byLabels.set(labels, cls);
     return cls;
   });
   return { classes, classOf };
+}
+
+/** The same class with every policy in Audit mode. `twins`: those made so far, for a policy is compiled once. */
+function setAside({ policies, flags }: WorkloadClass, twins: Map<Policy, Policy>): WorkloadClass {
+  if ((flags & CLASS_FLAG.selected) === 0) return { policies, flags };
+  const aside = policies.map((policy) => {
+    const twin = policy.mode === "Audit" ? policy : (twins.get(policy) ?? inAudit(policy));
+    twins.set(policy, twin);
+    return twin;
+  });
+  return { policies: aside, flags: describe(aside, []).flags | CLASS_FLAG.bypassed };
+}
+
+/** Not by spreading: a packed policy would lose what its prototype has. */
+function inAudit({ kind, name, namespace, tier, priority, defaultDeny, subject, rules }: Policy): Policy {
+  return { kind, name, namespace, tier, priority, mode: "Audit", defaultDeny, subject, rules };
 }
 
 /** Positions of the policies that could select in a namespace: those of the cluster, and its own. */

@@ -20,6 +20,8 @@ export interface CompileInput {
   readonly config: AgentConfig;
   /** Of the cluster's nodes; default: none is known. */
   readonly nodeAddresses?: readonly Address[];
+  /** Ids of workloads of which enforcement is set aside: nothing is denied them, and what would be is told. Default: none. */
+  readonly bypassed?: ReadonlySet<number>;
 }
 
 /**
@@ -29,7 +31,7 @@ export interface CompileInput {
 export function compileProgram(input: CompileInput): ProgramData {
   const { workloads, config } = input;
   const ordered = [...input.policies].sort(comparePolicies);
-  const classes = classify(ordered, workloads, config);
+  const classes = classify(ordered, workloads, config, input.bypassed);
   const compiler = new RuleCompiler(input.groups);
   const laidOut = layOutClasses(classes, compiler);
   const { sets } = compiler;

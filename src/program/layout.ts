@@ -61,7 +61,10 @@ export const CLASS = {
   flags: 6,
   stride: 7,
 } as const;
-export const CLASS_FLAG = { selected: 1, audited: 2, isolated: 4, isolatedByAll: 8, standard: 16, mute: 32 } as const;
+export const CLASS_FLAG = {
+  ...{ selected: 1, audited: 2, isolated: 4, isolatedByAll: 8 },
+  ...{ standard: 16, mute: 32, bypassed: 64 },
+} as const;
 
 /** Names of all policies, looked up by suffix (name-table.ts). */
 export interface NameTableData {

@@ -125,6 +125,11 @@ export class Program {
     return this.hasFlag(cls, CLASS_FLAG.audited);
   }
 
+  /** An enforcing policy would select the class, and somebody has set its enforcement aside for a while. */
+  bypassed(cls: number): boolean {
+    return this.hasFlag(cls, CLASS_FLAG.bypassed);
+  }
+
   /** Inside the cluster: by range, or by listed endpoint. */
   isInside(address: Address, protocol: number, port: number): boolean {
     const { w0, w1, w2, w3 } = address;

@@ -67,6 +67,8 @@ export const sets: RulesetSets = {
   internalEndpoints: [],
   resolvers: FAMILIES.map((family) => address(family.service)),
   podInterfaces: ["strict", "free"],
+  bypass: [],
+  asideUntil: 0,
 };
 
 const setns = koffi.load(null).func("int setns(int fd, int kind)") as (fd: number, kind: number) => number;

@@ -1,7 +1,8 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
 import { open, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { KubeObject } from "../../kube/object.ts";
+import { fields, type KubeObject } from "../../kube/object.ts";
+import { type Address, parseAddress } from "../../net/address.ts";
 import { clusterName, makeStateFolder } from "../journal/folder.ts";
 
 /** A file of another format is not read. */
@@ -100,6 +101,28 @@ export class ClusterMemory {
       await rm(next, { force: true }).catch(() => undefined);
       this.#onTrouble(error instanceof Error ? error.message : String(error));
     }
+  }
+}
+
+/** The pods of a node and their addresses, as its agent last wrote them down; none where it did not. */
+export function rememberedPods(folder: string): readonly { namespace: string; addresses: readonly Address[] }[] {
+  const text = readWhole(join(folder, clusterName("pods")));
+  if (text === null) return [];
+  try {
+    return text
+      .split("\n")
+      .slice(1, -1)
+      .flatMap((line) => {
+        const { key, value } = JSON.parse(line) as KubeObject;
+        const { podIPs, podIP } = fields(value["status"]);
+        const { hostNetwork } = fields(value["spec"]);
+        if (hostNetwork === true) return [];
+        const listed = Array.isArray(podIPs) ? podIPs.map((one) => fields(one)["ip"]) : [podIP];
+        const addresses = listed.flatMap((ip) => (typeof ip === "string" ? (parseAddress(ip) ?? []) : []));
+        return [{ namespace: key.split("/")[0]!, addresses }];
+      });
+  } catch {
+    return [];
   }
 }
 

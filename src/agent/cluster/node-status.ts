@@ -1,6 +1,7 @@
 import { generationOf } from "../../kube/object.ts";
 import type { Workload } from "../../model/workload.ts";
 import { selects } from "../../program/select.ts";
+import type { Bypass } from "../bypass/bypass.ts";
 import type { NotEnforcedPod } from "../coverage/report.ts";
 import { INSTEAD, type ListedObject, type Refused } from "./documents.ts";
 
@@ -8,6 +9,8 @@ import { INSTEAD, type ListedObject, type Refused } from "./documents.ts";
 export interface NodeStatus {
   readonly agentVersion: string;
   readonly ready: boolean;
+  readonly bootID: string;
+  readonly bypass: readonly NodeBypass[];
   readonly conditions: readonly NodeCondition[];
   readonly policies: readonly NodePolicy[];
   readonly policiesLeftOut: number;
@@ -49,6 +52,10 @@ export interface NodeStatusInput {
   readonly notReady: string | null;
   /** Sallyport goes, and its rules with it as soon as the agent ends. */
   readonly uninstalling: boolean;
+  /** Of the machine. */
+  readonly bootID: string;
+  /** What is in force of them. */
+  readonly bypasses: readonly Bypass[];
   /** Why the configuration is not the one that is written; null: it is. */
   readonly config: Refused | null;
   /** The last change could not be applied: of no object is it known that it is in force. */
@@ -59,6 +66,8 @@ export interface NodeStatusInput {
   /** What matters most comes first. */
   readonly notEnforced: readonly NotEnforcedPod[];
 }
+
+type NodeBypass = Pick<Bypass, "id" | "scope" | "reason" | "by" | "since" | "until"> & { readonly namespace?: string };
 
 /** Reason of `Ready`, and how an agent says that it knows. */
 export const UNINSTALLING = "Uninstalling";
@@ -83,6 +92,10 @@ export function nodeStatus(input: NodeStatusInput): NodeStatus {
   return {
     agentVersion: version,
     ready: notReady === null,
+    bootID: input.bootID,
+    bypass: input.bypasses.map(({ id, scope, namespace, reason, by, since, until }) => {
+      return { id, scope, ...(namespace === null ? {} : { namespace }), reason, by, since, until };
+    }),
     conditions: [
       {
         type: "Ready",
@@ -90,6 +103,7 @@ export function nodeStatus(input: NodeStatusInput): NodeStatus {
         reason: notReady === null ? "Enforcing" : uninstalling ? UNINSTALLING : "NotEnforcing",
         message: (notReady ?? "everything is enforced").slice(0, LONGEST_MESSAGE),
       },
+      ...bypassed(input.bypasses),
     ],
     policies: policies.slice(0, MOST_POLICIES),
     policiesLeftOut: Math.max(0, policies.length - MOST_POLICIES),
@@ -102,6 +116,16 @@ export function nodeStatus(input: NodeStatusInput): NodeStatus {
     notEnforcedLeftOut: Math.max(0, notEnforced.length - MOST_PODS),
     notEnforcedPods: notEnforced.length,
   };
+}
+
+/** Absent while nothing is set aside. */
+function bypassed(bypasses: readonly Bypass[]): NodeCondition[] {
+  if (bypasses.length === 0) return [];
+  const words = bypasses.map(
+    ({ scope, namespace, reason, until }) => `${namespace ?? scope} until ${until}: ${reason}`,
+  );
+  const message = words.join("; ").slice(0, LONGEST_MESSAGE);
+  return [{ type: "Bypassed", status: "True", reason: "BypassInForce", message }];
 }
 
 function policyStatus(

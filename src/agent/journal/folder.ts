@@ -13,6 +13,9 @@ export const boundariesName = (generation: Generation): string => `requests-${ge
 const CLUSTER = "cluster-";
 /** What was known of a resource of the API server. */
 export const clusterName = (resource: string): string => `${CLUSTER}${resource}`;
+/** What `sallyport bypass` asked for, and what of it an agent has put into force. */
+export const BYPASS = "bypass.json";
+export const BYPASS_KNOWN = "bypass-known.json";
 /** Held by the agent that is starting. */
 export const LOCK = "lock";
 
@@ -55,7 +58,8 @@ export function removeState(folder: string): void {
   }
   try {
     for (const name of readdirSync(folder)) {
-      if (name.startsWith(CLUSTER)) rmSync(join(folder, name), { force: true });
+      if (name.startsWith(CLUSTER) || name.startsWith(BYPASS) || name.startsWith(BYPASS_KNOWN))
+        rmSync(join(folder, name), { force: true });
     }
     rmSync(join(folder, LOCK), { force: true });
     rmdirSync(folder);

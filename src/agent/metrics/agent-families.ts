@@ -1,3 +1,4 @@
+import { SCOPES } from "../bypass/bypass.ts";
 import { type Family, labelled, single } from "./family.ts";
 import { latencyFamily } from "./latency-family.ts";
 import { type AgentNumbers, laneNumber } from "./numbers.ts";
@@ -89,6 +90,17 @@ const ENFORCEMENT: readonly Family<MetricsSource>[] = [
     "Packets that the rules themselves dropped or rejected, by the counter's name: docs/guide/metrics.md lists them. Begins anew when the rules are installed. unanswered rising: the lane does not answer.",
     "counter",
     ({ numbers }) => numbers.kernel.rules,
+  ),
+  labelled(
+    "gauge",
+    "sallyport_bypasses",
+    "Bypasses in force on this node, by scope: nothing that policies deny is denied to the pods they cover. Any for long: somebody forgot a repair.",
+    "scope",
+    ({ numbers }) =>
+      SCOPES.map(
+        (scope) =>
+          [scope, (numbers.epoch.inputs.bypasses ?? []).filter((bypass) => bypass.scope === scope).length] as const,
+      ),
   ),
 ];
 

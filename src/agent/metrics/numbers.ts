@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { type ConntrackStatistics, parseConntrackStatistics } from "../../kernel/conntrack-statistics.ts";
 import { parseQueueStatistics, type QueueStatistics } from "../../kernel/queue-statistics.ts";
-import { CARRIED_COUNTER, type QueueMethod, queuesOf } from "../../kernel/ruleset.ts";
+import { ASIDE_COUNTER, CARRIED_COUNTER, type QueueMethod, queuesOf } from "../../kernel/ruleset.ts";
 import type { Generation } from "../../model/verdict.ts";
 import type { Program } from "../../program/program.ts";
 import type { ClusterReport } from "../cluster/report.ts";
@@ -116,7 +116,7 @@ export class Gatherer {
     if (watched && performance.now() >= this.#rulesUntil) {
       const counters = (await within(KERNEL_LIMIT_MS, keeper.counters())) ?? new Map<string, number>();
       this.#carried = counters.get(CARRIED_COUNTER) ?? 0;
-      this.#rules = new Map([...counters].filter(([name]) => name !== CARRIED_COUNTER));
+      this.#rules = new Map([...counters].filter(([name]) => name !== CARRIED_COUNTER && name !== ASIDE_COUNTER));
       this.#floods = (await within(KERNEL_LIMIT_MS, floods.dropped())) ?? this.#floods;
       this.#rulesUntil = performance.now() + RULE_COUNTERS_FOR_MS;
     }

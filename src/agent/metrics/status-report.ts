@@ -1,3 +1,4 @@
+import type { Bypass } from "../bypass/bypass.ts";
 import type { ClusterReport } from "../cluster/report.ts";
 import type { DecisionCount } from "./decision-counts.ts";
 import { latencyQuantile } from "./latency.ts";
@@ -24,6 +25,8 @@ export interface StatusReport {
     readonly failures: number;
     readonly failure: string | null;
   };
+  /** In force: enforcement is set aside for whom they cover. */
+  readonly bypasses: readonly Bypass[];
   readonly policies: { readonly enforced: number; readonly audited: number; readonly groups: number };
   readonly workloads: {
     readonly total: number;
@@ -119,6 +122,7 @@ export function statusReport(
       failures: counts.applyFailures,
       failure: counts.applyFailure,
     },
+    bypasses: inputs.bypasses ?? [],
     policies: { enforced: inputs.policies.length - audited, audited, groups: inputs.groups.length },
     workloads: numbers.workloads,
     queues: queuesOf(numbers),

@@ -134,6 +134,8 @@ describe("the status of a node", () => {
       version: "1",
       notReady: null,
       uninstalling: false,
+      bootID: "b00t",
+      bypasses: [],
       config: null,
       unapplied: null,
       listing: documents.listing,
@@ -176,6 +178,17 @@ describe("the status of a node", () => {
     const { policies, ready, conditions } = nodeStatus(input(documents, { unapplied: "no memory", notReady: "hangs" }));
     expect(policies).toMatchObject([{ programmed: false, reason: "NotApplied", message: "no memory" }]);
     expect([ready, conditions]).toMatchObject([false, [{ type: "Ready", status: "False", message: "hangs" }]]);
+  });
+
+  test("says what is set aside", () => {
+    const bypass = {
+      ...{ id: "0a", scope: "Namespace", namespace: "ns", reason: "why", by: "root" },
+      ...{ since: "2026-03-01T12:00:00.000Z", until: "2026-03-01T12:15:00.000Z", bootID: "b00t", endsAt: 7 },
+    };
+    const status = nodeStatus(input(new ClusterDocuments(), { bypasses: [bypass] }));
+    const { bootID: _, endsAt: __, ...shown } = bypass;
+    expect([status.bypass, status.bootID]).toEqual([[shown], "b00t"]);
+    expect(status.conditions).toMatchObject([{ type: "Ready" }, { type: "Bypassed", status: "True" }]);
   });
 
   test("says that it knows of an uninstallation", () => {

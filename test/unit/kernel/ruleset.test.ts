@@ -25,6 +25,8 @@ const sets: RulesetSets = {
   ],
   resolvers: addresses("10.96.0.10", "fd00:96::10"),
   podInterfaces: ["veth0a1b2c", 'bad"name'],
+  bypass: [],
+  asideUntil: 0,
 };
 
 const spec: RulesetSpec = {
@@ -45,6 +47,8 @@ const NO_SETS: RulesetSets = {
   internalEndpoints: [],
   resolvers: [],
   podInterfaces: [],
+  bypass: [],
+  asideUntil: 0,
 };
 
 describe("the nft text", () => {
@@ -67,8 +71,8 @@ describe("the nft text", () => {
     const text = renderRefill(spec);
     expect(text).not.toMatch(/delete/);
     const sets = [...text.matchAll(/^flush set inet sallyport (\w+)$/gm)].map((match) => match[1]);
-    // Those with timeouts keep what they hold: their elements are not from here.
-    const defined = [...text.matchAll(/^\s+set (\w+) \{\n\s+type [^\n]+\n(?!\s+flags [^\n]*timeout)/gm)];
+    // Those of floods keep what they hold: their elements are not from here.
+    const defined = [...text.matchAll(/^\s+set (\w+) \{\n\s+type [^\n]+\n(?!\s+flags dynamic,timeout)/gm)];
     expect(sets).toEqual(defined.map((match) => match[1]));
     expect(text.split("table inet sallyport {")[1]).toBe(renderRuleset(spec).split("table inet sallyport {")[1]);
   });
@@ -125,6 +129,42 @@ describe("set updates", () => {
         "flush set inet sallyport inside6",
         "",
       ].join("\n"),
+    );
+  });
+});
+
+describe("what passes for a while", () => {
+  const NOW = 1_000_000;
+  const bypassed = {
+    ...sets,
+    bypass: [
+      { cidr: ranges("10.244.0.0/24")[0]!, until: NOW + 60_000 },
+      { cidr: ranges("10.9.9.9/32")[0]!, until: NOW - 1 },
+    ],
+    asideUntil: NOW + 1_500,
+  };
+
+  test("ends by itself: every element has its own time, and none is put in again that is over", () => {
+    const text = renderRuleset({ ...spec, sets: bypassed }, NOW);
+    expect(text).toContain("      10.244.0.0/24 timeout 60000ms\n");
+    expect(text).toContain("      ipv4 timeout 1500ms, ipv6 timeout 1500ms\n");
+    expect(text).not.toContain("10.9.9.9");
+    expect(renderRuleset({ ...spec, sets: bypassed }, NOW + 60_000)).not.toMatch(/timeout \d+ms/);
+  });
+
+  test("is replaced as a whole, with the time that is left; nothing to do is an empty text", () => {
+    expect(renderSetUpdate(TABLE, bypassed, bypassed, NOW)).toBe("");
+    expect(renderSetUpdate(TABLE, sets, bypassed, NOW + 1_000)).toBe(
+      [
+        "flush set inet sallyport bypass4",
+        "add element inet sallyport bypass4 { 10.244.0.0/24 timeout 59000ms }",
+        "flush set inet sallyport stand_aside",
+        "add element inet sallyport stand_aside { ipv4 timeout 500ms, ipv6 timeout 500ms }",
+        "",
+      ].join("\n"),
+    );
+    expect(renderSetUpdate(TABLE, bypassed, sets, NOW)).toBe(
+      "flush set inet sallyport bypass4\nflush set inet sallyport stand_aside\n",
     );
   });
 });
