@@ -48,9 +48,7 @@ export class RulesetKeeper {
       this.#spec = spec;
       this.#wanted = spec.sets;
       if (this.#paused) return;
-      // What waits in the queues of the agent before must not be lost.
-      if (this.#other) await this.#ruleset.refill(spec);
-      else await this.#ruleset.install(spec);
+      await this.#ruleset.refill(spec);
       this.#done = spec.sets;
     });
     this.#watch();

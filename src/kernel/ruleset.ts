@@ -135,8 +135,11 @@ export function renderRuleset(spec: RulesetSpec, now = bypassClock()): string {
 
 /**
  * The same table as input of `nft -f -`, put over one that is there: rules and sets are emptied and filled in one transaction, but
- * no hook goes. The kernel drops every packet that waits in any queue of the namespace when a hook goes, and a client
- * would send its SYN again after a second. nft refuses where what is there has another shape.
+ * no hook goes. nft refuses where what is there has another shape. A hook that goes does harm in two ways:
+ *
+ * - The kernel drops every packet that waits in any queue of the namespace, and a client would send its SYN again after a second.
+ * - A packet on its way to a queue at that moment is not dropped. It remembers the place of its hook in the list, and goes on
+ *   behind that place when it is answered, in a list that has become shorter: past the chain that would have refused it.
  */
 export function renderRefill(spec: RulesetSpec, now = bypassClock()): string {
   const whole = renderRuleset(spec, now);
