@@ -19,6 +19,8 @@ export class FlowLog {
   readonly #packer = new EventPacker();
   #workloads = new Map<number, Workload>();
   readonly #gone = new Map<number, Workload>();
+  /** Told of each denial of a known workload; the event is borrowed. */
+  onDenial: ((event: FlowEvent, workload: Workload) => void) | null = null;
 
   constructor(sink: FlowSink | null) {
     this.#sink = sink;
@@ -43,6 +45,7 @@ export class FlowLog {
 
   /** `run`: the run of the agent that numbered the flow. */
   event(event: FlowEvent, run = this.run): void {
+    if (this.onDenial !== null && event.decision.action === "Deny") this.#tellDenial(event);
     const sink = this.#sink;
     if (sink === null) return;
     const packed = event instanceof PackedEvent ? event : this.#packer.pack(event);
@@ -63,6 +66,11 @@ export class FlowLog {
     const counts = ending === null ? null : countsOf(ending, time - flow.time);
     this.#lines.end(page, flow, { time, closedBy, counts }, workload, run);
     sink.written(page);
+  }
+
+  #tellDenial(event: FlowEvent): void {
+    const workload = this.#workload(event.workloadId);
+    if (workload !== null) this.onDenial?.(event, workload);
   }
 
   lost(count: number): void {

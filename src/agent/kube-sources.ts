@@ -5,6 +5,7 @@ import { IdentityTable } from "../workloads/identity.ts";
 import { ClusterWorkloads } from "../workloads/kube-objects.ts";
 import { bootID } from "./bypass/bypass-file.ts";
 import { ClusterConfig, CONFIG_NAME } from "./cluster/config.ts";
+import type { Denials } from "./cluster/denials.ts";
 import { discover, nodeAddresses } from "./cluster/discovery.ts";
 import {
   ClusterDocuments,
@@ -180,13 +181,13 @@ export class KubeSources {
   /**
    * Keeps the status of this node up to date for as long as the sources are open. `parts`: the agent, and whether it is well.
    */
-  tellStatus(version: string, parts: () => StatusParts): void {
+  tellStatus(version: string, parts: () => StatusParts, denials: Denials): void {
     const { node, log } = this.#options;
     this.#status = new StatusWriter({
       client: this.#watcher.client,
       node,
       nodeUid: () => this.#watcher.objects("nodes").get(node)?.uid ?? null,
-      status: () => this.#nodeStatus(version, parts()),
+      status: () => this.#nodeStatus(version, parts(), denials),
       log,
     });
   }
@@ -206,7 +207,7 @@ export class KubeSources {
     this.#status?.changed();
   }
 
-  #nodeStatus(version: string, { counts, lane, epoch }: StatusParts): NodeStatus {
+  #nodeStatus(version: string, { counts, lane, epoch }: StatusParts, denials: Denials): NodeStatus {
     const { inputs } = epoch;
     return nodeStatus({
       version,
@@ -220,6 +221,7 @@ export class KubeSources {
       workloads: inputs.workloads,
       systemNamespaces: inputs.config.systemNamespaces,
       notEnforced: this.#coverage.report.notEnforced,
+      denials: denials.tell(inputs.workloads, Date.now()),
     });
   }
 

@@ -6,6 +6,7 @@ import { probeQueueMethod, Ruleset } from "../kernel/nftables.ts";
 import { Agent, type WorkerFiles } from "./agent.ts";
 import { Applier } from "./applier.ts";
 import { BypassWatch } from "./bypass/bypass-watch.ts";
+import { Denials } from "./cluster/denials.ts";
 import { FlowFile } from "./flow-file.ts";
 import { FlowLog, lostLine } from "./flow-log.ts";
 import { FlowSink } from "./flow-sink.ts";
@@ -91,7 +92,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     bypass.applied(agent.parts.epoch.inputs.bypasses ?? []);
     sources.follow();
     bypass.follow();
-    sources.tellStatus(version, () => agent.parts);
+    const denials = new Denials();
+    if (options.kube !== null) flowLog.onDenial = (event, workload) => denials.add(event, workload);
+    sources.tellStatus(version, () => agent.parts, denials);
     keeper.start();
     const replaced = (): void => {
       sources.silence();

@@ -6,6 +6,7 @@ import { type KubeClient, KubeError } from "../kube/client.ts";
 import { fields, generationOf, type KubeObject } from "../kube/object.ts";
 import { Reflector, type ReflectorListener } from "../kube/reflector.ts";
 import type { NodeStatusText, PolicyStatusText } from "../policy/status-schema.ts";
+import type { DenialEvents } from "./denial-events.ts";
 import { Judge } from "./judge.ts";
 import { NodeReports } from "./node-reports.ts";
 import { type Judgement, objectStatus } from "./object-status.ts";
@@ -39,6 +40,7 @@ export class Controller implements ReflectorListener {
   readonly #times: ControllerTimes;
   readonly #written: ReadonlyMap<KindResource, Reflector>;
   readonly #nodes: Reflector;
+  readonly #events: Pick<DenialEvents, "changed" | "lookAgain">;
   readonly #reports = new NodeReports();
   readonly #judge = new Judge();
   /** What is to be said of each object by itself; null: something was written since. */
@@ -52,7 +54,14 @@ export class Controller implements ReflectorListener {
   #round: Promise<void> = Promise.resolve();
   #closed = false;
 
-  constructor(client: KubeClient, leads: () => boolean, log: Logger, times: ControllerTimes = CONTROLLER_TIMES) {
+  constructor(
+    client: KubeClient,
+    leads: () => boolean,
+    events: Pick<DenialEvents, "changed" | "lookAgain">,
+    log: Logger,
+    times: ControllerTimes = CONTROLLER_TIMES,
+  ) {
+    this.#events = events;
     this.#client = client;
     this.#leads = leads;
     this.#log = log;
@@ -83,6 +92,8 @@ export class Controller implements ReflectorListener {
 
   /** Looks at everything again: this replica has begun to lead. */
   lookAgain(): void {
+    const statuses = [...this.#nodes.objects.values()].map(({ value }) => fields(value["status"]) as NodeStatusText);
+    this.#events.lookAgain(statuses.flatMap(({ denials = [] }) => denials));
     this.#judgementOf = null;
     this.#soon(this.#times.gatherMs);
   }
@@ -98,8 +109,14 @@ export class Controller implements ReflectorListener {
     this.#soon(this.#times.gatherMs);
   }
 
-  #nodeChanged({ type, object }: Change): void {
+  #nodeChanged(change: Change): void {
+    const { type, object } = change;
     const status = fields(object.value["status"]) as NodeStatusText;
+    if (type === "added") this.#events.lookAgain(status.denials ?? []);
+    else if (type === "changed") {
+      const before = fields(change.before.value["status"]) as NodeStatusText;
+      this.#events.changed(before.denials ?? [], status.denials ?? []);
+    }
     const uids = type === "removed" ? this.#reports.delete(object.key) : this.#reports.set(object.key, status);
     for (const uid of uids) this.#stale.add(uid);
   }

@@ -8,6 +8,7 @@ import type { Reflector } from "../kube/reflector.ts";
 import { Admission } from "./admission/admission.ts";
 import { ClusterRanges } from "./cluster-ranges.ts";
 import { Controller } from "./controller.ts";
+import { DenialEvents } from "./denial-events.ts";
 import { Election, LEASE_TIMES } from "./lease.ts";
 import { LeaseObject } from "./lease-object.ts";
 import { controllerRegistry } from "./numbers.ts";
@@ -38,14 +39,22 @@ export async function runController(options: ControllerOptions): Promise<void> {
   const client = new KubeClient(options.access);
   const lease = { name: LEASE, namespace: options.namespace };
   const election = new Election(new LeaseObject(client, lease), lease, options.identity);
-  const controller = new Controller(client, () => election.leads, log);
+  const events = new DenialEvents(client, () => election.leads, options.identity, log);
+  const controller = new Controller(client, () => election.leads, events, log);
   const ranges = new ClusterRanges(client, options.namespace, () => election.leads, log);
   const { webhook, namespace } = options;
   const admission =
     webhook === null ? null : new Admission({ client, namespace, ...webhook, leads: () => election.leads, log });
   controller.onGroups = (groups) => admission?.groupsChanged(groups);
   const reflectors = [ranges.reflector, ...controller.reflectors, ...(admission?.reflectors ?? [])];
-  const registry = controllerRegistry(reflectors, controller, election, options.version, admission);
+  const registry = controllerRegistry({
+    reflectors,
+    controller,
+    events,
+    election,
+    admission,
+    version: options.version,
+  });
   const routes = new Map<string, Route>([
     ["/metrics", async () => ({ status: 200, type: registry.contentType, text: await registry.metrics() })],
     ["/healthz", () => plain(200, "ok")],
@@ -68,6 +77,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
   } finally {
     ranges.close();
     await controller.close();
+    await events.close();
     await election.release().catch(() => undefined);
     await admission?.close();
     await Promise.all(servers.map((server) => server.close()));

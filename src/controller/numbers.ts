@@ -2,16 +2,28 @@ import { Counter, Gauge, Registry } from "prom-client";
 import type { Reflector } from "../kube/reflector.ts";
 import type { Admission } from "./admission/admission.ts";
 import type { Controller } from "./controller.ts";
+import type { DenialEvents } from "./denial-events.ts";
 import type { Election } from "./lease.ts";
 
+export interface ControllerParts {
+  readonly reflectors: readonly Reflector[];
+  readonly controller: Controller;
+  readonly events: DenialEvents;
+  readonly election: Election;
+  /** Null: it is not asked about what is written. */
+  readonly admission: Admission | null;
+  readonly version: string;
+}
+
 /** The controller's OpenMetrics. */
-export function controllerRegistry(
-  reflectors: readonly Reflector[],
-  controller: Controller,
-  election: Election,
-  version: string,
-  admission: Admission | null,
-): Registry {
+export function controllerRegistry({
+  reflectors,
+  controller,
+  events,
+  election,
+  admission,
+  version,
+}: ControllerParts): Registry {
   const registry = new Registry();
   const registers = [registry];
   new Gauge({
@@ -61,6 +73,12 @@ export function controllerRegistry(
   count("status_writes", "Statuses written, by result.", "result", (tell) => {
     tell("written", controller.counts.writes);
     tell("failed", controller.counts.failedWrites);
+  });
+  count("events", "Events on pods of what was denied, by result.", "result", (tell) => {
+    const { written, failed, leftOut } = events.counts;
+    tell("written", written);
+    tell("failed", failed);
+    tell("left-out", leftOut);
   });
   count("relists", "Lists after the first, by resource.", "resource", (tell) => {
     for (const { resource, counts } of reflectors) tell(resource.name, counts.relists);

@@ -18,7 +18,10 @@ export const WRITTEN = (Object.keys(KIND_OF) as KindResource[]).map((name) => ({
 export const NODE_STATUSES: Resource = {
   name: "egressnodestatuses",
   path: `${GROUP}/egressnodestatuses`,
-  trim: (object) => ({ metadata: pick(object["metadata"], "name"), status: pick(object["status"], "policies") }),
+  trim: (object) => ({
+    metadata: pick(object["metadata"], "name"),
+    status: pick(object["status"], "policies", "denials"),
+  }),
 };
 
 /** The path of an object's status. */

@@ -95,6 +95,30 @@ const Bypass = z
   })
   .meta({ description: "Enforcement that is set aside for a while." });
 
+const MOST_DENIALS = 64;
+
+const Denial = z
+  .object({
+    namespace: LabelName.meta({ description: "The pod's namespace." }),
+    pod: ObjectName.meta({ description: "The pod's name." }),
+    podUid: z.string().max(64).meta({ description: "The pod's uid." }),
+    policy: z
+      .string()
+      .max(600)
+      .optional()
+      .meta({ description: "The policy that decided, as `Kind/namespace/name`; none where no rule did." }),
+    rule: z.string().max(128).optional().meta({ description: "Its rule." }),
+    reason: z.string().max(64).meta({ description: "Why, in one word: `DefaultDeny`, `RuleMatched`." }),
+    destination: z
+      .string()
+      .max(300)
+      .meta({ description: "Where to: `TCP api.example.com:443`, `DNS api.example.com`, `ICMP 192.0.2.1`." }),
+    count: z.int().min(1).meta({ description: "How often." }),
+    firstSeen: Time("When first."),
+    lastSeen: Time("When last."),
+  })
+  .meta({ description: "What a pod was denied." });
+
 /** Written by the agent of the node. */
 export const NodeStatus = z.object({
   agentVersion: z.string().max(64).optional().meta({ description: "The version of the agent." }),
@@ -117,6 +141,10 @@ export const NodeStatus = z.object({
   }),
   notEnforcedLeftOut: Count("Pods for which there was no room in `notEnforced`.").optional(),
   notEnforcedPods: Count("All pods of the node that policies do not hold.").optional(),
+  denials: z.array(Denial).max(MOST_DENIALS).optional().meta({
+    description: "What pods of the node were denied lately: the latest of each pod first.",
+  }),
+  denialsLeftOut: Count("Denials of these pods for which there was no room in `denials`.").optional(),
 });
 
 export type NodeStatusText = z.input<typeof NodeStatus>;

@@ -3,6 +3,7 @@ import type { Workload } from "../../model/workload.ts";
 import { selects } from "../../program/select.ts";
 import type { Bypass } from "../bypass/bypass.ts";
 import type { NotEnforcedPod } from "../coverage/report.ts";
+import type { Denial, ToldDenials } from "./denials.ts";
 import { INSTEAD, type ListedObject, type Refused } from "./documents.ts";
 
 /** `status` of the EgressNodeStatus that an agent writes: small, and only of what concerns its node. */
@@ -17,6 +18,8 @@ export interface NodeStatus {
   readonly notEnforced: readonly NotEnforced[];
   readonly notEnforcedLeftOut: number;
   readonly notEnforcedPods: number;
+  readonly denials: readonly Denial[];
+  readonly denialsLeftOut: number;
 }
 
 export interface NodeCondition {
@@ -65,6 +68,7 @@ export interface NodeStatusInput {
   readonly systemNamespaces: readonly string[];
   /** What matters most comes first. */
   readonly notEnforced: readonly NotEnforcedPod[];
+  readonly denials: ToldDenials;
 }
 
 type NodeBypass = Pick<Bypass, "id" | "scope" | "reason" | "by" | "since" | "until"> & { readonly namespace?: string };
@@ -115,6 +119,8 @@ export function nodeStatus(input: NodeStatusInput): NodeStatus {
     })),
     notEnforcedLeftOut: Math.max(0, notEnforced.length - MOST_PODS),
     notEnforcedPods: notEnforced.length,
+    denials: input.denials.denials,
+    denialsLeftOut: input.denials.leftOut,
   };
 }
 

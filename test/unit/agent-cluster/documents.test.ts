@@ -141,7 +141,7 @@ describe("the status of a node", () => {
       listing: documents.listing,
       workloads: [pod],
     },
-    ...{ systemNamespaces: ["kube-system"], notEnforced: [HOST] },
+    ...{ systemNamespaces: ["kube-system"], notEnforced: [HOST], denials: { denials: [], leftOut: 0 } },
     ...more,
   });
 
