@@ -116,7 +116,7 @@ describe("what a pod was denied", () => {
 });
 
 describe("a pod that tries everything", () => {
-  /** `count` destinations of its own, one every millisecond. */
+  /** `count` destinations of its own, one every 20 ms. */
   const scan = (denials: Denials, who: Workload, count: number, from = 0): void => {
     for (let i = 0; i < count; i++) {
       denials.add(denied({ to: `192.0.2.${i % 250}`, port: 1 + (from + i), at: from + i * 20 }), who);
