@@ -79,6 +79,11 @@ export class Controller implements ReflectorListener {
     return [this.#nodes, ...this.#written.values()];
   }
 
+  /** Policies that could not be compared with all others. */
+  get notCompared(): number {
+    return this.#judge.unfinished;
+  }
+
   start(): void {
     for (const reflector of this.reflectors) reflector.start();
   }

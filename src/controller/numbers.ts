@@ -57,6 +57,14 @@ export function controllerRegistry({
       for (const { resource, objects } of reflectors) this.set({ resource: resource.name }, objects.size);
     },
   });
+  new Gauge({
+    name: "sallyport_controller_policies_not_compared",
+    help: "Policies that could not be compared with all that are walked before: more of their rules may never decide than their status says.",
+    registers,
+    collect() {
+      this.set(controller.notCompared);
+    },
+  });
   type Tell = (label: string, value: number) => void;
   const count = (name: string, help: string, label: string, read: (tell: Tell) => void): void => {
     new Counter({

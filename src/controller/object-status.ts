@@ -1,6 +1,7 @@
 import type { PolicyStatusText } from "../policy/status-schema.ts";
 import { type Verdict, withVerdicts } from "./conditions.ts";
 import type { ObjectReports } from "./node-reports.ts";
+import { type PolicyShadow, shadowText } from "./shadows/policy-shadows.ts";
 
 /** An object as it is judged by itself: whether it can be used, and what its author should know. */
 export interface Judgement {
@@ -8,6 +9,8 @@ export interface Judgement {
   readonly errors: readonly string[];
   /** Rules that never decide, names that nothing carries, and the like; one line each. */
   readonly warnings: readonly string[];
+  /** Rules that never decide because of policies that are walked before. */
+  readonly shadows: readonly PolicyShadow[];
 }
 
 export interface Judged {
@@ -19,6 +22,8 @@ export interface Judged {
 }
 
 const SHOWN_NODES = 3;
+const SHOWN_SHADOWS = 16;
+const SHADOWED = "Shadowed";
 
 /** The status of an object; what has not changed since `before` keeps its time. `now`: RFC 3339. */
 export function objectStatus(
@@ -26,8 +31,10 @@ export function objectStatus(
   before: PolicyStatusText,
   now: string,
 ): PolicyStatusText {
-  const verdicts = [accepted(judgement), programmed(generation, judgement, reports)];
-  const conditions = withVerdicts(before.conditions ?? [], verdicts, generation, now);
+  const verdicts = [accepted(judgement), programmed(generation, judgement, reports), ...shadowed(judgement)];
+  // It is there only while it holds: thousands of policies need not say that all is well.
+  const known = (before.conditions ?? []).filter(({ type }) => type !== SHADOWED || judgement.shadows.length > 0);
+  const conditions = withVerdicts(known, verdicts, generation, now);
   const status = { observedGeneration: generation, conditions };
   return selects ? { ...status, selectedPods: selectedPods(reports) } : status;
 }
@@ -37,6 +44,14 @@ function accepted({ errors, warnings }: Judgement): Verdict {
   if (warnings.length > 0)
     return { type: "Accepted", status: "True", reason: "Warnings", message: warnings.join("; ") };
   return { type: "Accepted", status: "True", reason: "Valid", message: "can be used" };
+}
+
+function shadowed({ shadows }: Judgement): Verdict[] {
+  if (shadows.length === 0) return [];
+  const reason = shadows.some(({ conflict }) => conflict) ? "Conflict" : "Redundant";
+  const more = shadows.length > SHOWN_SHADOWS ? [`and ${shadows.length - SHOWN_SHADOWS} more`] : [];
+  const message = [...shadows.slice(0, SHOWN_SHADOWS).map(shadowText), ...more].join("; ");
+  return [{ type: SHADOWED, status: "True", reason, message }];
 }
 
 /** `11/12 nodes`, with the first of those that do not enforce it, and why. */

@@ -24,6 +24,11 @@ export class Effort {
     return this.#left <= 0;
   }
 
+  /** So many were made. */
+  take(count: number): void {
+    this.#left -= count;
+  }
+
   /** @returns false: no more may be made */
   spend(): boolean {
     return --this.#left > 0;
@@ -49,9 +54,15 @@ export function findShadows(rules: readonly Rule[], most = MOST_COMPARISONS): Sh
   return { by, complete: !effort.spent };
 }
 
-/** `outer`, where it is reached, decides every flow that `inner` could decide. False also when the effort is spent. */
-export function ruleCovers(outer: Rule, inner: Rule, effort: Effort): boolean {
+/**
+ * `outer`, where it is reached, decides every flow that `inner` could decide. False also when the effort is spent. `strictly`: with no regard to what
+ * is surely meant (see `leavesPort53`).
+ */
+export function ruleCovers(outer: Rule, inner: Rule, effort: Effort, strictly = false): boolean {
   const entries = inner.to ?? [EVERYWHERE];
+  const unnamed = strictly && inner.action !== "Allow" && outer.action === "Allow";
+  const openPorts = unnamed && (outer.to ?? [EVERYWHERE]).some(({ ports }) => ports === null);
+  if (openPorts && entries.some(({ ports }) => ports === null)) return false;
   const covers =
     outer.to === null
       ? !entries.some((entry) => leavesPort53(outer, EVERYWHERE, entry))

@@ -40,7 +40,7 @@ const observedGeneration = z.int().min(0).optional().meta({
 });
 
 const CONDITIONS =
-  "`Accepted`: the document can be used. `Programmed`: the nodes it concerns enforce it; the message counts them, as in `12/12 nodes`.";
+  "`Accepted`: the document can be used. `Programmed`: the nodes it concerns enforce it; the message counts them, as in `12/12 nodes`. `Shadowed`, where it is there: some rules never decide, because of policies that are walked before.";
 
 /** Written by the controller. */
 export const PolicyStatus = z.object({

@@ -28,6 +28,7 @@ describe("what is to be said of an object by itself", () => {
     expect(of("egresspolicies/team/twice")).toEqual({
       errors: [],
       warnings: [expect.stringContaining("`second` never decides")],
+      shadows: [],
     });
   });
 
@@ -37,8 +38,34 @@ describe("what is to be said of an object by itself", () => {
       object("agentconfigs", "spare", {}),
       object("agentconfigs", "bad", { failMode: "Perhaps" }),
     ]);
-    expect(of("agentconfigs/default")).toEqual({ errors: [], warnings: [] });
-    expect(of("agentconfigs/spare")).toEqual({ errors: [], warnings: [] });
+    expect(of("agentconfigs/default")).toEqual({ errors: [], warnings: [], shadows: [] });
+    expect(of("agentconfigs/spare")).toEqual({ errors: [], warnings: [], shadows: [] });
     expect(of("agentconfigs/bad").errors.join()).toContain("failMode");
+  });
+});
+
+describe("what is to be said of it because of others", () => {
+  const ceiling = object("clusteregresspolicies", "ceiling", {
+    tier: "Admin",
+    defaultDeny: true,
+    rules: [{ name: "rest", action: "Deny" }],
+  });
+  const own = (namespace: string) =>
+    object("egresspolicies", `${namespace}/own`, { rules: [rule("api", { domains: ["api.example"], ports })] });
+
+  test("a rule that a policy before it makes useless", () => {
+    const of = new Judge().judge([own("team"), ceiling, own("kube-system")]);
+    expect(of("egresspolicies/team/own").shadows).toEqual([
+      { rule: "api", policy: "ClusterEgressPolicy/ceiling", by: "rest", action: "Deny", conflict: true },
+    ]);
+    expect(of("egresspolicies/kube-system/own").shadows).toEqual([]);
+    expect(of("clusteregresspolicies/ceiling").shadows).toEqual([]);
+  });
+
+  test("which namespaces are the system's says the AgentConfig", () => {
+    const config = object("agentconfigs", "default", { systemNamespaces: ["team"] });
+    const of = new Judge().judge([own("team"), ceiling, own("kube-system"), config]);
+    expect(of("egresspolicies/team/own").shadows).toEqual([]);
+    expect(of("egresspolicies/kube-system/own").shadows).toHaveLength(1);
   });
 });

@@ -4,7 +4,7 @@ import { type Judgement, objectStatus } from "../../../src/controller/object-sta
 import type { PolicyStatusText } from "../../../src/policy/status-schema.ts";
 
 const UID = "uid-1";
-const GOOD: Judgement = { errors: [], warnings: [] };
+const GOOD: Judgement = { errors: [], warnings: [], shadows: [] };
 const T1 = "2030-01-01T00:00:00Z";
 const T2 = "2030-01-01T00:05:00Z";
 
@@ -71,13 +71,13 @@ describe("a policy's status says whether it can be used, and how many of the nod
     ],
     [
       "its author should know something",
-      { errors: [], warnings: ["rule `b` never decides"] },
+      { ...GOOD, warnings: ["rule `b` never decides"] },
       [{ node: "n1" }],
       ["Accepted=True Warnings: rule `b` never decides", "Programmed=True Programmed: 1/1 nodes", "pods 0"],
     ],
     [
       "it cannot be used",
-      { errors: ["no rule `x`"], warnings: [] },
+      { ...GOOD, errors: ["no rule `x`"] },
       [{ node: "n1", generation: 1 }],
       ["Accepted=False Invalid: no rule `x`", "Programmed=False Invalid: 0/1 nodes; n1 has generation 1", "pods 0"],
     ],
@@ -95,6 +95,29 @@ describe("a policy's status says whether it can be used, and how many of the nod
   test.each(rows)("%s", (_, judgement, says, expected) => {
     expect(shown(judgement, says)).toEqual(expected);
   });
+});
+
+test("rules that never decide because of other policies are said while there are some", () => {
+  const shadow = {
+    rule: "api",
+    policy: "ClusterEgressPolicy/ceiling",
+    by: "rest",
+    action: "Deny",
+    conflict: true,
+  } as const;
+  const again = { ...shadow, rule: "twice", by: "api", action: "Allow", conflict: false } as const;
+  const of = (...shadows: Judgement["shadows"]) => shown({ ...GOOD, shadows }, [{ node: "n1" }]);
+  expect(of(again, shadow)[2]).toBe(
+    "Shadowed=True Conflict: rule `twice` never decides: rule `api` of `ClusterEgressPolicy/ceiling`, which comes before, allows all of it; " +
+      "rule `api` never decides: rule `rest` of `ClusterEgressPolicy/ceiling`, which comes before, denies all of it",
+  );
+  expect(of(again)[2]).toMatch(/^Shadowed=True Redundant: /);
+  expect(of(...Array.from({ length: 20 }, () => again))[2]).toMatch(/; and 4 more$/);
+  const judged = { generation: 1, judgement: { ...GOOD, shadows: [shadow] }, reports: new Map(), selects: true };
+  const before = objectStatus(judged, {}, T1);
+  expect(before.conditions?.map(({ type }) => type)).toContain("Shadowed");
+  const after = objectStatus({ ...judged, judgement: GOOD }, before, T2);
+  expect(after.conditions?.map(({ type }) => type)).toEqual(["Accepted", "Programmed"]);
 });
 
 test("a condition keeps its time while its status does, and those of others stay", () => {
