@@ -3,7 +3,8 @@ import { shown } from "../../policy/check.ts";
 import { Effort, findShadows, ruleCovers } from "../../policy/shadowing.ts";
 import { comparePolicies } from "../../program/order.ts";
 import { type Groups, mayMeet } from "./meeting.ts";
-import { anchorsOf, mayShare, soughtAnchors, subjectCovers } from "./subjects.ts";
+import { Anchors, PolicyIndex } from "./policy-index.ts";
+import { subjectCovers } from "./subjects.ts";
 
 /** A rule that never decides, since one of a policy that is walked before decides all that it could. */
 export interface PolicyShadow {
@@ -36,6 +37,7 @@ interface Looked {
 }
 
 const NONE: readonly PolicyShadow[] = [];
+const NOBODY: readonly Policy[] = [];
 
 /**
  * Finds rules that policies walked before make useless. It says what is true of every pod, flow and moment, and not all of that: subjects, destinations and
@@ -48,6 +50,8 @@ const NONE: readonly PolicyShadow[] = [];
 export class PolicyShadows {
   readonly #limits: ShadowLimits;
   #known = new WeakMap<Policy, Looked>();
+  readonly #anchors = new Anchors();
+  #ordered: readonly Policy[] = [];
   #groups: Groups = new Map();
   /** Policies that could not be compared with all others, when last looked at. */
   unfinished = 0;
@@ -64,7 +68,8 @@ export class PolicyShadows {
   ): Map<Policy, readonly PolicyShadow[]> {
     if (!sameGroups(groups, this.#groups)) this.#groups = groups;
     this.unfinished = 0;
-    const index = new Index(policies);
+    const index = new PolicyIndex(policies, this.#ordered, this.#anchors);
+    this.#ordered = index.ordered;
     const all = new Effort(this.#limits.ofAll);
     const found = new Map<Policy, readonly PolicyShadow[]>();
     for (const policy of index.ordered) {
@@ -74,7 +79,7 @@ export class PolicyShadows {
     return found;
   }
 
-  #look(policy: Policy, index: Index, systemNamespaces: readonly string[], all: Effort): readonly PolicyShadow[] {
+  #look(policy: Policy, index: PolicyIndex, systemNamespaces: readonly string[], all: Effort): readonly PolicyShadow[] {
     const { candidates, more } = index.before(policy, this.#limits.candidates, (other) =>
       subjectCovers(other, policy, systemNamespaces),
     );
@@ -97,68 +102,6 @@ export class PolicyShadows {
     // What ended for want of effort may be found another time.
     if (!all.spent) this.#known.set(policy, { candidates, passing: passing ?? NOBODY, groups: this.#groups, shadows });
     return shadows;
-  }
-}
-
-const NOBODY: readonly Policy[] = [];
-
-/** Policies in the order in which they are walked, and by what their subjects ask for. */
-class Index {
-  readonly ordered: readonly Policy[];
-  readonly #place: ReadonlyMap<Policy, number>;
-  readonly #anchored = new Map<string, Policy[]>();
-  readonly #general: Policy[] = [];
-  readonly #passing: Policy[];
-
-  constructor(policies: readonly Policy[]) {
-    this.ordered = policies.toSorted(comparePolicies);
-    this.#place = new Map(this.ordered.map((policy, at) => [policy, at]));
-    this.#passing = this.ordered.filter(({ rules }) => rules.some(({ action }) => action === "Pass"));
-    for (const policy of this.ordered) {
-      if (policy.rules.length === 0) continue;
-      const anchors = anchorsOf(policy);
-      if (anchors.length === 0) this.#general.push(policy);
-      for (const anchor of anchors) {
-        const list = this.#anchored.get(anchor);
-        if (list === undefined) this.#anchored.set(anchor, [policy]);
-        else list.push(policy);
-      }
-    }
-  }
-
-  /** The first `most` of those before it that cover it; `more`: not all were asked. */
-  before(policy: Policy, most: number, covers: (other: Policy) => boolean): { candidates: Policy[]; more: boolean } {
-    const own = this.#place.get(policy)!;
-    const lists = [this.#general, ...soughtAnchors(policy).map((anchor) => this.#anchored.get(anchor) ?? [])];
-    const found = new Set<Policy>();
-    let more = false;
-    for (const list of lists) {
-      let asked = 0;
-      for (const other of list) {
-        if (this.#place.get(other)! >= own) break;
-        if (asked++ >= most) {
-          more = true;
-          break;
-        }
-        const counts = other.mode === "Enforce" || policy.mode === "Audit";
-        if (counts && covers(other)) found.add(other);
-      }
-    }
-    const candidates = [...found].sort((a, b) => this.#place.get(a)! - this.#place.get(b)!);
-    return { candidates, more };
-  }
-
-  /** Policies of earlier tiers that pass something on, perhaps of its pods; null: too many to be looked at. */
-  passing(policy: Policy, most: number): readonly Policy[] | null {
-    const own = this.#place.get(policy)!;
-    const found: Policy[] = [];
-    for (const other of this.#passing) {
-      if (this.#place.get(other)! >= own) break;
-      const counts = other.mode === "Enforce" || policy.mode === "Audit";
-      if (other.tier === policy.tier || !counts || !mayShare(other, policy)) continue;
-      if (found.push(other) > most) return null;
-    }
-    return found;
   }
 }
 
