@@ -178,6 +178,15 @@ const NEIGHBOUR_DISCOVERY =
   "icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, nd-redirect, mld2-listener-report } accept";
 
 /**
+ * Pods on one bridge have to find each other. Where bridged frames cross the IP hooks too (br_netfilter) they are known by their hop limit, which
+ * the node takes one from whatever it routes, or by their scope. Pods have no business with the advertisements of routers.
+ */
+const ON_ONE_BRIDGE = [
+  "ip6 hoplimit 255 icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert } accept",
+  "ip6 daddr ff02::/16 icmpv6 type { mld-listener-report, mld-listener-done, mld2-listener-report } accept",
+].join("\n");
+
+/**
  * What is injected towards a client is not tracked: where the flow has no entry (a question that was dropped) or another
  * shape (masqueraded), it would open an entry of its own, in which the pod's next packet passes as a reply.
  *
@@ -207,6 +216,7 @@ type filter hook forward priority -160; policy accept;
 ${asked}
 ${ours} != 0 ${w.clear}
 ${aside}
+${ON_ONE_BRIDGE}
 jump identity
 goto judge
 }

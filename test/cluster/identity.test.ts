@@ -52,6 +52,7 @@ beforeAll(async () => {
     pod("routed"),
     pod("other"),
     pod("bridged", { network: "bridge" }),
+    pod("beside", { network: "bridge", command: ["httpd", "-f", "-p", "8080", "-h", "/etc"] }),
     pod("passing", { network: "macvlan" }),
     pod("free", { network: "macvlan", labels: {} }),
     pod("host", { network: "host" }),
@@ -103,6 +104,14 @@ describe("a pod whose traffic does not cross the rules", () => {
     await kubectl("delete", "pod", "-n", SPACE, "free");
     await expect.poll(notEnforced, SOON).toEqual(["host HostNetwork", "passing NotRoutedByNode"]);
   });
+});
+
+test.each([0, 1])("pods on one bridge find each other, in each family (%i)", async (family) => {
+  const { podIPs } = JSON.parse(await kubectl("get", "pod", "beside", "-n", SPACE, "-o", "json")).status;
+  const { ip } = podIPs[family];
+  expect(await fetched(cluster, `${SPACE}/bridged`, `http://${ip.includes(":") ? `[${ip}]` : ip}:8080/passwd`)).toBe(
+    "200",
+  );
 });
 
 describe("an address of another pod", () => {

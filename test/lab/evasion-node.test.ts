@@ -146,6 +146,9 @@ describe.each(FAMILIES)("protocols that no rule names, %s", (family) => {
         : [128, 129, 1, 2, 3, 4, 133, 134, 135, 136, 137, 143, 144, 151, 160, 200].map((type) =>
             icmpPacket(own, evil, type, 0, Uint8Array.from([0, 1, 0, 1, ...payload])),
           )),
+      ...(family === "ipv4"
+        ? []
+        : [131, 132, 133, 134, 135, 136, 143].map((type) => neighbourly(own, evil, type, payload))),
     ];
     await run(family, 9, () => packets.map(packet));
     const arrived = (await lab.outsideSaw()).filter(({ address }) => address === evil);
@@ -153,6 +156,13 @@ describe.each(FAMILIES)("protocols that no rule names, %s", (family) => {
     expect(delivered()).toEqual([]);
   });
 });
+
+/** What neighbours say to each other: with the hop limit of a frame that no node has routed. */
+function neighbourly(own: string, to: string, type: number, payload: Uint8Array): Uint8Array {
+  const message = icmpPacket(own, to, type, 0, Uint8Array.from([0, 1, 0, 1, ...payload]));
+  message[7] = 255;
+  return message;
+}
 
 describe("borrowed identities", () => {
   const cases = FAMILIES.flatMap((family) => [
