@@ -5,6 +5,7 @@ import type { Inputs } from "./state.ts";
 export function needsNewLane(config: Inputs["config"], before: Inputs["config"]): boolean {
   return (
     config.failMode !== before.failMode ||
+    config.podInterfaces.join() !== before.podInterfaces.join() ||
     config.dnsDenial !== before.dnsDenial ||
     config.clusterDomain !== before.clusterDomain ||
     config.limits.bindings !== before.limits.bindings ||

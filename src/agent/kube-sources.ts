@@ -292,7 +292,7 @@ export class KubeSources {
     this.#listings.set(policies, this.#documents.listing);
     this.#coverage.set({
       ...{ workloads: snapshot.workloads, unheld: snapshot.notEnforced, policies },
-      ...{ systemNamespaces: config.systemNamespaces, nodeAddresses: nodeAddresses(objects) },
+      ...{ config, nodeAddresses: nodeAddresses(objects) },
     });
     this.#inputs = {
       policies,

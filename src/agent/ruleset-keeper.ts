@@ -194,6 +194,7 @@ export class RulesetKeeper {
       generation: this.#generation,
       other: this.#other,
       failMode: config.failMode,
+      podLinks: config.podInterfaces,
       sets,
     };
   }

@@ -115,6 +115,10 @@ function coverageRows(coverage: Coverage): [string, string][] {
       `${namespace}/${pod} (${reason}): ${message}`,
     ]),
   ];
+  if (coverage.openAtStart > 0) {
+    const words = "pods are not held before they are known: set `podInterfaces` or `podCIDRs` in AgentConfig";
+    rows.push(["OPEN", `${coverage.openAtStart} ${words}`]);
+  }
   if (bare > shown.length) rows.push(["not held", `${bare - shown.length} more`]);
   return rows;
 }

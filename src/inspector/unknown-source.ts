@@ -34,8 +34,10 @@ export class UnknownSources {
   hold(lane: Lane, key: FlowKey, arrival: Arrival, queued: QueuedPacket, now: number): void {
     lane.counters.unknownSources++;
     const tuple = tupleOf(key, arrival);
-    const inRanges = lane.config.podCIDRs.some((cidr) => cidrContains(cidr, tuple.client));
-    if (!inRanges || arrival.fromServer) {
+    const { podCIDRs, podInterfaces } = lane.config;
+    // From outside the ranges the rules ask about what comes by a pod's own interface.
+    const starting = podInterfaces.length > 0 || podCIDRs.some((cidr) => cidrContains(cidr, tuple.client));
+    if (!starting || arrival.fromServer) {
       refuseUnknown(lane, queued.id, tuple, arrival.fromServer, now);
       return;
     }

@@ -22,6 +22,8 @@ export interface RulesetSpec {
   /** The agent of the other generation listens too, for the flows that it follows (docs/adr/0008-hand-over.md). */
   readonly other: boolean;
   readonly failMode: "Closed" | "Open";
+  /** Names of interfaces of which each leads to one pod of this node, known or not; a `*` at the end stands for any end. */
+  readonly podLinks: readonly string[];
   readonly sets: RulesetSets;
 }
 
@@ -64,7 +66,7 @@ export interface Vocabulary {
   remember(state: number): string;
   /** Match: the masked state of the conntrack entry. False on untracked packets. */
   readonly state: string;
-  /** One rule for each set of pod addresses, of both families: `verdict` when the address is a pod's. */
+  /** One rule for each set of pod addresses, of both families, and each link to pods: `verdict` when the address is a pod's. */
   pods(field: "saddr" | "daddr", verdict: string): string;
   /** The same for pods that are not to be held back: observed ones, and those that somebody let pass for a while. */
   unheld(field: "saddr" | "daddr", verdict: string): string;
@@ -95,6 +97,7 @@ function vocabulary(spec: RulesetSpec): Vocabulary {
         `ip ${field} @workloads4 ${verdict}`,
         `ip6 ${field} @pod_ranges6 ${verdict}`,
         `ip6 ${field} @workloads6 ${verdict}`,
+        ...(field === "saddr" ? spec.podLinks.map((name) => `iifname "${name}" ${verdict}`) : []),
       ].join("\n"),
     unheld: (field, verdict) =>
       [

@@ -12,6 +12,8 @@ export interface AgentConfig {
   readonly clusterCIDRs: readonly Cidr[];
   /** Ranges of this node's own pods: every source in them is a workload, known or not yet known. */
   readonly podCIDRs: readonly Cidr[];
+  /** Names of interfaces of which each leads to one pod of this node; a `*` at the end stands for any end. */
+  readonly podInterfaces: readonly string[];
   /** Node and API server addresses that count as inside, by protocol and port. */
   readonly internalEndpoints: readonly InternalEndpoint[];
   /** Canonical DNS name, for example `cluster.local`. */

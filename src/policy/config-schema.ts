@@ -68,6 +68,20 @@ const Limits = z.object({
   factsTimeout: bound(30_000, 100, 600_000, "Milliseconds after its first byte that a flow may take to show its name."),
 });
 
+/** IFNAMSIZ is 16 with the closing NUL. Quotes have no place in the rules that these words become part of. */
+const InterfacePattern = z
+  .string()
+  .regex(/^[A-Za-z0-9_.@:-]{1,15}\*?$/, {
+    error: ({ input }) => `${shown(input)} is no name of an interface: write it as in \`cali*\``,
+  })
+  .max(16)
+  .meta({ description: "A name, or its beginning and `*`." });
+
+const PodInterfaces = z.array(InterfacePattern).max(16).default([]).meta({
+  description:
+    "Interfaces of the node of which each leads to one of its pods, for networks whose pods have addresses outside `podCIDRs`: what comes from there is held until its pod is known.",
+});
+
 /** What differs from node to node, or can be found in a cluster: a file has to say it. */
 const found = {
   resolvers: {
@@ -92,6 +106,7 @@ export const AgentConfigSpec = z.object({
     .meta({ description: "Where the agent itself asks. Left out: `resolvers`." }),
   clusterCIDRs: found.clusterCIDRs.list.default([]).meta({ description: found.clusterCIDRs.is }),
   podCIDRs: found.podCIDRs.list.meta({ description: found.podCIDRs.is }),
+  podInterfaces: PodInterfaces,
   internalEndpoints: found.internalEndpoints.list.default([]).meta({ description: found.internalEndpoints.is }),
   clusterDomain: ClusterDomain.default("cluster.local").meta({
     description: "Names under it may always be asked for, and may be bound to inside addresses.",

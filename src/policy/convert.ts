@@ -51,7 +51,9 @@ export function toConfig(spec: AgentConfigText): AgentConfig {
 
 /** With what may be left out; null where something is missing that may not. */
 export function wholeConfig(said: ClusterAgentConfig): AgentConfig | null {
-  const { resolvers, podCIDRs } = said;
+  const { resolvers } = said;
+  // Behind interfaces that are known to be the pods' there is no need of ranges.
+  const podCIDRs = said.podCIDRs ?? (said.podInterfaces.length > 0 ? [] : null);
   if (resolvers === null || podCIDRs === null) return null;
   return {
     ...said,
@@ -71,6 +73,7 @@ export function toClusterConfig(spec: ClusterAgentConfigText): ClusterAgentConfi
     agentResolvers: spec.agentResolvers?.map(address) ?? null,
     clusterCIDRs: spec.clusterCIDRs?.map(cidr) ?? null,
     podCIDRs: spec.podCIDRs?.map(cidr) ?? null,
+    podInterfaces: spec.podInterfaces,
     internalEndpoints: spec.internalEndpoints?.map(toEndpoint) ?? null,
     clusterDomain: spec.clusterDomain,
     systemNamespaces: spec.systemNamespaces,

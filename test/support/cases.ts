@@ -204,6 +204,7 @@ export function agentConfig(more: Partial<AgentConfig> = {}): AgentConfig {
     agentResolvers: resolvers,
     clusterCIDRs: [cidr("10.244.0.0/16"), cidr("10.96.0.0/12")],
     podCIDRs: [cidr("10.244.0.0/24")],
+    podInterfaces: [],
     internalEndpoints: [],
     clusterDomain: "cluster.local",
     systemNamespaces: ["kube-system", "sallyport"],

@@ -350,6 +350,7 @@ export async function raiseStage(): Promise<void> {
     queueNumber: QUEUE,
     generation: 0,
     other: false,
+    podLinks: [],
     failMode: "Closed",
     sets,
   };

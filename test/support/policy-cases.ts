@@ -50,6 +50,7 @@ export const POLICY_CASES: readonly PolicyCase[] = [
     own(""),
     own("defaultDeny: false"),
     config(""),
+    config('podInterfaces: ["eni*", cali0a, "veth.7"]'),
     rule("whenHidden: Deny", "Deny"),
   ),
   ...refused(
@@ -58,6 +59,8 @@ export const POLICY_CASES: readonly PolicyCase[] = [
     document("ClusterEgressPolicy", "{ defaultDeny: true }"),
     document("ClusterEgressPolicy", "{ tier: Namespace, defaultDeny: true }"),
     policy("priority: 1001"),
+    ...["'*'", "''", "veth*0", "'a b'", `'x"y'`, "sixteen-letters-x"].map((name) => config(`podInterfaces: [${name}]`)),
+    config(`podInterfaces: [${repeat(17, (i) => `veth${i}`)}]`),
     policy("priority: -1"),
     policy("mode: audit"),
     policy("rules: [{ name: one }]"),

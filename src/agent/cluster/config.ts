@@ -32,7 +32,10 @@ export class ClusterConfig {
 
   /** `object`: the AgentConfig; undefined: there is none. The config is the same object for as long as nothing changes. */
   read(object: KubeObject | undefined, found: Found): Configured {
-    const spec = { ...found, ...fields(object?.value["spec"]) };
+    const said = fields(object?.value["spec"]);
+    const { podCIDRs, ...others } = found;
+    // Where interfaces are named the Node's ranges are not its pods': some CNIs give addresses in them to pods of other nodes.
+    const spec = { ...others, ...(byInterface(said) ? {} : { podCIDRs }), ...said };
     const source = JSON.stringify(spec);
     if (source !== this.#source) {
       this.#source = source;
@@ -71,4 +74,9 @@ function whatIsMissing(spec: Readonly<Record<string, unknown>>): string | null {
     if (Array.isArray(value) && value.length === 0) return `${why}: set \`${field}\` in AgentConfig \`${CONFIG_NAME}\``;
   }
   return null;
+}
+
+/** The pods of the node are known by their interfaces, and their ranges need not be. */
+function byInterface({ podInterfaces }: Readonly<Record<string, unknown>>): boolean {
+  return Array.isArray(podInterfaces) && podInterfaces.length > 0;
 }

@@ -1,5 +1,6 @@
 import { networkInterfaces } from "node:os";
 import { Routing } from "../../kernel/routing.ts";
+import type { AgentConfig } from "../../model/config.ts";
 import type { Policy } from "../../model/policy.ts";
 import type { Workload } from "../../model/workload.ts";
 import type { Address } from "../../net/address.ts";
@@ -8,14 +9,14 @@ import { type Logger, RateLimit } from "../log.ts";
 import { readRoutes } from "../pod-interfaces.ts";
 import { type CoverageReport, coverageReport, type Finding, NOTHING_KNOWN, sayChanges } from "./report.ts";
 import { type Known, NEW, settle } from "./settle.ts";
-import { CachedWays, outwardInterfaces, whyBypassed } from "./way.ts";
+import { CachedWays, heldAtStart, outwardInterfaces, whyBypassed } from "./way.ts";
 
 /** The pods of this node and what is said of them. */
 export interface CoveredPods {
   readonly workloads: readonly Workload[];
   readonly unheld: readonly UnheldPod[];
   readonly policies: readonly Policy[];
-  readonly systemNamespaces: readonly string[];
+  readonly config: Pick<AgentConfig, "systemNamespaces" | "podCIDRs" | "podInterfaces">;
   /** By which other machines know this node. */
   readonly nodeAddresses: readonly Address[];
 }
@@ -33,6 +34,8 @@ const EVERY_MS = 10_000;
 const LOOK_AGAIN_MS = 1_000;
 const TROUBLE_EVERY_MS = 60_000;
 
+const NO_CONFIG: CoveredPods["config"] = { systemNamespaces: [], podCIDRs: [], podInterfaces: [] };
+
 const WORDS: Readonly<Record<UnheldPod["why"], string>> = {
   HostNetwork: "it shares the network of its node, and nothing tells its traffic from the node's own",
   NoAddress: "it runs, and no address of it is known",
@@ -47,7 +50,7 @@ export class Coverage {
   readonly #options: CoverageOptions;
   readonly #routing = new Routing();
   readonly #troubles = new RateLimit(TROUBLE_EVERY_MS);
-  #pods: CoveredPods = { workloads: [], unheld: [], policies: [], systemNamespaces: [], nodeAddresses: [] };
+  #pods: CoveredPods = { workloads: [], unheld: [], policies: [], config: NO_CONFIG, nodeAddresses: [] };
   /** By the pod's id. */
   #known = new Map<number, Known>();
   #report: CoverageReport = NOTHING_KNOWN;
@@ -105,7 +108,7 @@ export class Coverage {
 
   /** @throws SystemError where the kernel does not answer */
   #find(now: number): Map<number, Known> {
-    const { workloads, unheld, nodeAddresses } = this.#pods;
+    const { workloads, unheld, nodeAddresses, config } = this.#pods;
     const outward = outwardInterfaces(readRoutes(), networkInterfaces(), nodeAddresses);
     const ways = new CachedWays(this.#routing);
     const known = new Map<number, Known>();
@@ -113,7 +116,8 @@ export class Coverage {
       let message: string | null = null;
       for (const address of addresses) message ??= whyBypassed(address, ways, outward);
       const found: Finding | null = message === null ? null : { state: "NotRoutedByNode", message };
-      known.set(id, settle(this.#known.get(id) ?? NEW, found, now));
+      const openAtStart = message === null && !addresses.every((address) => heldAtStart(address, ways, config));
+      known.set(id, { ...settle(this.#known.get(id) ?? NEW, found, now), openAtStart });
     }
     for (const { why, pod, interfaces } of unheld) {
       if ((known.get(pod.id)?.state ?? "crossing") !== "crossing") continue;
@@ -126,14 +130,14 @@ export class Coverage {
   }
 
   #tell(): void {
-    const { workloads, unheld, policies, systemNamespaces } = this.#pods;
+    const { workloads, unheld, policies, config } = this.#pods;
     const findings = new Map<number, readonly [Workload, Finding]>();
     for (const pod of [...workloads, ...unheld.map((one) => one.pod)]) {
       const finding = this.#known.get(pod.id);
       if (finding !== undefined) findings.set(pod.id, [pod, finding]);
     }
     const before = this.#report;
-    this.#report = coverageReport(findings.values(), policies, systemNamespaces);
+    this.#report = coverageReport(findings.values(), policies, config.systemNamespaces);
     if (JSON.stringify(before) === JSON.stringify(this.#report)) return;
     sayChanges(before, this.#report, this.#options.log);
     this.#options.changed();

@@ -11,6 +11,8 @@ export type UnheldReason = UnheldPod["why"] | "NotRoutedByNode";
 export interface Finding {
   readonly state: "unknown" | "crossing" | UnheldReason;
   readonly message: string;
+  /** It is crossing, and was not held at its start. */
+  readonly openAtStart?: boolean;
 }
 
 /** A pod that policies do not hold, or not wholly. */
@@ -28,13 +30,22 @@ export interface CoverageReport {
   readonly pods: number;
   readonly crossing: number;
   readonly unknown: number;
+  /** Crossing pods of which the first packets were not held, for nothing told that they were a pod's: outside `podCIDRs` and `podInterfaces`. */
+  readonly openAtStart: number;
   /** How many are not enforced, by reason. */
   readonly reasons: Readonly<Partial<Record<UnheldReason, number>>>;
   /** Those that a policy selects first, then by name. */
   readonly notEnforced: readonly NotEnforcedPod[];
 }
 
-export const NOTHING_KNOWN: CoverageReport = { pods: 0, crossing: 0, unknown: 0, reasons: {}, notEnforced: [] };
+export const NOTHING_KNOWN: CoverageReport = {
+  pods: 0,
+  crossing: 0,
+  unknown: 0,
+  openAtStart: 0,
+  reasons: {},
+  notEnforced: [],
+};
 
 const MOST_LINES = 20;
 
@@ -50,7 +61,9 @@ export function coverageReport(
   const reasons: Partial<Record<UnheldReason, number>> = {};
   let crossing = 0;
   let unknown = 0;
-  for (const [pod, { state, message }] of findings) {
+  let open = 0;
+  for (const [pod, { state, message, openAtStart = false }] of findings) {
+    if (openAtStart) open++;
     if (state === "crossing") crossing++;
     else if (state === "unknown") unknown++;
     else {
@@ -63,7 +76,8 @@ export function coverageReport(
     }
   }
   notEnforced.sort((a, b) => Number(b.selected) - Number(a.selected) || order(nameOf(a), nameOf(b)));
-  return { pods: crossing + unknown + notEnforced.length, crossing, unknown, reasons, notEnforced };
+  const pods = crossing + unknown + notEnforced.length;
+  return { pods, crossing, unknown, openAtStart: open, reasons, notEnforced };
 }
 
 /** A line for each pod that is not enforced any more or again, as far as there are not too many. */
@@ -79,6 +93,11 @@ export function sayChanges(before: CoverageReport, after: CoverageReport, log: L
   }
   if (fresh.length > MOST_LINES)
     log.warn({ event: "pods-not-enforced", more: fresh.length - MOST_LINES }, "more pods are not held by policies");
+  if (after.openAtStart > 0 && before.openAtStart === 0) {
+    const words =
+      "set `podInterfaces` or `podCIDRs` in AgentConfig: what these pods send before they are known is not held";
+    log.error({ event: "pods-open-at-start", pods: after.openAtStart }, words);
+  }
   const gone = before.notEnforced.filter((pod) => !keysAfter.has(keyOf(pod)));
   for (const one of gone.slice(0, MOST_LINES))
     log.info({ event: "pod-not-enforced-ended", pod: nameOf(one), reason: one.reason }, "it is gone, or held now");

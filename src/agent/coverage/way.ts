@@ -1,5 +1,6 @@
 import type { Link, Route } from "../../kernel/routing.ts";
 import { type Address, formatAddress } from "../../net/address.ts";
+import { type Cidr, cidrContains } from "../../net/cidr.ts";
 import type { RouteText } from "../pod-interfaces.ts";
 
 /** What is asked of the kernel; `Routing` answers. */
@@ -65,6 +66,23 @@ export function whyBypassed(address: Address, ways: Ways, outward: ReadonlySet<s
   if (link.kind !== "bridge") return null;
   const port = ways.ports(link.index).find(({ name, kind }) => outward.has(name) || OUTWARD_KINDS.has(kind));
   return port === undefined ? null : `${by}, a bridge whose port \`${port.name}\` leads to other machines`;
+}
+
+/** What makes the rules hold a packet of a pod that is not known yet. */
+export interface StartRanges {
+  readonly podCIDRs: readonly Cidr[];
+  readonly podInterfaces: readonly string[];
+}
+
+/** Whether the first packets of a pod with this address would have been held before it was known. */
+export function heldAtStart(address: Address, ways: Ways, { podCIDRs, podInterfaces }: StartRanges): boolean {
+  if (podCIDRs.some((range) => cidrContains(range, address))) return true;
+  const name = podInterfaces.length === 0 ? undefined : ways.link(ways.routeTo(address).link)?.name;
+  return name !== undefined && podInterfaces.some((pattern) => matches(pattern, name));
+}
+
+function matches(pattern: string, name: string): boolean {
+  return pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
 }
 
 /** `networkInterfaces()` of node:os, as far as it is needed. */

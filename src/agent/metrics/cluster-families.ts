@@ -83,6 +83,12 @@ export const CLUSTER_FAMILIES: readonly Family<Source>[] = [
   ),
   single(
     "gauge",
+    "sallyport_pods_open_at_start",
+    "Pods of this node whose first packets were not held before they were known: their addresses are outside `podCIDRs`, and no `podInterfaces` leads to them. Any: set one of the two.",
+    ({ cluster }) => (cluster === null ? null : cluster.coverage.openAtStart),
+  ),
+  single(
+    "gauge",
     "sallyport_objects_refused",
     "Policies, groups and settings that cannot be used as they are written. Any: `sallyport status` says which and why.",
     ({ cluster }) => (cluster === null ? null : cluster.refusedCount),

@@ -75,6 +75,15 @@ describe("the configuration", () => {
       null,
     );
   });
+
+  test.each([
+    ["need not be known", []],
+    ["are not taken from the Node", ["10.1.0.0/16"]],
+  ])("where the interfaces of pods are named, their ranges %s", (_, podCIDRs) => {
+    const object = cluster("default", { podInterfaces: ["eni*"] });
+    const { config, problem } = new ClusterConfig().read(object, { ...FOUND, podCIDRs });
+    expect([config?.podInterfaces, config?.podCIDRs, problem]).toEqual([["eni*"], [], null]);
+  });
 });
 
 describe("what is found in a cluster", () => {

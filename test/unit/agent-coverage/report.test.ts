@@ -34,6 +34,7 @@ test("pods that policies select come first; those of the system only where one d
       [pod("kube-system/proxy"), HOST],
       [pod("kube-system/agent", { role: "held" }), HOST],
       [pod("d/well"), CROSSING],
+      [pod("d/outside"), { ...CROSSING, openAtStart: true }],
       [pod("d/new"), NEW],
     ],
     policies,
@@ -47,7 +48,13 @@ test("pods that policies select come first; those of the system only where one d
   ]);
   expect(report.notEnforced[0]?.message).toBe("`ClusterEgressPolicy/held` selects it in vain: by `eth0`");
   expect(report.notEnforced[2]?.message).toBe("by `eth0`");
-  expect(report).toMatchObject({ pods: 6, crossing: 1, unknown: 1, reasons: { NotRoutedByNode: 2, HostNetwork: 2 } });
+  expect(report).toMatchObject({
+    pods: 7,
+    crossing: 2,
+    unknown: 1,
+    openAtStart: 1,
+    reasons: { NotRoutedByNode: 2, HostNetwork: 2 },
+  });
 });
 
 /** State by state, a second each: `!` crossing found, `x` not routed found. */

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { outwardInterfaces, type Ways, whyBypassed } from "../../../src/agent/coverage/way.ts";
+import { heldAtStart, outwardInterfaces, type Ways, whyBypassed } from "../../../src/agent/coverage/way.ts";
 import type { Link } from "../../../src/kernel/routing.ts";
 import { type Address, formatAddress, parseAddress } from "../../../src/net/address.ts";
+import { parseCidr } from "../../../src/net/cidr.ts";
 
 const address = (text: string): Address => parseAddress(text)!;
 
@@ -68,6 +69,22 @@ describe("the way to a pod", () => {
     expect(whyBypassed(address("10.0.1.7"), ways("br1"), new Set(["vx"]))).toMatch(/port `vx`/);
     expect(whyBypassed(address("10.0.1.7"), ways("br1"), OUTWARD)).toBeNull();
   });
+});
+
+test.each([
+  ["caliabc", [], [], false],
+  ["caliabc", ["10.0.1.0/24"], [], true],
+  ["caliabc", ["10.0.2.0/24"], ["cali*"], true],
+  ["caliabc", [], ["eni*", "caliabc"], true],
+  ["caliabc", [], ["cali", "caliabcd", "eni*"], false],
+  ["none", [], ["cali*"], false],
+])("a pod by %s, ranges %j, interfaces %j: held from its first packet %s", (to, ranges, podInterfaces, held) => {
+  const podCIDRs = ranges.map((text) => {
+    const parsed = parseCidr(text);
+    if (!parsed.ok) throw new Error(parsed.problem);
+    return parsed.cidr;
+  });
+  expect(heldAtStart(address("10.0.1.7"), ways(to), { podCIDRs, podInterfaces })).toBe(held);
 });
 
 test("outward are the default routes' interfaces and those that bear the node's known addresses", () => {

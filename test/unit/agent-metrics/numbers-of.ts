@@ -67,6 +67,7 @@ export const CLUSTER: ClusterReport = {
     pods: 33,
     crossing: 30,
     unknown: 2,
+    openAtStart: 4,
     reasons: { NotRoutedByNode: 1 },
     notEnforced: [{ namespace: "a", pod: "lan", reason: "NotRoutedByNode", message: "by `eth0`", selected: true }],
   },

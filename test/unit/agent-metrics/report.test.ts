@@ -147,6 +147,7 @@ describe("the API server in the status", () => {
   test("names the pods that are not held", () => {
     expect(page()).toContain("33: 30 cross the rules, 2 not known yet, 1 not enforced");
     expect(page()).toContain("a/lan (NotRoutedByNode): by `eth0`");
+    expect(page()).toContain("4 pods are not held before they are known: set `podInterfaces`");
   });
 
   test("is left out where there is none", () => {

@@ -35,6 +35,7 @@ const spec: RulesetSpec = {
   queueNumber: 5100,
   generation: 0,
   other: false,
+  podLinks: [],
   failMode: "Closed",
   sets,
 };
@@ -56,6 +57,7 @@ describe("the nft text", () => {
     ["xtables", spec],
     ["native", { ...spec, method: "native" }],
     ["native-open-shifted", { ...spec, method: "native", failMode: "Open", markMask: 0x3f000000, sets: NO_SETS }],
+    ["native-links", { ...spec, method: "native", podLinks: ["eni*", "cali0a"], sets: NO_SETS }],
     ["native-taking-over", { ...spec, method: "native", generation: 1, other: true, sets: NO_SETS }],
   ] as [string, RulesetSpec][])("%s", async (name, value) => {
     await expect(renderRuleset(value)).toMatchFileSnapshot(`golden/${name}.nft`);
