@@ -138,31 +138,57 @@ describe("an address of another pod", () => {
 });
 
 describe("a pod that sends from its first moment", () => {
-  const PODS = Array.from({ length: 4 }, (_, i) => `early${i}`);
-  /** To an address that it may not reach, all the time; and one connection, the first thing it does, to one that it may. */
-  const SCRIPT = [
+  const script = [
     "send() { echo x | socat -u - $1; }",
     `(while true; do send UDP4-SENDTO:${EVIL.ipv4}:${PORT}; send UDP6-SENDTO:[${EVIL.ipv6}]:${PORT}; sleep 0.1; done) &`,
+    // One connection, the first thing it does, to where it may.
     `curl -sk -o /dev/null -m 20 -w '%{http_code} %{time_connect}\\n' https://${PARTNER.ipv4}:8443/`,
     "wait",
-  ];
+  ].join("\n");
+
+  /** Starts pods that send at once; returns the milliseconds that each waited for its connection, sorted. */
+  async function start(...names: readonly string[]): Promise<number[]> {
+    await lab.forgetOutside();
+    for (const name of names) await cluster.apply([pod(name, { command: ["sh", "-c", script] })]);
+    const objects = names.map((name) => `pod/${name}`);
+    await kubectl("wait", "--for=condition=Ready", ...objects, "-n", SPACE, "--timeout=60s");
+    const waited: number[] = [];
+    for (const name of names) {
+      await expect.poll(() => kubectl("logs", "-n", SPACE, name), SOON).toMatch(/^200 /);
+      const [, seconds = ""] = (await kubectl("logs", "-n", SPACE, name)).trim().split(" ");
+      waited.push(Math.round(Number(seconds) * 1000));
+    }
+    return waited.sort((a, b) => a - b);
+  }
 
   test("sends nothing that was not decided, and reaches what it may at once", async () => {
-    await lab.forgetOutside();
-    for (const name of PODS) await cluster.apply([pod(name, { command: ["sh", "-c", SCRIPT.join("\n")] })]);
-    await kubectl("wait", "--for=condition=Ready", ...PODS.map((name) => `pod/${name}`), "-n", SPACE, "--timeout=60s");
-    const said: string[] = [];
-    for (const name of PODS) {
-      await expect.poll(() => kubectl("logs", "-n", SPACE, name), SOON).toMatch(/^200 /);
-      said.push(await kubectl("logs", "-n", SPACE, name));
-    }
+    const waited = await start("early0", "early1", "early2", "early3");
     expect(await arrivedAt(EVIL.ipv4, EVIL.ipv6)).toBe(0);
-    const waits = said.map((text) => Math.round(Number(text.split(" ")[1]) * 1000)).sort((a, b) => a - b);
-    console.log(`first packet of a starting pod to its connection, ms: ${waits.join(" ")}`);
+    console.log(`first packet of a starting pod to its connection, ms: ${waited.join(" ")}`);
     // The same packets arrive as soon as nothing holds them.
     await kubectl("label", "pod", "-n", SPACE, "early0", "role-");
     await expect.poll(() => arrivedAt(EVIL.ipv4, EVIL.ipv6), SOON).toBeGreaterThan(0);
-    await kubectl("delete", "pod", "-n", SPACE, ...PODS, "--wait=false");
+    await kubectl("delete", "pod", "-n", SPACE, "early0", "early1", "early2", "early3", "--wait=false");
+  });
+
+  test("and so where its interface tells that it is one, not its address; which pods that leaves open is told", async () => {
+    const open = async () => metric((await metrics()).families, "sallyport_pods_open_at_start");
+    expect(await open()).toBe(0);
+    const spec = { podInterfaces: ["veth*"] };
+    await cluster.apply([
+      { apiVersion: "sallyport.dev/v1alpha1", kind: "AgentConfig", metadata: { name: "default" }, spec },
+    ]);
+    try {
+      // Those behind the bridge.
+      await expect.poll(open, SOON).toBe(2);
+      await start("late0", "late1");
+      expect(await arrivedAt(EVIL.ipv4, EVIL.ipv6)).toBe(0);
+      expect(await fetched(cluster, `${SPACE}/routed`, `http://${EVIL.ipv4}/`)).toBe("none");
+    } finally {
+      await kubectl("delete", "agentconfig", "default");
+    }
+    await expect.poll(open, SOON).toBe(0);
+    await kubectl("delete", "pod", "-n", SPACE, "late0", "late1", "--wait=false");
   });
 });
 
