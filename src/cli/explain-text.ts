@@ -37,7 +37,8 @@ export function explainText(document: ExplainDocument): string {
   return `${lines.join("\n")}\n`;
 }
 
-function isolationText(isolated: boolean, policies: ExplainDocument["policies"]): string {
+/** What the policies that select a workload make of it. */
+export function isolationText(isolated: boolean, policies: ExplainDocument["policies"]): string {
   const standard = policies.some(({ tier }) => tier === "NetworkPolicy");
   if (isolated && standard) return "The workload is isolated, by NetworkPolicies too: what not both let out is denied.";
   if (isolated) return "The workload is isolated: what no rule allows is denied.";

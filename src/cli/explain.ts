@@ -60,7 +60,8 @@ export function explainDocument(scene: Scene, from: string, to: string, ip: stri
   };
 }
 
-function describePolicy(policy: Policy): ExplainDocument["policies"][number] {
+/** A policy among those that select a pod. */
+export function describePolicy(policy: Policy): ExplainDocument["policies"][number] {
   const { tier, priority, mode } = policy;
   // Each isolates by itself, beside Sallyport's own default deny.
   const defaultDeny = policy.defaultDeny || tier === "NetworkPolicy";

@@ -2,6 +2,7 @@ import type { Policy } from "../../model/policy.ts";
 import type { Workload } from "../../model/workload.ts";
 import { selects } from "../../program/select.ts";
 import type { Pod } from "../../workloads/pod.ts";
+import { bypassFor } from "./bypass.ts";
 import type { NodeSummary } from "./nodes.ts";
 
 /**
@@ -9,7 +10,7 @@ import type { NodeSummary } from "./nodes.ts";
  *
  * 1. `pending`: it is on no node, or has no address yet.
  * 2. `noAgent`: its node has no agent that enforces, so nothing is sure.
- * 3. `notEnforced`: the agent says that policies do not hold it.
+ * 3. `notEnforced`: the agent says that policies do not hold it, or somebody has set enforcement aside.
  * 4. `isolated`: an enforcing policy with default deny selects it. `restricted`: enforcing policies without default deny do. `observed`: none.
  */
 export const COVERAGES = ["isolated", "restricted", "observed", "notEnforced", "noAgent", "pending"] as const;
@@ -104,6 +105,8 @@ export class CoverageCounter {
       return { coverage: "pending", reason: "" };
     const node = this.#nodes.get(pod.node);
     if (node?.ready !== true) return { coverage: "noAgent", reason: node?.reason ?? "no agent" };
+    const aside = bypassFor(node.bypasses, pod.namespace);
+    if (aside !== undefined) return { coverage: "notEnforced", reason: "Bypassed" };
     const bare = this.#bare.get(keyOf(pod.namespace, pod.name));
     if (bare !== undefined) return { coverage: "notEnforced", reason: bare };
     if (pod.hostNetwork) {

@@ -4,6 +4,7 @@ import { fields, generationOf } from "../../kube/object.ts";
 import { type Policy, policyRef } from "../../model/policy.ts";
 import type { NodeStatusText } from "../../policy/status-schema.ts";
 import { type AgentPod, tryAgentPods } from "./agent-pods.ts";
+import { bypassesOf, bypassFor, bypassText } from "./bypass.ts";
 import type { LiveCluster, Unseen } from "./live-cluster.ts";
 import { whyNotReady } from "./nodes.ts";
 import type { PodScene } from "./pod-scene.ts";
@@ -64,7 +65,7 @@ export function onNode({ status }: Pick<NodeView, "status">, { object }: ListedO
   }
   if (!entry.programmed)
     return { state: "not-enforced", text: [entry.reason, entry.message].filter(Boolean).join(": ") };
-  return { state: "enforced", text: "enforced" };
+  return { state: "enforced", text: entry.message === undefined ? "enforced" : `enforced, but ${entry.message}` };
 }
 
 /** Judges by what the node's agent has said; what it has not said is never taken as good. */
@@ -98,6 +99,8 @@ function agentTroubles({ node, status, agents }: NodeView, { namespace, name }: 
   if (node === null) return ["the pod is on no node yet"];
   const reason = whyNotReady(status ?? undefined, agents);
   const troubles = reason === null ? [] : [reason];
+  const aside = bypassFor(bypassesOf(status), namespace);
+  if (aside !== undefined) troubles.push(bypassText(aside));
   const bare = status?.notEnforced?.find((one) => one.namespace === namespace && one.pod === name);
   if (bare !== undefined)
     troubles.push(`policies do not hold this pod: ${bare.reason}${bare.message ? `, ${bare.message}` : ""}`);

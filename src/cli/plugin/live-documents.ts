@@ -1,4 +1,4 @@
-import { ClusterDocuments, type ListedObject, POLICY_RESOURCES } from "../../agent/cluster/documents.ts";
+import { ClusterDocuments, type ListedObject } from "../../agent/cluster/documents.ts";
 import { WRITTEN } from "../../controller/sallyport-objects.ts";
 import { keep } from "../../kube/object.ts";
 import type { DestinationGroup, Policy } from "../../model/policy.ts";
@@ -18,8 +18,8 @@ export interface LiveDocuments {
 export async function liveDocuments(cluster: LiveCluster, namespace: string | null): Promise<LiveDocuments> {
   const documents = new ClusterDocuments();
   await Promise.all(
-    POLICY_RESOURCES.map(async (name) => {
-      const { path, trim } = WRITTEN.find((resource) => resource.name === name)!;
+    WRITTEN.map(async ({ name, path, trim }) => {
+      if (name === "agentconfigs") return;
       const own = name === "egresspolicies" && namespace !== null;
       const where = own ? path.replace(/\/egresspolicies$/, `/namespaces/${namespace}/egresspolicies`) : path;
       const objects = await cluster.list({ path: where }, (object) => keep(object, trim));

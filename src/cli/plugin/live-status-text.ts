@@ -1,6 +1,7 @@
 import { ageOf } from "../duration.ts";
 import { paint, printable, table } from "../output.ts";
 import { readinessLine } from "../status-text.ts";
+import { bypassText } from "./bypass.ts";
 import type { Unseen } from "./live-cluster.ts";
 import type { LiveStatus } from "./live-status.ts";
 
@@ -43,16 +44,17 @@ function facts({ nodes, objects, controllers, notEnforcedPods }: LiveStatus): st
 
 function nodes({ nodes: { list } }: LiveStatus, wide: boolean): string {
   // Those that want attention first.
-  const sorted = list.toSorted((a, b) => Number(a.ready) - Number(b.ready));
+  const good = ({ ready, bypasses }: (typeof list)[number]): number => Number(ready && bypasses.length === 0);
+  const sorted = list.toSorted((a, b) => good(a) - good(b));
   const shown = wide ? sorted : sorted.slice(0, SHOWN);
   if (shown.length === 0) return "";
-  const rows = shown.map(({ node, ready, agentVersion, observedAt, notEnforcedPods, reason }) => [
+  const rows = shown.map(({ node, ready, agentVersion, observedAt, notEnforcedPods, reason, bypasses }) => [
     node,
     ready ? "yes" : "NO",
     agentVersion ?? "-",
     observedAt === null ? "-" : `${ageOf(observedAt)} ago`,
     String(notEnforcedPods),
-    reason ?? "",
+    [...(reason === null ? [] : [reason]), ...bypasses.map(bypassText)].join("; "),
   ]);
   const text = table([["NODE", "READY", "AGENT", "LAST NEWS", "NOT ENFORCED", "WHY"], ...rows], (cell, column) =>
     column === 1 ? paint(cell === "yes" ? "allow" : "deny", cell) : cell,

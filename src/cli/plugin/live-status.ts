@@ -4,6 +4,7 @@ import { type Fields, fields, generationOf, type KubeObject, keep } from "../../
 import type { ConditionText, PolicyStatusText } from "../../policy/status-schema.ts";
 import { EXIT } from "../failure.ts";
 import { type AgentPod, tryControllerPods } from "./agent-pods.ts";
+import { bypassText } from "./bypass.ts";
 import { type ClusterOptions, LiveCluster, type Unseen } from "./live-cluster.ts";
 import { liveStatusText } from "./live-status-text.ts";
 import { type NodeSummary, readNodes } from "./nodes.ts";
@@ -76,7 +77,12 @@ async function readStatus(cluster: LiveCluster): Promise<LiveStatus> {
     readControllers(cluster, see),
   ]);
   const ready = nodes.filter((node) => node.ready).length;
-  const reasons = [...nodeReasons(nodes, ready), ...objectReasons(objects), ...controllers.reasons];
+  const reasons = [
+    ...nodeReasons(nodes, ready),
+    ...bypassReasons(nodes),
+    ...objectReasons(objects),
+    ...controllers.reasons,
+  ];
   return {
     ready: reasons.length === 0,
     reasons,
@@ -93,6 +99,13 @@ function nodeReasons(nodes: readonly NodeSummary[], ready: number): string[] {
   if (ready === nodes.length) return [];
   const first = nodes.find((node) => !node.ready)!;
   return [`${nodes.length - ready} of ${nodes.length} nodes do not enforce; \`${first.node}\`: ${first.reason}`];
+}
+
+function bypassReasons(nodes: readonly NodeSummary[]): string[] {
+  const bypassed = nodes.filter(({ bypasses }) => bypasses.length > 0);
+  const [first] = bypassed;
+  if (first === undefined) return [];
+  return [`on ${bypassed.length} of ${nodes.length} nodes ${bypassText(first.bypasses[0]!)}`];
 }
 
 function objectReasons({ troubled, total }: LiveStatus["objects"]): string[] {

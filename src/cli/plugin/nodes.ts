@@ -3,6 +3,7 @@ import { METADATA_ONLY } from "../../kube/listing.ts";
 import { type Fields, fields } from "../../kube/object.ts";
 import type { NodeStatusText } from "../../policy/status-schema.ts";
 import { type AgentPod, tryAgentPods } from "./agent-pods.ts";
+import { type Bypass, bypassesOf } from "./bypass.ts";
 import type { LiveCluster, Unseen } from "./live-cluster.ts";
 
 /** A node, and whether it enforces. */
@@ -19,6 +20,8 @@ export interface NodeSummary {
   readonly notEnforcedPods: number;
   /** The first of them; `notEnforcedPods` counts all. */
   readonly notEnforced: NonNullable<NodeStatusText["notEnforced"]>;
+  /** Where enforcement is set aside for a while. */
+  readonly bypasses: readonly Bypass[];
 }
 
 const NODES = "/api/v1/nodes";
@@ -45,6 +48,7 @@ export async function readNodes(cluster: LiveCluster, unseen: (one: Unseen) => v
       observedAt: status?.observedAt ?? null,
       notEnforcedPods: status?.notEnforcedPods ?? 0,
       notEnforced: status?.notEnforced ?? [],
+      bypasses: bypassesOf(status ?? null),
     };
   });
 }

@@ -1,5 +1,8 @@
-import { type Policy, policyRef } from "../../model/policy.ts";
+import type { Policy } from "../../model/policy.ts";
 import { comparePolicies } from "../../program/order.ts";
+import { describePolicy } from "../explain.ts";
+import type { ExplainDocument } from "../explain-document.ts";
+import { isolationText } from "../explain-text.ts";
 import { findWorkload } from "../judge.ts";
 import { paint, printable, table } from "../output.ts";
 import { type Enforcement, enforcementOf, listedOf, onNode, readNode } from "./enforcement.ts";
@@ -24,12 +27,7 @@ export interface PoliciesDocument {
   readonly unseen: readonly Unseen[];
 }
 
-interface PolicyRow {
-  readonly policy: string;
-  readonly tier: string;
-  readonly priority: number;
-  readonly mode: string;
-  readonly defaultDeny: boolean;
+type PolicyRow = ExplainDocument["policies"][number] & {
   readonly rules: number;
   /** What the controller says: `True`, `False`, or null where it has said nothing. */
   readonly accepted: string | null;
@@ -39,7 +37,7 @@ interface PolicyRow {
   /** What the agent of the pod's node says. */
   readonly onNode: string;
   readonly enforcedOnNode: boolean;
-}
+};
 
 /** Lists the policies that select a pod, in the order in which they are asked. */
 export async function policies(pod: string, options: Options): Promise<void> {
@@ -63,17 +61,12 @@ export async function policies(pod: string, options: Options): Promise<void> {
 }
 
 function rowOf(policy: Policy, listing: Parameters<typeof listedOf>[0], view: Parameters<typeof onNode>[0]): PolicyRow {
-  const { tier, priority, mode, defaultDeny, rules } = policy;
   const listed = listedOf(listing, policy);
   const [accepted, programmed] = [conditionOf(listed, "Accepted"), conditionOf(listed, "Programmed")];
   const { state, text } = onNode(view, listed);
   return {
-    policy: policyRef(policy),
-    tier,
-    priority,
-    mode,
-    defaultDeny,
-    rules: rules.length,
+    ...describePolicy(policy),
+    rules: policy.rules.length,
     accepted: accepted?.status ?? null,
     acceptedMessage: accepted?.message ?? "",
     programmed: programmed?.status ?? null,
@@ -111,10 +104,9 @@ function policiesText({ pod, isolated, policies, enforcement }: PoliciesDocument
   ]);
   const text = table([heading, ...rows], (cell, column) => {
     if (column === 6 && cell.startsWith("False")) return paint("deny", cell);
-    return column === 8 && cell !== "enforced" ? paint("warn", cell) : cell;
+    return column === 8 && !cell.startsWith("enforced") ? paint("warn", cell) : cell;
   });
-  const note = isolated ? "isolated: what no rule allows is denied" : "not isolated: what no rule denies is allowed";
-  return `${head}\n${text}\n${printable(pod)} is ${note}.\n`;
+  return `${head}\n${text}\n${isolationText(isolated, policies)}\n`;
 }
 
 function condition(status: string | null, message: string, wide: boolean): string {

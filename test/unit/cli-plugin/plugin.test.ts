@@ -63,6 +63,11 @@ describe("why", () => {
         }),
       "policies do not hold this pod: Macvlan, it leaves beside the node",
     ],
+    [
+      "enforcement that is set aside",
+      () => serveReport({ bypass: [bypass("Namespace", "ns", 60)] }),
+      "enforcement is set aside for namespace `ns` until",
+    ],
     ["no report", () => cluster.paths.delete(`${GROUP}/egressnodestatuses/n1`), "its agent has not reported yet"],
     ["an agent that is gone", () => cluster.paths.set(SALLYPORT_PODS, { items: [] }), "no agent runs there now"],
     [
@@ -77,6 +82,11 @@ describe("why", () => {
     expect(document.enforcement.state).toBe("not-enforced");
     expect(document.enforcement.why.join()).toContain(reason);
     expect((await plugin("why", "ns/app", "a.example.com")).stdout).toMatch(/^NOT ENFORCED on node `n1`/);
+  });
+
+  test("what is set aside elsewhere, or was, changes nothing", async () => {
+    serveReport({ bypass: [bypass("Namespace", "other", 60), bypass("All", undefined, -60)] });
+    expect((await json("why", "ns/app", "a.example.com")).document.enforcement.state).toBe("enforced");
   });
 
   test("not known: the report has no room for the policy", async () => {
@@ -152,6 +162,11 @@ describe("status", () => {
       () => servePolicy(statusOf(0)),
       "the controller has not looked at it as it now is",
     ],
+    [
+      "enforcement that is set aside",
+      () => serveReport({ bypass: [bypass("Node", undefined, 60)] }),
+      "on 1 of 1 nodes enforcement is set aside for all pods of the node until",
+    ],
     ["no controller", () => cluster.paths.delete(LEASE), "no controller leads"],
     [
       "a controller that hangs",
@@ -205,6 +220,12 @@ describe("coverage", () => {
     const { stdout } = await plugin("coverage", "-A");
     expect(stdout).toMatch(/^ns +5 +1 +0 +1 +1 +1 +1$/m);
     expect(stdout).toMatch(/^ns\/far +n2 +no agent$/m);
+  });
+
+  test("pods for which enforcement is set aside are not held", async () => {
+    serveReport({ bypass: [bypass("Namespace", "ns", 60)] });
+    const { document } = await json("coverage", "-n", "ns");
+    expect(document).toMatchObject({ total: { pods: 2, notEnforced: 2 }, reasons: { Bypassed: 2 } });
   });
 
   test("of the namespace of the context", async () => {
@@ -280,6 +301,12 @@ describe("what is wrong is said, and what to do", () => {
 const SALLYPORT_PODS = "/api/v1/namespaces/sallyport/pods";
 const LEASE = "/apis/coordination.k8s.io/v1/namespaces/sallyport/leases/sallyport-controller";
 const entry = (more: object) => ({ kind: "ClusterEgressPolicy", name: "app", uid: "uid-app", ...more });
+
+/** `seconds` from now it ends. */
+function bypass(scope: string, namespace: string | undefined, seconds: number): object {
+  const until = new Date(Date.now() + seconds * 1000).toISOString();
+  return { id: "b1", scope, namespace, reason: "incident", by: "root", since: until, until };
+}
 
 function serveReport(more: { readonly policies?: readonly object[]; readonly [field: string]: unknown }): void {
   const { policies = [entry({})], ...rest } = more;

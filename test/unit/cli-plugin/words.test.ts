@@ -63,6 +63,7 @@ describe("coverage of many pods", () => {
     observedAt: null,
     notEnforcedPods: 0,
     notEnforced: [],
+    bypasses: [],
   };
   const counter = () =>
     new CoverageCounter({
