@@ -1,7 +1,9 @@
+import type { ClusterAgentConfig } from "../model/config.ts";
+import type { DestinationGroup, Policy } from "../model/policy.ts";
 import { oneLine } from "./check.ts";
 import { ownPart, pathText } from "./cluster-reading.ts";
 import { ClusterAgentConfigSpec } from "./config-schema.ts";
-import { toClusterConfig, toPolicy } from "./convert.ts";
+import { toClusterConfig, toGroup, toPolicy } from "./convert.ts";
 import { KINDS, type Kind } from "./schema.ts";
 import { isRecord, type Validated, type Violation, validate } from "./validate.ts";
 import { configRemarks, type KnownGroups, policyRemarks, type Remark } from "./warnings.ts";
@@ -25,10 +27,31 @@ const LONGEST_LINE = 1000;
  */
 export function judgeObject(kind: Kind, object: unknown, groups: KnownGroups | null): ObjectJudgement {
   if (kind === "AgentConfig") return judgeConfig(object);
+  const { policy, errors, warnings } = readAlone(kind, object);
+  return { errors, warnings: policy === null ? warnings : [...warnings, ...policyWarnings(policy, groups)] };
+}
+
+/** A policy or a group, and what can be said of it whatever others there are. Null: it is none, or cannot be used. */
+export interface ReadAlone extends ObjectJudgement {
+  readonly policy: Policy | null;
+  readonly group: DestinationGroup | null;
+}
+
+/** Never throws. */
+export function readAlone(kind: Exclude<Kind, "AgentConfig">, object: unknown): ReadAlone {
   const document = ownPart(kind, object);
-  if (kind === "DestinationGroup") return judgement(validate(KINDS.DestinationGroup, document), () => []);
+  if (kind === "DestinationGroup") {
+    const read = validate(KINDS.DestinationGroup, document);
+    const group = read.ok ? toGroup(read.value.metadata.name, read.value.spec) : null;
+    return { policy: null, group, ...violationsOf(read) };
+  }
   const read: Validated<Parameters<typeof toPolicy>[0]> = validate(KINDS[kind], document);
-  return judgement(read, (text) => policyRemarks(toPolicy(text), groups));
+  return { policy: read.ok ? toPolicy(read.value) : null, group: null, ...violationsOf(read) };
+}
+
+/** Warnings about a policy, as lines. `groups`: as in `judgeObject`. */
+export function policyWarnings(policy: Policy, groups: KnownGroups | null): readonly string[] {
+  return policyRemarks(policy, groups).map((remark) => lineOf(remark));
 }
 
 /** Agents find by themselves what it leaves out. */
@@ -36,35 +59,32 @@ function judgeConfig(object: unknown): ObjectJudgement {
   const { spec, metadata } = isRecord(object) ? object : {};
   const name = isRecord(metadata) ? metadata["name"] : null;
   const read = validate(ClusterAgentConfigSpec, spec);
-  const { errors, warnings } = judgement(
-    read,
-    (text) => {
-      const { podCIDRs, clusterCIDRs } = toClusterConfig(text);
-      return podCIDRs === null || clusterCIDRs === null ? [] : configRemarks({ podCIDRs, clusterCIDRs });
-    },
-    ["spec"],
-  );
-  if (name === USED_CONFIG) return { errors, warnings };
+  const { errors, warnings } = violationsOf(read, ["spec"]);
+  const remarks = read.ok ? suspicions(toClusterConfig(read.value)).map((remark) => lineOf(remark)) : [];
+  const unused =
+    name === USED_CONFIG ? [] : [`metadata.name: agents read the AgentConfig \`${USED_CONFIG}\` and no other`];
+  return { errors, warnings: [...warnings, ...remarks, ...unused] };
+}
+
+function suspicions({ podCIDRs, clusterCIDRs }: ClusterAgentConfig): readonly Remark[] {
+  return podCIDRs === null || clusterCIDRs === null ? [] : configRemarks({ podCIDRs, clusterCIDRs });
+}
+
+/** `base`: where what was read stands in the object. */
+function violationsOf(read: Validated<unknown>, base: Violation["path"] = []): ObjectJudgement {
+  if (read.ok) return { errors: [], warnings: [] };
+  const lines = (of: (violation: Violation) => boolean) =>
+    read.violations
+      .filter(of)
+      .map((violation) => lineOf(violation, base))
+      .sort();
+  const unknown = lines(({ code }) => code === "UnknownField");
   return {
-    errors,
-    warnings: [...warnings, `metadata.name: agents read the AgentConfig \`${USED_CONFIG}\` and no other`],
+    errors: lines(({ code }) => code !== "UnknownField"),
+    warnings: unknown.map((line) => `${line}; where this version does not know it, it opens nothing`),
   };
 }
 
-function judgement<T>(
-  read: Validated<T>,
-  remarks: (value: T) => readonly Remark[],
-  base: Violation["path"] = [],
-): ObjectJudgement {
-  const line = ({ path, message }: Pick<Violation, "path" | "message">, below: Violation["path"] = []): string =>
-    oneLine(`${pathText([...below, ...path])}: ${message}`, LONGEST_LINE);
-  if (read.ok) return { errors: [], warnings: remarks(read.value).map((remark) => line(remark)) };
-  const unknown = read.violations.filter(({ code }) => code === "UnknownField");
-  return {
-    errors: read.violations
-      .filter(({ code }) => code !== "UnknownField")
-      .map((one) => line(one, base))
-      .sort(),
-    warnings: unknown.map((one) => `${line(one, base)}; where this version does not know it, it opens nothing`).sort(),
-  };
+function lineOf({ path, message }: Pick<Violation, "path" | "message">, base: Violation["path"] = []): string {
+  return oneLine(`${pathText([...base, ...path])}: ${message}`, LONGEST_LINE);
 }

@@ -106,6 +106,23 @@ describe("what is written", () => {
   });
 });
 
+describe("a rule that another policy makes useless", () => {
+  test("is said in the status of its policy, for as long as it is", async () => {
+    const shadowed = () =>
+      kubectl("-n", "team", "get", "eg", "late", "-o", 'jsonpath={.status.conditions[?(@.type=="Shadowed")].message}');
+    const rules = [allow("a", { domains: ["late.example"], ports })];
+    await applied(
+      policy("early", [{ name: "none", action: "Deny" }], { priority: 1 }),
+      policy("late", rules, { priority: 2 }),
+    );
+    await expect
+      .poll(shadowed, { timeout: 10_000 })
+      .toBe("rule `a` never decides: rule `none` of `EgressPolicy/team/early`, which comes before, denies all of it");
+    await kubectl("-n", "team", "delete", "eg", "early");
+    await expect.poll(shadowed, { timeout: 10_000 }).toBe("");
+  });
+});
+
 describe("while policies are written without a pause", () => {
   let writing = true;
   let written = 0;

@@ -32,6 +32,28 @@ describe("what is to be said of an object by itself", () => {
     });
   });
 
+  test("of each, however many there are", () => {
+    const many = Array.from({ length: 1_500 }, (_, i) =>
+      object("egresspolicies", `team/p${i}`, { rules: [rule("a", { group: "none", ports })] }),
+    );
+    const of = new Judge().judge(many);
+    for (const { object: one } of many) {
+      expect(of(`egresspolicies/${one.key}`).warnings).toEqual([
+        expect.stringMatching(/^spec\.rules\[0\]\.to\[0\]\.group: there is no group `none`/),
+      ]);
+    }
+  });
+
+  test("a group that comes, and one that cannot be used, is a group that others speak of", () => {
+    const judge = new Judge();
+    const uses = object("egresspolicies", "team/uses", { rules: [rule("a", { group: "g", ports })] });
+    const said = (spec: object) =>
+      judge.judge([uses, object("destinationgroups", "g", spec)])("egresspolicies/team/uses").warnings.length;
+    expect(judge.judge([uses])("egresspolicies/team/uses").warnings).toHaveLength(1);
+    expect(said({ domains: ["a.example"] })).toBe(0);
+    expect(said({ domains: ["A.example"] })).toBe(1);
+  });
+
   test("an AgentConfig may leave out what the cluster tells, and others than `default` may be there", () => {
     const of = new Judge().judge([
       object("agentconfigs", "default", { failMode: "Open" }),
