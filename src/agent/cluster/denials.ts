@@ -74,6 +74,8 @@ interface PodDenials {
 }
 
 const NOTHING: ToldDenials = { denials: [], leftOut: 0 };
+/** As the schema of the kind bounds it: a status with a longer one would be refused as a whole. */
+const LONGEST_DESTINATION = 300;
 const LONGEST_NAME = 253;
 
 /**
@@ -205,8 +207,13 @@ function denialOf(workload: Workload, { event, first, last, count }: Kept): Deni
   return { namespace, pod: name, podUid: uid, ...event, count, firstSeen: time(first), lastSeen: time(last) };
 }
 
-/** The pod may have written the name itself, in any bytes. */
-function destinationOf({ kind, name, tuple }: FlowEvent): string {
+/** The pod may have written the name itself, in any bytes, each of which takes six letters to be shown. */
+function destinationOf(event: FlowEvent): string {
+  const text = wholeDestinationOf(event);
+  return text.length <= LONGEST_DESTINATION ? text : `${text.slice(0, LONGEST_DESTINATION - 1)}…`;
+}
+
+function wholeDestinationOf({ kind, name, tuple }: FlowEvent): string {
   const called = name === null ? null : oneLine(name, LONGEST_NAME);
   if (kind === "dns" && called !== null) return `DNS ${called}`;
   const { protocol, server, serverPort } = tuple;

@@ -92,6 +92,15 @@ describe("what a pod was denied", () => {
     expect(denials.tell([pod(1)], AT).denials.map((one) => one.destination)).toEqual([destination]);
   });
 
+  test("has no longer a name than a status takes", () => {
+    const denials = new Denials();
+    denials.add(denied({ name: "\u0001".repeat(255), kind: "dns" }), pod(1));
+    denials.add(denied({ name: "\u{1f600}".repeat(100) }), pod(1));
+    const { denials: told } = denials.tell([pod(1)], AT);
+    expect(told.map(({ destination }) => destination.length)).toEqual([300, expect.any(Number)]);
+    expect(NodeStatus.safeParse({ denials: told }).success).toBe(true);
+  });
+
   test("stays the same object until something is to be told", () => {
     const denials = new Denials();
     expect(denials.tell([pod(1)], AT)).toBe(denials.tell([pod(1)], AT + MINUTE));
