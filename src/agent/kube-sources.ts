@@ -19,6 +19,7 @@ import { ClusterMemory } from "./cluster/memory.ts";
 import { type NodeStatus, nodeStatus } from "./cluster/node-status.ts";
 import { type ClusterReport, clusterReport } from "./cluster/report.ts";
 import type { ResourceName } from "./cluster/resources.ts";
+import { whyNotRead } from "./cluster/standard.ts";
 import { StatusWriter } from "./cluster/status-writer.ts";
 import { isUninstalling } from "./cluster/uninstall.ts";
 import { ClusterWatcher } from "./cluster/watcher.ts";
@@ -121,7 +122,8 @@ export class KubeSources {
       let problem: string | null = null;
       if (settled && this.#watcher.known(waited > REMEMBERED_AFTER_MS)) {
         problem = this.#build();
-        if (problem === null) break;
+        const waits = !this.#watcher.sourcesKnown(waited > REMEMBERED_AFTER_MS) && waited < OPTIONAL_MS;
+        if (problem === null && !waits) break;
       }
       if (performance.now() > sayAt) {
         sayAt = performance.now() + SAY_WAITING_EVERY_MS;
@@ -209,9 +211,11 @@ export class KubeSources {
 
   #nodeStatus(version: string, { counts, lane, epoch }: StatusParts, denials: Denials): NodeStatus {
     const { inputs } = epoch;
+    const { sources } = this.#watcher;
     return nodeStatus({
       version,
-      notReady: counts.phase === "enforcing" ? whyUnhealthy({ counts, lane }) : counts.phase,
+      notReady: counts.phase === "enforcing" ? (whyUnhealthy({ counts, lane }) ?? whyNotRead(sources)) : counts.phase,
+      sources,
       uninstalling: this.uninstalling,
       bootID: this.#bootID,
       bypasses: inputs.bypasses ?? [],
@@ -274,14 +278,15 @@ export class KubeSources {
 
   /** Makes inputs of what is known. @returns why that cannot be done, one line; null: done */
   #build(): string | null {
-    for (const name of this.#stale) this.#documents.take(name, this.#watcher.objects(name));
-    if (this.#stale.size > 0) this.#memory.changed(GOOD, () => this.#documents.remembered);
-    this.#stale.clear();
     const objects = (name: ResourceName): Iterable<KubeObject> => this.#watcher.objects(name).values();
     const { config, problem } = this.#config.read(
       this.#watcher.objects("agentconfigs").get(CONFIG_NAME),
       discover(objects),
     );
+    if (config !== null) for (const name of this.#watcher.follow(config.sources)) this.#stale.add(name);
+    for (const name of this.#stale) this.#documents.take(name, this.#watcher.objects(name));
+    if (this.#stale.size > 0) this.#memory.changed(GOOD, () => this.#documents.remembered);
+    this.#stale.clear();
     this.#sayRefused();
     if (config === null) return problem ?? "there is no configuration";
     const namespaces = this.#watcher.objects("namespaces");

@@ -112,7 +112,7 @@ function labelKey(workload: Workload): string {
 function describe(policies: readonly Policy[], resolvers: readonly Address[]): WorkloadClass {
   let flags = mayAskResolvers(policies, resolvers) ? 0 : CLASS_FLAG.mute;
   for (const { mode, defaultDeny, tier } of policies) {
-    if (TIERS.indexOf(tier) < FIRST_OWN_TIER) flags |= CLASS_FLAG.standard;
+    if (mode === "Enforce" && TIERS.indexOf(tier) < FIRST_OWN_TIER) flags |= CLASS_FLAG.standard;
     flags |= mode === "Audit" ? CLASS_FLAG.audited : CLASS_FLAG.selected;
     if (defaultDeny) flags |= CLASS_FLAG.isolatedByAll;
     if (defaultDeny && mode === "Enforce") flags |= CLASS_FLAG.isolated;

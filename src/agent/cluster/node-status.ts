@@ -5,6 +5,7 @@ import type { Bypass } from "../bypass/bypass.ts";
 import type { NotEnforcedPod } from "../coverage/report.ts";
 import type { Denial, ToldDenials } from "./denials.ts";
 import { INSTEAD, type ListedObject, type Refused } from "./documents.ts";
+import { type SourceState, sourcesCondition } from "./standard.ts";
 
 /** `status` of the EgressNodeStatus that an agent writes: small, and only of what concerns its node. */
 export interface NodeStatus {
@@ -63,6 +64,8 @@ export interface NodeStatusInput {
   readonly config: Refused | null;
   /** The last change could not be applied: of no object is it known that it is in force. */
   readonly unapplied: string | null;
+  /** Of the standard policies that the configuration lists. */
+  readonly sources: readonly SourceState[];
   readonly listing: readonly ListedObject[];
   readonly workloads: readonly Workload[];
   readonly systemNamespaces: readonly string[];
@@ -89,7 +92,8 @@ export function nodeStatus(input: NodeStatusInput): NodeStatus {
     if (selected.length === 0 && one.refused === null) return [];
     const { key, uid } = one.object;
     const about = { kind: one.kind, key, uid, generation: generationOf(one.object) };
-    return [policyStatus(about, one.refused, input.unapplied, selected.length)];
+    const status = policyStatus(about, one.refused, input.unapplied, selected.length);
+    return [status.programmed && one.inside.length > 0 ? { ...status, ...partly(one.inside) } : status];
   });
   if (config !== null) policies.push(policyStatus(config, config, null, 0));
   policies.sort((a, b) => Number(a.programmed) - Number(b.programmed) || order(keyOf(a), keyOf(b)));
@@ -108,6 +112,10 @@ export function nodeStatus(input: NodeStatusInput): NodeStatus {
         message: (notReady ?? "everything is enforced").slice(0, LONGEST_MESSAGE),
       },
       ...bypassed(input.bypasses),
+      ...sourcesCondition(input.sources).map((condition) => ({
+        ...condition,
+        message: condition.message.slice(0, LONGEST_MESSAGE),
+      })),
     ],
     policies: policies.slice(0, MOST_POLICIES),
     policiesLeftOut: Math.max(0, policies.length - MOST_POLICIES),
@@ -157,6 +165,15 @@ function policyStatus(
     ...why,
     selectedPods,
   };
+}
+
+const MOST_RULES = 16;
+
+function partly(rules: readonly string[]): Pick<NodePolicy, "reason" | "message"> {
+  const more = rules.length > MOST_RULES ? ` and ${rules.length - MOST_RULES} more` : "";
+  const named = rules.slice(0, MOST_RULES).join(", ") + more;
+  const message = `peers inside the cluster are not decided here, in ${named}`.slice(0, LONGEST_MESSAGE);
+  return { reason: "PartiallyEnforced", message };
 }
 
 function keyOf({ kind, namespace = "", name }: NodePolicy): string {

@@ -3,6 +3,7 @@ import type { Resource } from "../../kube/reflector.ts";
 import { API_VERSION, type Kind } from "../../policy/schema.ts";
 import { NETWORK_STATUS } from "../../workloads/pod.ts";
 import { rangesResource } from "./ranges.ts";
+import type { StandardResource } from "./standard.ts";
 
 export type ResourceName =
   | "pods"
@@ -16,7 +17,8 @@ export type ResourceName =
   | "endpointslices"
   | "apiserver"
   | "servicecidrs"
-  | "ranges";
+  | "ranges"
+  | StandardResource;
 
 /** Without these nothing can be enforced; the others only say what need not be configured. */
 export const REQUIRED: readonly ResourceName[] = [
@@ -49,7 +51,7 @@ export interface Place {
   readonly namespace: string;
 }
 
-/** All that an agent watches. Of pods only its own node's: the traffic does not grow with the cluster. */
+/** What an agent watches, but for standard policies. Of pods only its own node's: the traffic does not grow with the cluster. */
 export function resourcesOf(place: Place): readonly (Resource & { readonly name: ResourceName })[] {
   const { node, namespace } = place;
   const kind = (name: KindResource) => ({ name, path: `${GROUP}/${name}`, trim: trimDocument, custom: true });

@@ -7,6 +7,12 @@ import { LabelName, ObjectName } from "../values.ts";
 import { destinations, type Ports, ruleName, type Where } from "./destinations.ts";
 import { BY_ITS_OWN, PortNumber, Range, readRange, StandardSelector } from "./values.ts";
 
+/**
+ * Upstream has no bounds, and everybody with the role `edit` writes these. What is longer is not read in part: it accepts nothing.
+ * `weight`: pairs of peer and port in a policy, each of which may have to be looked at for each connection.
+ */
+const MOST = { rules: 512, peers: 1024, except: 256, ports: 256, weight: 16_384 } as const;
+
 const PORT_NAME = /^(?=.*[a-z])[a-z0-9]([a-z0-9-]*[a-z0-9])?$/;
 
 const Port = checked(
@@ -30,7 +36,7 @@ const Port = checked(
   },
 );
 
-const IpBlock = checked(z.object({ cidr: Range, except: z.array(Range).optional() }), {
+const IpBlock = checked(z.object({ cidr: Range, except: z.array(Range).max(MOST.except).optional() }), {
   name: "except-inside-cidr",
   api: BY_ITS_OWN,
   find({ cidr, except = [] }) {
@@ -62,15 +68,23 @@ const Peer = checked(
 );
 
 export const NetworkPolicyRule = z.object({
-  ports: z.array(Port).optional(),
-  to: z.array(Peer).optional(),
+  ports: z.array(Port).max(MOST.ports).optional(),
+  to: z.array(Peer).max(MOST.peers).optional(),
 });
 
 /** `networking.k8s.io/v1`. Of `ingress` nothing is read. */
 export const NetworkPolicySpec = z.object({
   podSelector: StandardSelector.default({}),
   ingress: z.unknown().optional(),
-  egress: z.array(NetworkPolicyRule).optional(),
+  egress: checked(z.array(NetworkPolicyRule).max(MOST.rules), {
+    name: "not-too-heavy",
+    api: BY_ITS_OWN,
+    find(rules) {
+      const weight = rules.reduce((sum, { to, ports }) => sum + (to?.length || 1) * (ports?.length || 1), 0);
+      if (weight <= MOST.weight) return null;
+      return at(`\`egress\` has ${weight} pairs of peer and port: use at most ${MOST.weight}, or several policies`);
+    },
+  }).optional(),
   policyTypes: z
     .array(z.enum(["Ingress", "Egress"]))
     .max(2)
@@ -80,23 +94,30 @@ export const NetworkPolicySpec = z.object({
 export const NetworkPolicyMeta = { name: ObjectName, namespace: LabelName };
 
 /**
- * An egress rule: an entry for each `ipBlock`, and one for all that are pods, which matches nothing outside. No `to` is every
+ * An egress rule: an entry for all blocks without exceptions, one for each other, and one for all peers that are pods, which matches nothing outside. No `to` is every
  * destination.
  */
 export function networkPolicyRule(text: z.output<typeof NetworkPolicyRule>, index: number): Rule {
   const { to = [], ports = [] } = text;
-  const blocks = to.flatMap(({ ipBlock }) => ipBlock ?? []).map(({ cidr, except = [] }) => range(cidr, except));
+  const blocks = to.flatMap(({ ipBlock }) => ipBlock ?? []);
   const wanted = ports.length === 0 ? null : portsOf(ports);
   const rule = { name: ruleName(index), action: "Accept", whenHidden: "Deny" } as const;
-  if (to.length > 0) return { ...rule, to: destinations(blocks, blocks.length < to.length, wanted) };
+  if (to.length > 0) return { ...rule, to: destinations(entriesOf(blocks), blocks.length < to.length, wanted) };
   return { ...rule, to: wanted === null ? null : destinations([EVERYWHERE], wanted.named.length > 0, wanted) };
 }
 
 const EVERYWHERE = { domains: null, cidrs: null, except: [] } as const;
 
-function range(cidr: string, except: readonly string[]): Where {
+function entriesOf(blocks: readonly z.output<typeof IpBlock>[]): Where[] {
   const read = (text: string) => readRange(text)!;
-  return { domains: null, cidrs: [read(cidr)], except: except.map(read) };
+  const isWhole = ({ except = [] }: z.output<typeof IpBlock>) => except.length === 0;
+  const whole = blocks.filter(isWhole).map(({ cidr }) => read(cidr));
+  const others = blocks.filter((block) => !isWhole(block));
+  const entry = { domains: null, cidrs: whole, except: [] };
+  return [
+    ...(whole.length === 0 ? [] : [entry]),
+    ...others.map(({ cidr, except = [] }) => ({ domains: null, cidrs: [read(cidr)], except: except.map(read) })),
+  ];
 }
 
 function portsOf(ports: readonly z.output<typeof Port>[]): Ports {

@@ -146,6 +146,7 @@ describe("the status of a node", () => {
       bootID: "b00t",
       bypasses: [],
       config: null,
+      sources: [],
       unapplied: null,
       listing: documents.listing,
       workloads: [pod],

@@ -250,6 +250,38 @@ describe("documents", () => {
   });
 });
 
+describe("what people with few rights can fill", () => {
+  const ports = (count: number) => Array.from({ length: count }, (_, i) => `{ port: ${i + 1} }`).join(", ");
+  const blocks = (count: number) =>
+    Array.from({ length: count }, (_, i) => `{ ipBlock: { cidr: 203.0.${i % 256}.0/24 } }`).join(", ");
+
+  test.each([
+    ["rules", `podSelector: {}, egress: [${Array(513).fill(ALL).join(", ")}]`],
+    ["peers", `podSelector: {}, egress: [{ to: [${blocks(1025)}] }]`],
+    ["ports", `podSelector: {}, egress: [{ ports: [${ports(257)}] }]`],
+    [
+      "pairs",
+      `podSelector: {}, egress: [${Array(2)
+        .fill(`{ to: [${blocks(100)}], ports: [${ports(100)}] }`)
+        .join(", ")}]`,
+    ],
+  ])("too many %s of a policy accept nothing", (_, spec) => {
+    expect(outcome("NetworkPolicy", spec)).toEqual({ web: "Deny", job: "Deny", reason: "Invalid" });
+  });
+
+  test("policies of a pod beyond a bound accept nothing, and the denial says so", () => {
+    const heavy = `podSelector: {}, egress: [{ ports: [${ports(250)}] }]`;
+    const policies = Array.from({ length: 200 }, (_, i) => {
+      const last = i === 199 ? `podSelector: {}, egress: [${ALL}]` : heavy;
+      return { ...read("NetworkPolicy", last).value!, name: `p${String(i).padStart(3, "0")}` };
+    });
+    const program = compileScene({ policies, workloads: [WEB] });
+    const of = (port: number) => decide(program, program.classOf(1), facts({ port }), "enforce");
+    expect(of(200)).toMatchObject({ action: "Allow", policy: "NetworkPolicy/team/p000" });
+    expect(of(443)).toMatchObject({ action: "Deny", rule: "default-deny-too-many-rules" });
+  });
+});
+
 test("a policy of Sallyport's own decides with them, and cannot be opened by them", () => {
   const own = policy("own", [rule("one", "Allow", { cidrs: ["203.0.113.7/32"] })]);
   const { value } = read("NetworkPolicy", `podSelector: {}, egress: [${ALL}]`);
