@@ -9,7 +9,10 @@ import { cidrUnion } from "../net/cidr-union.ts";
 export const NODES: Resource = {
   name: "nodes",
   path: "/api/v1/nodes",
-  trim: (object) => ({ spec: pick(object["spec"], "podCIDR", "podCIDRs") }),
+  trim: ({ spec, status }) => ({
+    spec: pick(spec, "podCIDR", "podCIDRs", "taints"),
+    status: { nodeInfo: pick(fields(status)["nodeInfo"], "bootID") },
+  }),
 };
 
 /** Nodes come in crowds. */

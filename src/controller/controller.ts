@@ -84,6 +84,11 @@ export class Controller implements ReflectorListener {
     return this.#judge.unfinished;
   }
 
+  /** What agents say of their nodes. */
+  get nodeStatuses(): ReadonlyMap<string, KubeObject> {
+    return this.#nodes.objects;
+  }
+
   start(): void {
     for (const reflector of this.reflectors) reflector.start();
   }

@@ -11,6 +11,7 @@ import { Controller } from "./controller.ts";
 import { DenialEvents } from "./denial-events.ts";
 import { Election, LEASE_TIMES } from "./lease.ts";
 import { LeaseObject } from "./lease-object.ts";
+import { NodeTaints } from "./node-taint.ts";
 import { controllerRegistry } from "./numbers.ts";
 
 export interface ControllerOptions {
@@ -42,6 +43,13 @@ export async function runController(options: ControllerOptions): Promise<void> {
   const events = new DenialEvents(client, () => election.leads, options.identity, log);
   const controller = new Controller(client, () => election.leads, events, log);
   const ranges = new ClusterRanges(client, options.namespace, () => election.leads, log);
+  const taints = new NodeTaints({
+    client,
+    nodes: () => ranges.reflector.objects,
+    statuses: () => controller.nodeStatuses,
+    leads: () => election.leads,
+    log,
+  });
   const { webhook, namespace } = options;
   const admission =
     webhook === null ? null : new Admission({ client, namespace, ...webhook, leads: () => election.leads, log });
@@ -67,6 +75,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
   controller.start();
   ranges.start();
   admission?.start();
+  taints.start();
   log.info({ event: "started", identity: options.identity, server: options.access.server });
   try {
     const began = (): void => {
@@ -75,6 +84,7 @@ export async function runController(options: ControllerOptions): Promise<void> {
     };
     await campaign(election, began, log, stopping.signal);
   } finally {
+    taints.close();
     ranges.close();
     await controller.close();
     await events.close();

@@ -20,7 +20,7 @@ export const NODE_STATUSES: Resource = {
   path: `${GROUP}/egressnodestatuses`,
   trim: (object) => ({
     metadata: pick(object["metadata"], "name"),
-    status: pick(object["status"], "policies", "denials"),
+    status: pick(object["status"], "policies", "denials", "ready", "bootID"),
   }),
 };
 
