@@ -5,6 +5,7 @@ import { type MarkLayout, markLayout } from "../kernel/marks.ts";
 import type { QueueMethod } from "../kernel/ruleset.ts";
 import type { Binding } from "../names/table.ts";
 import { BindingsInUse } from "./bindings-in-use.ts";
+import type { BootRules } from "./boot-rules.ts";
 import { EndingNews } from "./ending-news.ts";
 import { FlowEnder } from "./endings.ts";
 import { type ExistingFlows, type Recall, settleExistingFlows } from "./existing-flows.ts";
@@ -74,6 +75,7 @@ export class Agent implements LaneListener {
     log: Logger,
     beatDescriptor: number,
     place: Place,
+    bootRules: BootRules | null = null,
   ) {
     this.#place = place;
     this.#log = log;
@@ -87,7 +89,7 @@ export class Agent implements LaneListener {
     this.#injector = new Injector(this.#marks);
     const ender = new FlowEnder(this.#conntrack, this.#injector, this.#marks);
     this.#open = new OpenFlows({ conntrack: this.#conntrack, ender, marks: this.#marks, flowLog, journal, log });
-    this.#keeper = new RulesetKeeper(method, place.generation, place.predecessor !== null, log);
+    this.#keeper = new RulesetKeeper(method, place.generation, place.predecessor !== null, log, bootRules);
     this.#floods = new Floods(() => this.#keeper.dropped(), log);
     this.#resolver = new Resolver(config.agentResolvers);
     const { data } = this.#epoch.program;

@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { Conntrack } from "../kernel/conntrack.ts";
 import { forgetMarks } from "../kernel/conntrack-forget.ts";
@@ -5,6 +6,7 @@ import { dieWithParent, trimMemory } from "../kernel/libc.ts";
 import { probeQueueMethod, Ruleset } from "../kernel/nftables.ts";
 import { Agent, type WorkerFiles } from "./agent.ts";
 import { Applier } from "./applier.ts";
+import { BootRules } from "./boot-rules.ts";
 import { BypassWatch } from "./bypass/bypass-watch.ts";
 import { Denials } from "./cluster/denials.ts";
 import { FlowFile } from "./flow-file.ts";
@@ -74,6 +76,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       log,
       options.supervisor === null ? -1 : BEAT_DESCRIPTOR,
       place,
+      options.bootRules === null ? null : new BootRules(options.bootRules, log),
     );
     const { listen, version } = options;
     if (listen.length > 0)
@@ -142,7 +145,10 @@ export async function checkKernel(): Promise<boolean> {
  * Takes away everything that an agent left in the kernel, and what it remembered. From then on nothing is enforced.
  * `state`: its folder; null: the usual one.
  */
-export async function removeEnforcement(options: { readonly state: string | null }): Promise<void> {
+export async function removeEnforcement(options: {
+  readonly state: string | null;
+  readonly bootRules: string | null;
+}): Promise<void> {
   const ruleset = new Ruleset();
   const conntrack = new Conntrack();
   try {
@@ -153,6 +159,7 @@ export async function removeEnforcement(options: { readonly state: string | null
     conntrack.close();
     ruleset.close();
   }
+  if (options.bootRules !== null) rmSync(options.bootRules, { force: true });
   removeState(options.state ?? defaultStateFolder());
 }
 

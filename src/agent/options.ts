@@ -28,6 +28,8 @@ export interface AgentOptions {
   readonly flowsKeep: number;
   /** Folder of what a restart remembers; null: `/run/sallyport/<network namespace>`. */
   readonly state: string | null;
+  /** File of the rules that close the node from its next boot on; null: none. */
+  readonly bootRules: string | null;
   /** Milliseconds that an agent which was replaced goes on with the flows it follows. */
   readonly linger: number;
   readonly logLevel: string;

@@ -4,6 +4,7 @@ import type { RulesetSets } from "../kernel/ruleset-sets.ts";
 import type { Generation } from "../model/verdict.ts";
 import type { Workload } from "../model/workload.ts";
 import type { Program } from "../program/program.ts";
+import type { BootRules } from "./boot-rules.ts";
 import { asideUntil, bypassedRanges } from "./bypass/bypass.ts";
 import { type Logger, RateLimit } from "./log.ts";
 import { podInterfaces, readRoutes } from "./pod-interfaces.ts";
@@ -32,9 +33,11 @@ export class RulesetKeeper {
   #verifying = false;
   readonly #troubles = new RateLimit(TROUBLE_EVERY_MS);
   restored = 0;
+  readonly #boot: BootRules | null;
 
-  /** `other`: the agent of the other generation listens too, until `alone`. */
-  constructor(method: QueueMethod, generation: Generation, other: boolean, log: Logger) {
+  /** `other`: the agent of the other generation listens too, until `alone`. `boot`: what the next boot begins with; null: nobody asked. */
+  constructor(method: QueueMethod, generation: Generation, other: boolean, log: Logger, boot: BootRules | null = null) {
+    this.#boot = boot;
     this.#method = method;
     this.#generation = generation;
     this.#other = other;
@@ -50,6 +53,7 @@ export class RulesetKeeper {
       if (this.#paused) return;
       await this.#ruleset.refill(spec);
       this.#done = spec.sets;
+      this.#boot?.keep(spec);
     });
     this.#watch();
   }
@@ -98,6 +102,7 @@ export class RulesetKeeper {
   async remove(): Promise<void> {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
+    this.#boot?.remove();
     await this.#inTurn(() => this.#ruleset.remove());
     this.#ruleset.close();
   }
@@ -125,6 +130,7 @@ export class RulesetKeeper {
     if (this.#paused) return;
     await this.#ruleset.updateSets(sets);
     this.#done = sets;
+    if (this.#spec !== null) this.#boot?.keep({ ...this.#spec, sets });
   }
 
   /** What could not be done when it was asked for, and the interfaces of pods that were plugged in since. */

@@ -17,6 +17,7 @@ interface Options {
   readonly flowsMaxSize: number;
   readonly flowsKeep: number;
   readonly state?: string;
+  readonly bootRules?: string;
   /** Milliseconds. */
   readonly linger: number;
   readonly logLevel: string;
@@ -33,6 +34,7 @@ export async function agentCommand(options: Options): Promise<void> {
   const { policies = [], workloads = "", flows = null } = options;
   const config = options.config === undefined ? null : resolve(options.config);
   const state = options.state === undefined ? null : resolve(options.state);
+  const bootRules = options.bootRules === undefined ? null : resolve(options.bootRules);
   if (options.check === true) {
     const { checkKernel } = await import("../agent/main.ts");
     process.exitCode = (await checkKernel()) ? EXIT.ok : EXIT.failed;
@@ -40,7 +42,7 @@ export async function agentCommand(options: Options): Promise<void> {
   }
   if (options.remove === true) {
     const { removeEnforcement } = await import("../agent/main.ts");
-    return removeEnforcement({ state });
+    return removeEnforcement({ state, bootRules });
   }
   checkInputs(options);
   const listen = listenAddresses(options.listen, DEFAULT_LISTEN);
@@ -58,6 +60,7 @@ export async function agentCommand(options: Options): Promise<void> {
     flowsMaxSize: options.flowsMaxSize,
     flowsKeep: options.flowsKeep,
     state,
+    bootRules,
     linger: options.linger,
     logLevel: options.logLevel,
     listen,

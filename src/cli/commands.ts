@@ -109,6 +109,10 @@ function addAgent(program: Command): void {
     .option("--flows-keep <count>", "rotated flow logs that are kept", parseCount, 4)
     .option("--state <dir>", "folder of what a restart remembers (default: /run/sallyport/<network namespace>)")
     .option(
+      "--boot-rules <file>",
+      "keep here the rules that close the pods of this node at its next boot, until an agent runs",
+    )
+    .option(
       "--linger <seconds>",
       "how long it goes on with its last flows when another agent takes over",
       parseSeconds,
