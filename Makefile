@@ -1,6 +1,6 @@
 # Sallyport. Every target that needs something sets it up first; `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-node setup-bench setup-cluster setup-image root build lint typecheck test test-unit test-lab test-cluster run-test-cluster image demo bench bench-scale crds kill-loop soak clean
+.PHONY: help setup setup-node setup-bench setup-cluster setup-image root build lint typecheck test test-unit test-lab test-cluster run-test-cluster image demo bench bench-scale crds manifests kill-loop soak clean
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
@@ -43,6 +43,9 @@ typecheck: setup-node ## types only
 
 crds: setup-node ## write deploy/crds and schemas/ from src/policy
 	@node scripts/generate-crds.ts && node scripts/generate-schemas.ts
+
+manifests: setup-node setup-cluster ## write deploy/manifests from the chart (with a helm that Go builds once)
+	@node test/cluster/command.ts manifests
 
 test-unit: setup-node build ## tests that need no root
 	$(call timed,test-unit,$(call vitest,unit))
