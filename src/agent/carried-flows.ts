@@ -1,25 +1,34 @@
 import { CarriedPairs } from "../inspector/carried-pairs.ts";
 import { ENOENT, errnoName } from "../kernel/libc.ts";
-import { openPacketLog, type PacketLog, type TakeRecord } from "../kernel/packet-log.ts";
+import { openPacketLog, type PacketLog, type PacketLogCounters, type TakeRecord } from "../kernel/packet-log.ts";
 import { TABLE_NAME } from "../kernel/ruleset.ts";
 import { LOGGED_AFTER_MS, LOGGED_AT_ONCE, LOGGED_BYTES } from "../kernel/ruleset-carry.ts";
-import { CARRY_SECONDS, CARRY_SETS } from "../kernel/ruleset-sets.ts";
+import { CARRY_SECONDS, CARRY_SETS, TOLD_MS, TOLD_SETS } from "../kernel/ruleset-sets.ts";
+import { TOLD_AFTER_MS, TOLD_AT_ONCE, TOLD_BYTES } from "../kernel/ruleset-told.ts";
 import { SetElements } from "../kernel/set-elements.ts";
 
-/** The lane's hold on what the kernel opens by itself: it is told of each flow, and can take all of it back. */
+const SETS = [...CARRY_SETS, ...TOLD_SETS];
+/** SYNs read at once at most: more than the socket has room for. */
+const MOST_SYNS = 16_384;
+
+/** The lane's hold on what the kernel lets pass by itself: it is told of each flow or SYN, and can take all of it back. */
 export class CarriedFlows {
-  readonly fd: number;
-  /** What the sets may hold. */
+  readonly fds: readonly [flows: number, syns: number];
+  /** What the sets may hold: of flows that are opened, and of SYNs that go on undecided. */
   readonly pairs: CarriedPairs;
+  readonly toldPairs: CarriedPairs;
   readonly #log: PacketLog;
+  readonly #syns: PacketLog;
   readonly #sets = new SetElements(TABLE_NAME);
   #lostBefore = 0;
   #overrunsBefore = 0;
 
-  constructor(log: PacketLog, seed: number) {
+  constructor(log: PacketLog, syns: PacketLog, seed: number) {
     this.#log = log;
+    this.#syns = syns;
     this.pairs = new CarriedPairs(seed, CARRY_SECONDS * 1000);
-    this.fd = log.fd;
+    this.toldPairs = new CarriedPairs(seed, TOLD_MS);
+    this.fds = [log.fd, syns.fd];
   }
 
   /** Flows that this lane was told of; monotonic. */
@@ -30,6 +39,25 @@ export class CarriedFlows {
   /** Hands over the first bytes of the flows that are waiting, or some of them. */
   take(each: TakeRecord): void {
     this.#log.read(each);
+  }
+
+  /** SYNs that this lane was told of, and those that were lost on the way; monotonic. */
+  get syns(): Readonly<PacketLogCounters> {
+    return this.#syns.counters;
+  }
+
+  /** Hands over all SYNs that wait: those that passed before a packet was put into a queue are among them when that is read. */
+  takeSyns(each: TakeRecord): void {
+    for (let read = 0; read < MOST_SYNS; ) {
+      const some = this.#syns.read(each);
+      if (some === 0) return;
+      read += some;
+    }
+  }
+
+  /** Whether a SYN may have gone by unasked of late. */
+  tells(now: number): boolean {
+    return this.toldPairs.mayHold(now);
   }
 
   /** How many more have been lost since this was asked last; null: none. 0: some, and the next one that comes through tells how many. */
@@ -44,15 +72,16 @@ export class CarriedFlows {
 
   /** Empties the sets, at once; no table, no sets. Returns what went wrong: elements then stay for their few seconds. */
   flush(): string | null {
-    const number = this.#sets.change({ kind: "flush", sets: CARRY_SETS });
+    const number = this.#sets.change({ kind: "flush", sets: SETS });
     if (number !== 0 && number !== ENOENT) return `the sets of carried flows cannot be flushed: ${errnoName(number)}`;
     this.pairs.flushed();
+    this.toldPairs.flushed();
     return null;
   }
 
   /** As `flush`, where the sets may hold anything of this lane's. */
   takeBack(now: number): string | null {
-    return this.pairs.mayHold(now) ? this.flush() : null;
+    return this.pairs.mayHold(now) || this.tells(now) ? this.flush() : null;
   }
 
   /** The last of them. */
@@ -62,21 +91,25 @@ export class CarriedFlows {
 
   close(): void {
     this.#log.close();
+    this.#syns.close();
     this.#sets.close();
   }
 }
 
-/** Says why not where another process reads the group: then the kernel is not to open anything. */
-export function openCarriedFlows(group: number, seed: number): { flows: CarriedFlows | null; problem: string | null } {
+/** Says why not where another process reads one of the groups: then the kernel is not to let anything pass. */
+export function openCarriedFlows(
+  groups: { readonly flows: number; readonly syns: number },
+  seed: number,
+): { flows: CarriedFlows | null; problem: string | null } {
+  let log: PacketLog | null = null;
   try {
-    const log = openPacketLog({
-      group,
-      copyRange: LOGGED_BYTES,
-      threshold: LOGGED_AT_ONCE,
-      timeoutMs: LOGGED_AFTER_MS,
-    });
-    return { flows: new CarriedFlows(log, seed), problem: null };
+    const many = { threshold: LOGGED_AT_ONCE, timeoutMs: LOGGED_AFTER_MS };
+    log = openPacketLog({ group: groups.flows, copyRange: LOGGED_BYTES, ...many });
+    const few = { threshold: TOLD_AT_ONCE, timeoutMs: TOLD_AFTER_MS };
+    const syns = openPacketLog({ group: groups.syns, copyRange: TOLD_BYTES, ...few });
+    return { flows: new CarriedFlows(log, syns, seed), problem: null };
   } catch (error) {
+    log?.close();
     const reason = error instanceof Error ? error.message : String(error);
     return { flows: null, problem: `${reason}; every new flow is asked about` };
   }

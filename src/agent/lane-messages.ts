@@ -92,6 +92,8 @@ export const PULSE = {
   dnsUnasked: 18,
   resolutions: 19,
   carriedRead: 20,
+  synsRead: 21,
+  synsLost: 22,
   /** LATENCY_SLOTS of them (metrics/latency.ts). */
   verdictTimes: 24,
 } as const;

@@ -12,6 +12,7 @@ import { type MarkLayout, markLayout, withWord, wordOf } from "../kernel/marks.t
 import { EventFd, Poller } from "../kernel/poller.ts";
 import { openQueue, type Queue } from "../kernel/queue.ts";
 import { logGroupOf, otherGeneration, queuesOf } from "../kernel/ruleset.ts";
+import { toldGroupOf } from "../kernel/ruleset-told.ts";
 import { ANSWER, BY_GENERATION_1 } from "../model/verdict.ts";
 import { type Binding, NameTable } from "../names/table.ts";
 import { openProgram, type Program } from "../program/program.ts";
@@ -29,7 +30,7 @@ import { WaitingPackets } from "./waiting-packets.ts";
 const BEAT_MS = 100;
 const BEAT = new Uint8Array([1]);
 /** Bits of what the poller found, in the order of its descriptors. */
-const READY = { strict: 1, observed: 2, wake: 4, carried: 8 } as const;
+const READY = { strict: 1, observed: 2, wake: 4, carried: 8, told: 16 } as const;
 const TROUBLE_INTERVAL_MS = 1_000;
 /** How often it is looked up how conntrack takes segments: others set that too. */
 const SETTING_INTERVAL_MS = 1_000;
@@ -44,6 +45,7 @@ const FOLLOWS: ReadonlySet<number> = new Set([
   ANSWER.prove,
   ANSWER.unprove,
   ANSWER.carry,
+  ANSWER.tell,
 ]);
 const NO_BYTES = new Uint8Array(0);
 
@@ -115,7 +117,9 @@ export class Lane implements Commands {
     this.#generationBit = start.generation === 1 ? BY_GENERATION_1 : 0;
     this.#strict = openQueue({ number: queues.strict, maxLength: 8192, failOpen });
     this.#observed = openQueue({ number: queues.observed, maxLength: 8192, failOpen: true });
-    const carrying = openCarriedFlows(logGroupOf(config.queueNumber, start.generation), start.seed);
+    const flowGroup = logGroupOf(config.queueNumber, start.generation);
+    const synGroup = toldGroupOf(config.queueNumber, start.generation);
+    const carrying = openCarriedFlows({ flows: flowGroup, syns: synGroup }, start.seed);
     this.#carried = carrying.flows;
     const boundaries = openBoundaries(start.boundaries, failOpen);
     this.#program = openProgram(start.program);
@@ -131,6 +135,7 @@ export class Lane implements Commands {
       run: start.run,
       boundaries: boundaries.rows,
       carried: this.#carried?.pairs ?? null,
+      told: this.#carried?.toldPairs ?? null,
     });
     this.#inspector.looseWindows = takesLooseSegments();
     this.#police = new FloodPolice({
@@ -148,7 +153,7 @@ export class Lane implements Commands {
       waiting: this.#waiting,
       carried: this.#carried,
     };
-    const log = this.#carried === null ? [] : [this.#carried.fd];
+    const log = this.#carried?.fds ?? [];
     this.#poller = new Poller([this.#strict.fd, this.#observed.fd, start.wakeFd, ...log]);
     this.#post({ kind: "bound", fds: [this.#strict.fd, this.#observed.fd, ...log] });
     // What a lane before this one had the kernel open, this one would not know of.
@@ -163,6 +168,7 @@ export class Lane implements Commands {
       const ready = this.#poller.wait(Math.ceil(wait));
       if ((ready & READY.wake) !== 0) this.#messages();
       if ((ready & READY.carried) !== 0) this.#readCarried();
+      if ((ready & READY.told) !== 0) this.#carried?.takeSyns(this.#told);
       const strict = (ready & READY.strict) === 0 ? 0 : this.#drain(this.#strict, false);
       const strictAt = this.#receivedAt;
       if (strict > 0) this.#police.batch(strict, this.#program, strictAt);
@@ -225,8 +231,13 @@ export class Lane implements Commands {
     const packet = this.#packet;
     packet.bytes = batch.bytes;
     packet.observed = observed;
-    const time = now();
+    let time = now();
     this.#receivedAt = time;
+    if (count > 0 && this.#carried?.tells(time)) {
+      // A SYN that went by unasked was told of before anything behind it was put into the queue.
+      this.#carried.takeSyns(this.#told);
+      time = now();
+    }
     for (let i = 0; i < count; i++) {
       const mark = batch.mark[i]!;
       const ticket = this.#waiting.add(observed ? OBSERVED : STRICT, batch.id[i]!, mark);
@@ -256,6 +267,10 @@ export class Lane implements Commands {
 
   readonly #opened = (bytes: Uint8Array, start: number, end: number): void => {
     this.#inspector.opened(bytes, start, end, now());
+  };
+
+  readonly #told = (bytes: Uint8Array, start: number, end: number): void => {
+    this.#inspector.told(bytes, start, end, now());
   };
 
   /** The kernel opens what the present epoch allows: before the next one it opens nothing. */
@@ -345,10 +360,17 @@ export class Lane implements Commands {
     }
     if (time >= this.#nextSetting) {
       this.#nextSetting = time + SETTING_INTERVAL_MS;
-      this.#inspector.looseWindows = takesLooseSegments();
+      this.#lookUpSetting(time);
     }
     this.#pulse[PULSE.loops]!++;
     publishLane(this.#pulse, this.#published);
+  }
+
+  /** Where conntrack takes any number, a SYN that it let pass proves nothing. */
+  #lookUpSetting(time: number): void {
+    const loose = takesLooseSegments();
+    this.#inspector.looseWindows = loose;
+    if (loose && this.#carried?.tells(time)) this.#takeBackCarried();
   }
 
   #trouble(message: string): void {

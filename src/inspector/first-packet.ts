@@ -7,11 +7,13 @@ import { allowAnswer } from "./carry.ts";
 import { DnsStreams } from "./dns-stream.ts";
 import { enter, hold, leave, schedule, takeHeld } from "./flow-life.ts";
 import type { FlowKey } from "./flow-table.ts";
-import { auditKnown, deny, finalAudit, firstFacts, judge, record, stopWaiting } from "./judge.ts";
+import { auditKnown, deny, finalAudit, judge, record, stopWaiting } from "./judge.ts";
 import type { Arrival, Lane } from "./lane.ts";
-import { loneFlow, tupleOf } from "./lone-flow.ts";
+import { loneFlow } from "./lone-flow.ts";
 import { plainSyn } from "./plain-syn.ts";
-import { TcpFlow } from "./tcp-flow.ts";
+import { synFlow } from "./syn-flow.ts";
+import type { TcpFlow } from "./tcp-flow.ts";
+import { lookAnswer } from "./told.ts";
 
 const DNS_PORT = 53;
 
@@ -52,11 +54,7 @@ export function synPacket(
   }
   // Another sequence number is another flow, and an old decision must not serve it (EVASION 14).
   if (known !== null) leave(lane, known, 0);
-  const tuple = tupleOf(key, arrival);
-  const facts = firstFacts(lane, workloadId, tuple.server, key.serverPort, key.protocol, now);
-  const flow = new TcpFlow(key, lane.newFlowId(), workloadId, cls, tuple, facts, segment.seq, lane.buffers);
-  flow.bornAt = now;
-  flow.clientScale = options.windowScale;
+  const flow = synFlow(lane, key, arrival, workloadId, cls, now);
   flow.watching = !guarded;
   if (guarded) {
     flow.plainSyn = plainSyn(arrival);
@@ -152,7 +150,8 @@ function decideSyn(lane: Lane, flow: TcpFlow, packetId: number, early: boolean, 
   flow.decision = decision;
   flow.watching = decision !== null;
   flow.phase = "looking";
-  lane.commands.verdict(packetId, lookAt(flow), flow.plainSyn);
+  const answer = lookAt(flow);
+  lane.commands.verdict(packetId, answer === ANSWER.look ? lookAnswer(lane, flow, now) : answer, flow.plainSyn);
 }
 
 function limited(lane: Lane, flow: TcpFlow, packetId: number, now: number): void {

@@ -26,6 +26,8 @@ import { type HandedFlow, recallFlows } from "./recall.ts";
 import { redecide } from "./redecide.ts";
 import type { RequestBoundaries } from "./request-boundaries.ts";
 import { serverSegment } from "./server-segment.ts";
+import type { TcpFlow } from "./tcp-flow.ts";
+import { toldSyn } from "./told.ts";
 import { UnknownSources } from "./unknown-source.ts";
 
 export interface InspectorOptions {
@@ -44,10 +46,13 @@ export interface InspectorOptions {
   readonly boundaries?: RequestBoundaries | null;
   /** What the kernel may open itself; null: nothing, for nobody would be told of it. */
   readonly carried?: CarriedPairs | null;
+  /** SYNs that may go on unasked; null: none, for the same reason. */
+  readonly told?: CarriedPairs | null;
 }
 
 /** A flow younger than this does not end by word of conntrack: the word is about the flow that had its ports before. */
 const TOO_YOUNG_TO_END = 5000;
+const LEAST_SYN = 40;
 
 /**
  * The packet lane's logic without its I/O: events in (packets, answers of the resolver, a new Program, time), commands out.
@@ -163,6 +168,27 @@ export class Inspector {
       return;
     }
     openedFlow(lane, this.#key, arrival, lane.program.workloadId(row), lane.program.classOfRow(row), now);
+  }
+
+  /** A SYN that went on unasked, whole: `[start, end)` of borrowed bytes. Less than a header is no news, only what brought the others. */
+  told(bytes: Uint8Array, start: number, end: number, now: number): void {
+    if (end - start < LEAST_SYN) return;
+    this.#now = now;
+    const lane = this.#lane;
+    const arrival = this.#arrival;
+    const { packet, segment } = arrival;
+    if (!parsePacket(bytes, start, end - start, packet) || !parseTcp(packet, segment)) {
+      lane.counters.malformed++;
+      return;
+    }
+    arrival.fromServer = arrival.toResolver = false;
+    arrival.remembered = 0;
+    keyOf(packet, false, this.#key);
+    const row = lane.program.workloadAt(this.#key.c0, this.#key.c1, this.#key.c2, this.#key.c3);
+    // The pod is gone; what it sends still is of an unknown source.
+    if (row < 0) return;
+    const known = this.#forgetFormer();
+    toldSyn(lane, this.#key, arrival, lane.program.workloadId(row), lane.program.classOfRow(row), known, now);
   }
 
   /** The agent's resolver has answered (or failed: no answers). */
@@ -291,6 +317,17 @@ export class Inspector {
     }
   }
 
+  /** What is remembered of a connection that had the ports of a new one. Returns the flow, if it is followed. */
+  #forgetFormer(): TcpFlow | null {
+    const lane = this.#lane;
+    const known = lane.flows.find(this.#key);
+    const kept = lane.hellos.find(this.#key);
+    lane.latelyAllowed.forget(this.#key);
+    lane.recollection?.forget(this.#key);
+    if (kept !== null) lane.hellos.forget(kept);
+    return known !== null && known.kind === "tcp" ? known : null;
+  }
+
   /** Ids are never used again, so what is kept for a workload that is gone would stay for ever. */
   #forgetIfGone(workloadId: number): void {
     const lane = this.#lane;
@@ -299,6 +336,7 @@ export class Inspector {
     lane.dns.forgetWorkload(workloadId);
     lane.use.forget(workloadId);
     lane.carried?.forget(workloadId);
+    lane.told?.forget(workloadId);
   }
 
   /** Malformed headers, and fragments that conntrack did not put together. */

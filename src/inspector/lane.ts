@@ -46,6 +46,8 @@ export interface LaneOptions {
   readonly boundaries?: RequestBoundaries | null;
   /** What the kernel may open itself; null: nothing, for nobody would be told of it. */
   readonly carried?: CarriedPairs | null;
+  /** SYNs that may go on unasked; null: none, for the same reason. */
+  readonly told?: CarriedPairs | null;
 }
 
 /** What the parts of the inspector share: the epoch, the tables, the bounds, and where commands go. */
@@ -70,6 +72,7 @@ export class Lane {
   readonly memo = new DecisionMemo();
   readonly boundaries: RequestBoundaries | null;
   readonly carried: CarriedPairs | null;
+  readonly told: CarriedPairs | null;
   /** Flows of an agent that died, until it is known which of them are still there. */
   recollection: Recollection | null = null;
   readonly use: WorkloadUse;
@@ -87,6 +90,7 @@ export class Lane {
     this.adopting = options.adopting;
     this.boundaries = options.boundaries ?? null;
     this.carried = options.carried ?? null;
+    this.told = options.told ?? null;
     if (this.boundaries !== null) this.recollection = new Recollection(this.boundaries, options.seed);
     this.flows = new FlowTable<AnyFlow>(options.seed);
     this.hellos = new KeptHellos(options.seed);

@@ -14,6 +14,8 @@ export interface MarkLayout {
 export const STATE_BITS = 0x07;
 /** Bit of the conntrack word: the generation of the agent that follows the flow. Read only with looking, confirming, HTTP, proving. */
 export const GENERATION_BIT = 0x08;
+/** Bit of the conntrack word: its SYN went by unasked, and no answer has been given about the flow yet. Only with looking. */
+export const TOLD_BIT = 0x10;
 /**
  * Bit of the conntrack word that says "this question comes from an observed workload" on the few instructions between
  * our chain and the xtables rules, which cannot look into nft sets. Kernels with nft `queue` do without it.

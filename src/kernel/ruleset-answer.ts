@@ -2,6 +2,7 @@ import { ANSWER, BY_GENERATION_1, FROM_SERVER, QUESTION, STATE } from "../model/
 import { ASKED, GENERATION_BIT, OBSERVED_BIT } from "./marks.ts";
 import type { Vocabulary } from "./ruleset.ts";
 import { answerCarry, carryDispatch } from "./ruleset-carry.ts";
+import { answerTell, tellDispatch } from "./ruleset-told.ts";
 
 /**
  * What becomes of a packet that the agent has answered. The conntrack mark is set before the verdict, so that a
@@ -30,6 +31,7 @@ ${carry(w, "answer_prove_1", STATE.proving | GENERATION_BIT)}
 ${unprove(w, "answer_unprove_1", STATE.looking | GENERATION_BIT)}
 ${carry(w, "answer_allow", STATE.allowed)}
 ${answerCarry()}
+${answerTell(w)}
 ${carry(w, "answer_inbound", STATE.inbound)}
 chain answer_reject {
 ${w.remember(STATE.rejected)}
@@ -53,6 +55,7 @@ function dispatch(w: Vocabulary): string {
     ...names.map((name) => `${w.word(ANSWER[name])} : goto answer_${name}`),
     ...following.map((name) => `${w.word(ANSWER[name] | BY_GENERATION_1)} : goto answer_${name}_1`),
     ...carryDispatch(w),
+    ...tellDispatch(w),
   ].join(", ");
 }
 

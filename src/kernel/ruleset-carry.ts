@@ -23,7 +23,11 @@ export function carryChains(w: Vocabulary): string {
   return `
 chain carry {
 meta l4proto udp goto carry_datagram
-tcp flags & (fin | syn | rst | ack | urg) == syn goto carry_known
+tcp flags & (fin | syn | rst | ack | urg) == syn goto carry_syn
+}
+chain carry_syn {
+jump told
+goto carry_known
 }
 chain carry_datagram {
 @th,64,1 1 return

@@ -2,6 +2,7 @@ import { FROM_SERVER, QUESTION, REMEMBERED_SHIFT, STATE, TO_RESOLVER, TRANSLATED
 import { followedWords, GENERATION_BIT, OBSERVED_BIT, STATE_BITS } from "./marks.ts";
 import { otherGeneration, queuesOf, type Vocabulary } from "./ruleset.ts";
 import { carryChains } from "./ruleset-carry.ts";
+import { tellNow, toldChains } from "./ruleset-told.ts";
 
 const LOOKING = STATE.looking << REMEMBERED_SHIFT;
 const ALLOWED = STATE.allowed << REMEMBERED_SHIFT;
@@ -13,9 +14,8 @@ const SYN = "tcp flags & (syn | ack) == syn";
 
 /** The chains between "a packet is here" and "the agent must see it": who speaks, in which direction, what is remembered. */
 export function judgeChains(w: Vocabulary): string {
-  return [identity(w), query(w), judge(w), fromPod(w), toPod(w), replies(w), inside(), carryChains(w), ask(w)].join(
-    "\n",
-  );
+  const unasked = [carryChains(w), toldChains(w)];
+  return [identity(w), query(w), judge(w), fromPod(w), toPod(w), replies(w), inside(), ...unasked, ask(w)].join("\n");
 }
 
 /**
@@ -298,6 +298,7 @@ goto ask_strict
 }
 chain ask_remembered {
 ct status dnat ${w.gain(TRANSLATED)}
+${tellNow(w)}
 jump write_question
 ${w.unheld("saddr", "goto ask_observed")}
 jump police_sender
@@ -306,6 +307,7 @@ goto ask_strict
 chain ask_from_server {
 ${w.gain(FROM_SERVER)}
 ct status dnat ${w.gain(TRANSLATED)}
+${tellNow(w)}
 jump write_question
 ${w.unheld("daddr", "goto ask_observed")}
 jump police_receiver

@@ -34,7 +34,7 @@ interface NftSet {
   readonly type: string;
   readonly interval: boolean;
   /** Rules add its elements, each for so long; it is full at so many. */
-  readonly dynamic?: { readonly seconds: number; readonly size: number };
+  readonly dynamic?: { readonly milliseconds: number; readonly size: number };
   /** Sorted, without repetition. */
   readonly elements: readonly string[];
   /** Each element has an end of its own, in milliseconds of `bypassClock`: the kernel takes it away then. */
@@ -43,12 +43,18 @@ interface NftSet {
 
 const WIDTH = 8;
 
+type PairSet = (typeof CARRY_SETS | typeof TOLD_SETS)[number];
+
 /** Pairs of a pod and a destination whose flows the kernel opens itself (ruleset-carry.ts). */
 export const CARRY_SETS = ["carry4", "carry6"] as const;
 /** How long an element lives; nothing makes it live longer. What the agent allowed is open for so long when it dies. */
 export const CARRY_SECONDS = 5;
+/** Pairs of a pod and a destination whose SYNs go on unasked (ruleset-told.ts). */
+export const TOLD_SETS = ["told4", "told6"] as const;
+/** As short as a busy pair needs: when the agent dies, connections that begin within it are opened and then reset. */
+export const TOLD_MS = 100;
 /** Of each set. The agent keeps each workload far below it. */
-const MOST_CARRIED = 65_536;
+const MOST_PAIRS = 65_536;
 
 /** Holds both protocol families while the hooks stand aside. */
 export const ASIDE_SET = "stand_aside";
@@ -150,8 +156,10 @@ function nftSets(sets: RulesetSets): NftSet[] {
     endpoints("internal_endpoints4", "ipv4_addr", true),
     endpoints("internal_endpoints6", "ipv6_addr", false),
     ...both("resolvers", sets.resolvers),
-    carrySet("carry4", "ipv4_addr"),
-    carrySet("carry6", "ipv6_addr"),
+    pairSet("carry4", "ipv4_addr", "inet_proto . inet_service", CARRY_SECONDS * 1000),
+    pairSet("carry6", "ipv6_addr", "inet_proto . inet_service", CARRY_SECONDS * 1000),
+    pairSet("told4", "ipv4_addr", "inet_service", TOLD_MS),
+    pairSet("told6", "ipv6_addr", "inet_service", TOLD_MS),
     ...bypassSets(sets.bypass, sets.asideUntil),
     addressSet(
       "pod_interfaces",
@@ -170,9 +178,9 @@ function addressSet(name: string, type: string, elements: readonly string[]): Nf
   return { name, type, interval: false, elements: [...new Set(elements)].sort() };
 }
 
-function carrySet(name: (typeof CARRY_SETS)[number], address: string): NftSet {
-  const dynamic = { seconds: CARRY_SECONDS, size: MOST_CARRIED };
-  return { name, type: `${address} . ${address} . inet_proto . inet_service`, interval: false, dynamic, elements: [] };
+function pairSet(name: PairSet, address: string, port: string, milliseconds: number): NftSet {
+  const dynamic = { milliseconds, size: MOST_PAIRS };
+  return { name, type: `${address} . ${address} . ${port}`, interval: false, dynamic, elements: [] };
 }
 
 function bypassSets(ranges: readonly BypassedRange[], until: number): NftSet[] {
@@ -216,7 +224,7 @@ function renderSet(set: NftSet, now: number): string {
   if (set.ends !== undefined) lines.push(set.interval ? "flags interval,timeout" : "flags timeout");
   else if (set.interval) lines.push("flags interval", "auto-merge");
   if (set.dynamic !== undefined) {
-    lines.push(`size ${set.dynamic.size}`, "flags dynamic,timeout", `timeout ${set.dynamic.seconds}s`);
+    lines.push(`size ${set.dynamic.size}`, "flags dynamic,timeout", `timeout ${set.dynamic.milliseconds}ms`);
   }
   const elements = set.ends === undefined ? set.elements : timed(set, now);
   if (elements.length > 0) {

@@ -4,6 +4,7 @@ import { answerChains } from "./ruleset-answer.ts";
 import { judgeChains } from "./ruleset-judge.ts";
 import { POLICE_COUNTERS, policeChains, policeSets } from "./ruleset-police.ts";
 import { ASIDE_SET, bypassClock, type RulesetSets, renderSets, setNames } from "./ruleset-sets.ts";
+import { TOLD_COUNTER } from "./ruleset-told.ts";
 
 export const TABLE_NAME = "sallyport";
 export const TABLE = `inet ${TABLE_NAME}`;
@@ -174,7 +175,7 @@ export const CARRIED_COUNTER = "carried";
 export const ASIDE_COUNTER = "stood_aside";
 
 function counters(): string {
-  return [...COUNTERS, CARRIED_COUNTER, ASIDE_COUNTER].map((name) => `counter ${name} { }`).join("\n");
+  return [...COUNTERS, CARRIED_COUNTER, TOLD_COUNTER, ASIDE_COUNTER].map((name) => `counter ${name} { }`).join("\n");
 }
 
 const NEIGHBOUR_DISCOVERY =

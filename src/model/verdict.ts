@@ -49,10 +49,15 @@ export const ANSWER = {
    * (docs/adr/0014-carried-flows.md). The other generation's word is taken as `allow`.
    */
   carry: 13,
+  /**
+   * As `look`, and for a moment the kernel lets SYNs from this pod to this address and port go on unasked, and tells of each
+   * (docs/adr/0017-told-syns.md). The other generation's word is taken as `look`.
+   */
+  tell: 14,
 } as const;
 
 /**
- * Added to `look`, `confirm`, `http`, `prove`, `unprove` and `carry` by the agent of generation 1: the flow's packets are questions for that agent
+ * Added to `look`, `confirm`, `http`, `prove`, `unprove`, `carry` and `tell` by the agent of generation 1: the flow's packets are questions for that agent
  * and no other (docs/adr/0008-hand-over.md). Generation 0 adds nothing.
  */
 export const BY_GENERATION_1 = 0x10;

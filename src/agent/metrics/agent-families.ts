@@ -156,6 +156,17 @@ const RECORDS: readonly Family<MetricsSource>[] = [
       ["recorded", laneNumber(numbers, "carriedRead")],
     ],
   ),
+  labelled(
+    "counter",
+    "sallyport_told_syns_total",
+    "SYNs that went on unasked because one like them had just gone on undecided: stage=passed as the rules count them (begins anew when they are installed), stage=read as the lane was told, stage=lost on the way (short of CPU): such a connection is reset when it speaks.",
+    "stage",
+    ({ numbers }) => [
+      ["passed", numbers.kernel.told],
+      ["read", laneNumber(numbers, "synsRead")],
+      ["lost", laneNumber(numbers, "synsLost")],
+    ],
+  ),
   single(
     "gauge",
     "sallyport_records_pending_bytes",

@@ -11,7 +11,10 @@ export interface LaneParts {
   readonly strict: { readonly counters: QueueCounters };
   readonly observed: { readonly counters: QueueCounters };
   /** Null: the kernel opens nothing by itself. */
-  readonly carried: { readonly read: number } | null;
+  readonly carried: {
+    readonly read: number;
+    readonly syns: { readonly received: number; readonly lost: number };
+  } | null;
   /** Packets that were received and have no verdict yet. */
   readonly waiting: { readonly size: number };
 }
@@ -38,7 +41,10 @@ export function publishLane(pulse: Float64Array, parts: LaneParts): void {
   pulse[PULSE.dnsDenied] = counters.dnsDenied;
   pulse[PULSE.dnsUnasked] = counters.dnsUnasked;
   pulse[PULSE.resolutions] = counters.resolutions;
-  if (parts.carried !== null) pulse[PULSE.carriedRead] = parts.carried.read;
+  if (parts.carried === null) return;
+  pulse[PULSE.carriedRead] = parts.carried.read;
+  pulse[PULSE.synsRead] = parts.carried.syns.received;
+  pulse[PULSE.synsLost] = parts.carried.syns.lost;
 }
 
 /** What is true of the running lane only; the rest of the pulse counts up. */

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { type ConntrackStatistics, parseConntrackStatistics } from "../../kernel/conntrack-statistics.ts";
 import { parseQueueStatistics, type QueueStatistics } from "../../kernel/queue-statistics.ts";
 import { ASIDE_COUNTER, CARRIED_COUNTER, type QueueMethod, queuesOf } from "../../kernel/ruleset.ts";
+import { TOLD_COUNTER } from "../../kernel/ruleset-told.ts";
 import type { Generation } from "../../model/verdict.ts";
 import type { Program } from "../../program/program.ts";
 import type { ClusterReport } from "../cluster/report.ts";
@@ -67,6 +68,8 @@ export interface KernelNumbers {
   readonly floods: ReadonlyMap<string, number>;
   /** Flows that the kernel opened by itself, since then. */
   readonly carried: number;
+  /** SYNs that went on unasked, since then. */
+  readonly told: number;
   /** Null: the kernel does not say. */
   readonly conntrack: ConntrackStatistics | null;
 }
@@ -81,6 +84,9 @@ const KERNEL_LIMIT_MS = 2_000;
 /** Listing the counters starts a program: whoever asks more often gets the same answer. */
 const RULE_COUNTERS_FOR_MS = 1_000;
 
+/** Counters of the table that count what passed. */
+const PASSED: ReadonlySet<string> = new Set([CARRIED_COUNTER, TOLD_COUNTER, ASIDE_COUNTER]);
+
 /** Gathers the numbers of an agent. Who asks while it gathers gets what it finds: many askers cost no more than one. */
 export class Gatherer {
   readonly #parts: () => AgentParts;
@@ -88,6 +94,7 @@ export class Gatherer {
   #rules: ReadonlyMap<string, number> = new Map();
   #floods: ReadonlyMap<string, number> = new Map();
   #carried = 0;
+  #told = 0;
   #rulesUntil = 0;
   #workloads: { readonly program: Program; readonly numbers: WorkloadNumbers } | null = null;
 
@@ -116,7 +123,8 @@ export class Gatherer {
     if (watched && performance.now() >= this.#rulesUntil) {
       const counters = (await within(KERNEL_LIMIT_MS, keeper.counters())) ?? new Map<string, number>();
       this.#carried = counters.get(CARRIED_COUNTER) ?? 0;
-      this.#rules = new Map([...counters].filter(([name]) => name !== CARRIED_COUNTER && name !== ASIDE_COUNTER));
+      this.#told = counters.get(TOLD_COUNTER) ?? 0;
+      this.#rules = new Map([...counters].filter(([name]) => !PASSED.has(name)));
       this.#floods = (await within(KERNEL_LIMIT_MS, floods.dropped())) ?? this.#floods;
       this.#rulesUntil = performance.now() + RULE_COUNTERS_FOR_MS;
     }
@@ -129,6 +137,7 @@ export class Gatherer {
         queues,
         rules: this.#rules,
         carried: this.#carried,
+        told: this.#told,
         floods: this.#floods,
         conntrack: readConntrack(),
       },

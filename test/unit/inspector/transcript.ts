@@ -17,7 +17,7 @@ import { ascii } from "../../support/hello.ts";
 
 const WORDS = Object.fromEntries(Object.entries(ANSWER).map(([word, value]) => [value, word]));
 
-const PASSES = new Set(["pass", "look", "confirm", "allow", "http", "prove", "unprove", "carry"]);
+const PASSES = new Set(["pass", "look", "confirm", "allow", "http", "prove", "unprove", "carry", "tell"]);
 
 /** The policies that every transcript runs under. */
 const selects = (app: string) => ({ namespaceSelector: null, podSelector: labels({ app }), serviceAccounts: null });
@@ -96,6 +96,7 @@ export class Transcript {
   readonly resolves: ResolveRequest[] = [];
   readonly ended: FlowTuple[] = [];
   readonly carried: CarriedPairs | null;
+  readonly told: CarriedPairs | null;
   readonly replacements = new Map<number, Uint8Array>();
   /** Packets that got away towards their receiver, in the order of their verdicts. */
   readonly passed: number[] = [];
@@ -107,6 +108,7 @@ export class Transcript {
     const base = agentConfig({ resolvers: [address(RESOLVER)] });
     const config = { ...base, limits: { ...base.limits, ...options.limits } };
     this.carried = options.carrying === true ? new CarriedPairs(7, 5_000) : null;
+    this.told = options.carrying === true ? new CarriedPairs(7, 100) : null;
     this.names = new NameTable({ bindingsPerWorkload: 1000 });
     const dns = new DnsGuard({
       names: this.names,
@@ -123,6 +125,7 @@ export class Transcript {
       adopting: options.adopting ?? false,
       seed: 7,
       carried: this.carried,
+      told: this.told,
       boundaries: options.memory === undefined ? null : new RequestBoundaries(options.memory, 16),
     });
   }
@@ -256,6 +259,13 @@ export interface SegmentOptions {
   readonly badChecksum?: boolean;
 }
 
+/** MSS, SACK permitted, time stamps, window scale. */
+export const LINUX_SYN = Uint8Array.of(2, 4, 5, 180, 4, 2, 8, 10, 1, 2, 3, 4, 0, 0, 0, 0, 1, 3, 3, 7);
+
+function whole(packet: Uint8Array): [Uint8Array, number, number] {
+  return [packet, 0, packet.length];
+}
+
 /** One TCP connection, both ends. */
 export class Talk {
   readonly #transcript: Transcript;
@@ -285,6 +295,15 @@ export class Talk {
 
   syn(payload: Uint8Array | string = ""): number {
     return this.client(payload, { at: -1, flags: TCP_FLAG.syn, ack: 0 });
+  }
+
+  /** The kernel lets the SYN pass, and tells of it. */
+  toldSyn(): void {
+    const ends = { source: this.source, destination: this.destination };
+    const ports = { sourcePort: this.sourcePort, destinationPort: this.port };
+    const flags = { seq: this.isn, ack: 0, flags: TCP_FLAG.syn, window: 65535, options: LINUX_SYN };
+    this.#transcript.inspector.told(...whole(buildTcp({ ...ends, ...ports, ...flags })), this.#transcript.now);
+    this.remembered = STATE.looking;
   }
 
   synAck(): number {
