@@ -8,6 +8,8 @@ import type { Opening, Outcome, Script, Segment } from "./script.ts";
 import { pause, type Wire } from "./wire.ts";
 
 const MSS = [2, 4, 1440 >> 8, 1440 & 0xff];
+const SACK_PERMITTED = [4, 2];
+const NO_SCALE = [1, 3, 3, 0];
 const TIMESTAMPS = 8;
 
 /** A TCP endpoint that keeps no rule of its own: it sends what the script says, and acknowledges what comes. */
@@ -45,10 +47,12 @@ export class Connection {
   async open(opening: Opening): Promise<void> {
     this.#isn = opening.isn ?? (Math.random() * 0xffffffff) >>> 0;
     this.#window = opening.window ?? 0xffff;
-    this.#stamps = opening.timestamps ?? false;
+    const plain = this.#script.plain === true && opening.options === undefined;
+    this.#stamps = opening.timestamps ?? plain;
     this.#stamp = 1_000_000;
     this.opened = false;
-    const options = [...MSS, ...(this.#stamps ? this.#time(0) : []), ...Buffer.from(opening.options ?? "", "base64")];
+    const more = [...(this.#stamps ? this.#time(0) : []), ...Buffer.from(opening.options ?? "", "base64")];
+    const options = plain ? [...MSS, ...SACK_PERMITTED, ...this.#time(0).slice(2), ...NO_SCALE] : [...MSS, ...more];
     const syn = buildTcp({
       ...this.#ends,
       seq: this.#isn,

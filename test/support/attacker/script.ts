@@ -6,6 +6,8 @@ export interface Script {
   readonly from: number;
   /** The pod's own address; or another one, to borrow it. */
   readonly source: string;
+  /** Its SYNs have the layout of Linux's own, where a step does not say otherwise. */
+  readonly plain?: boolean;
   readonly steps: readonly Step[];
 }
 

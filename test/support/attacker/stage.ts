@@ -37,21 +37,40 @@ export interface Tricks extends Pick<TwinRun, "pod" | "port" | "allowed" | "deni
   readonly expected?: (row: Row, twins: Twins) => void;
 }
 
-/** A test for each row, over both families; the rows of a family are gone at once. */
+/**
+ * A test for each row, over both families; the rows of a family are gone at once. Then once more, while SYNs like theirs go by unasked
+ * (docs/adr/0017-told-syns.md).
+ */
 export function describeTwins(title: string, tricks: Tricks): void {
   const { stage, rows, server, expected = refusesOnlyTheDenied, ...run } = tricks;
   describe.each([
-    ["ipv4", 10_000],
-    ["ipv6", 11_000],
-  ] as const)(`${title}, %s`, (family, firstPort) => {
+    ["ipv4", "cold", 10_000],
+    ["ipv6", "cold", 11_000],
+    ["ipv4", "warm", 14_000],
+    ["ipv6", "warm", 15_000],
+  ] as const)(`${title}, %s, %s`, (family, warmth, firstPort) => {
+    const warm = warmth === "warm";
     let twins: ReadonlyMap<string, Twins>;
+    let unasked: number;
 
     beforeAll(async () => {
-      twins = await runTwins(rows, { ...run, ...stage(), family, address: server[family], firstPort });
+      const before = await unaskedSyns(stage().world);
+      twins = await runTwins(rows, { ...run, ...stage(), family, address: server[family], firstPort, warm });
+      unasked = (await unaskedSyns(stage().world)) - before;
+    });
+
+    test("SYNs go by unasked only like those before", () => {
+      if (warm) expect(unasked).toBeGreaterThan(rows.length);
+      else expect(unasked).toBe(0);
     });
 
     test.each(rows)("$trick", (row) => expected(row, twins.get(row.trick)!));
   });
+}
+
+async function unaskedSyns({ lab }: World): Promise<number> {
+  const { stdout } = await lab.exec("node1", ["nft", "list", "counter", "inet", "sallyport", "told"]);
+  return Number(/packets (\d+)/.exec(stdout)?.[1]);
 }
 
 function refusesOnlyTheDenied({ refused, may = 0 }: Row, { toDenied, toHonest, honest }: Twins): void {

@@ -1,6 +1,7 @@
 import type { World } from "../../../examples/two-apps/world.ts";
 import { attack, type Witness } from "./pod.ts";
 import type { Outcome, Step } from "./script.ts";
+import { open, wait } from "./steps.ts";
 
 /** `name` is what the server must come to read, `other` what the inspector shall be made to believe. */
 export type Trick = (name: string, other: string) => readonly Step[];
@@ -38,7 +39,14 @@ export interface TwinRun {
   readonly denied: string;
   /** Source ports from here on, two a row. */
   readonly firstPort: number;
+  /** The pod's SYNs are like those that the gate lets go unasked, while it does. */
+  readonly warm?: boolean;
 }
+
+/** Connections that keep the gate letting SYNs go unasked, and when each begins. */
+const FILLERS = 80;
+const FILLER_MS = 20;
+const FILLER_PORT = 18_000;
 
 /** Goes every row twice, all at once. */
 export async function runTwins(rows: readonly Row[], run: TwinRun): Promise<ReadonlyMap<string, Twins>> {
@@ -46,12 +54,16 @@ export async function runTwins(rows: readonly Row[], run: TwinRun): Promise<Read
   const { lab } = world;
   await lab.exec(pod, ["getent", "ahosts", run.allowed]);
   const source = lab.pod(pod).address[run.family];
-  const script = (from: number, steps: readonly Step[]) => ({ address, port, from, source, steps });
+  const plain = run.warm === true;
+  const script = (from: number, steps: readonly Step[]) => ({ address, port, from, source, plain, steps });
   const scripts = rows.flatMap(({ steps }, index) => [
     script(firstPort + index * 2, steps(run.denied, run.allowed)),
     script(firstPort + index * 2 + 1, steps(run.allowed, run.denied)),
   ]);
-  const outcomes = await attack(lab, pod, scripts);
+  const fillers = Array.from({ length: plain ? FILLERS : 0 }, (_, index) =>
+    script(FILLER_PORT + index, [wait(index * FILLER_MS), open()]),
+  );
+  const outcomes = await attack(lab, pod, [...scripts, ...fillers]);
   await new Promise((resolve) => setTimeout(resolve, 300));
   return new Map(
     rows.map(({ trick }, index) => {
