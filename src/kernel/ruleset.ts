@@ -181,6 +181,9 @@ function counters(): string {
 const NEIGHBOUR_DISCOVERY =
   "icmpv6 type { mld-listener-query, mld-listener-report, mld-listener-done, nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert, nd-redirect, mld2-listener-report } accept";
 
+/** What only routers say, and no pod may say to the node. */
+const FOR_ROUTERS = "icmpv6 type { nd-router-advert, nd-redirect } counter name foreign drop";
+
 /**
  * Pods on one bridge have to find each other. Where bridged frames cross the IP hooks too (br_netfilter) they are known by their hop limit, which
  * the node takes one from whatever it routes, or by their scope. Pods have no business with the advertisements of routers.
@@ -230,7 +233,7 @@ ${asked}
 ${ours} != 0 ${w.clear}
 iif lo accept
 ${aside}
-iifname @pod_interfaces icmpv6 type { nd-router-advert, nd-redirect } counter name foreign drop
+${["@pod_interfaces", ...w.spec.podLinks.map((name) => `"${name}"`)].map((from) => `iifname ${from} ${FOR_ROUTERS}`).join("\n")}
 ${NEIGHBOUR_DISCOVERY}
 jump identity
 goto judge

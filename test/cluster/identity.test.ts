@@ -41,7 +41,8 @@ let cluster: Cluster;
 let lab: Lab;
 let sallyport: Sallyport;
 
-const kubectl = (...words: string[]) => cluster.kubectl(words);
+/** Waiting for pods takes its time on a busy machine. */
+const kubectl = (...words: string[]) => cluster.kubectl(words, { timeoutMs: 70_000 });
 const pod = (name: string, choice: Parameters<typeof podObject>[1] = {}) =>
   podObject(name, { namespace: SPACE, labels: HELD, ...choice });
 
