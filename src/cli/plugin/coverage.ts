@@ -48,13 +48,16 @@ export async function coverage(options: Options): Promise<void> {
 
 async function countPods(cluster: LiveCluster, namespace: string | null): Promise<CoverageDocument> {
   const unseen: Unseen[] = [];
-  const [{ policies }, nodes, namespaceLabels, config] = await Promise.all([
-    liveDocuments(cluster, namespace),
+  const configured = cluster
+    .find(`${GROUP}/agentconfigs/${CONFIG_NAME}`)
+    .then((config) => readClusterConfig(config).value);
+  const sources = configured.then((value) => value?.sources ?? []);
+  const [{ policies }, nodes, namespaceLabels, value] = await Promise.all([
+    liveDocuments(cluster, namespace, sources, (one) => unseen.push(one)),
     readNodes(cluster, (one) => unseen.push(one)),
     readNamespaces(cluster, namespace),
-    cluster.find(`${GROUP}/agentconfigs/${CONFIG_NAME}`),
+    configured,
   ]);
-  const { value } = readClusterConfig(config);
   const usual = readClusterConfig(null).value;
   const systemNamespaces = (value ?? usual)?.systemNamespaces ?? [];
   const counter = new CoverageCounter({ policies, systemNamespaces, nodes, namespaceLabels });

@@ -53,10 +53,12 @@ export async function loadPodScene(cluster: LiveCluster, name: PodName): Promise
   const { nodeName } = fields(pod["spec"]);
   const node = typeof nodeName === "string" && nodeName !== "" ? nodeName : null;
   const unseen: Unseen[] = [];
+  const configured = readConfig(cluster, { node: node ?? "", namespace: cluster.sallyport }, unseen);
+  const sources = configured.then(({ config }) => config.sources);
   const [namespace, documents, { config, configProblem }] = await Promise.all([
     cluster.find(`/api/v1/namespaces/${name.namespace}`),
-    liveDocuments(cluster, name.namespace),
-    readConfig(cluster, { node: node ?? "", namespace: cluster.sallyport }, unseen),
+    liveDocuments(cluster, name.namespace, sources, (one) => unseen.push(one)),
+    configured,
   ]);
   const pods = new ClusterWorkloads(new IdentityTable()).read([pod], () => namespace ?? undefined);
   const { policies, groups, listing } = documents;

@@ -26,6 +26,51 @@ const json = async (...words: string[]) => {
   return { status, stderr, document: JSON.parse(stdout || "null") };
 };
 
+describe("standard policies", () => {
+  const NETWORK_POLICIES = "/apis/networking.k8s.io/v1/namespaces/ns/networkpolicies";
+  const uid = "uid-np";
+  const networkPolicy = {
+    metadata: { name: "closed", namespace: "ns", uid, generation: 1 },
+    spec: { podSelector: {}, policyTypes: ["Egress"], egress: [{ to: [{ namespaceSelector: {} }] }] },
+  };
+  const list = (...sources: string[]) => {
+    cluster.paths.set(`${GROUP}/agentconfigs/default`, { metadata: { name: "default", uid: "c" }, spec: { sources } });
+    cluster.paths.set(NETWORK_POLICIES, { items: [networkPolicy] });
+    cluster.paths.set(NETWORK_POLICIES.replace("/namespaces/ns", ""), { items: [networkPolicy] });
+  };
+  const why = async (pod: string) => (await json("why", pod, "https://203.0.113.7/")).document;
+
+  test("decide where `sources` lists them, and nowhere else", async () => {
+    list();
+    expect(await why("ns/free")).toMatchObject({ action: "Allow", policy: null });
+    list("NetworkPolicy");
+    const by = { action: "Deny", policy: "NetworkPolicy/ns/closed", rule: "default-deny" };
+    expect(await why("ns/free")).toMatchObject({ ...by, enforcement: { state: "not-enforced" } });
+    const partly = { kind: "NetworkPolicy", namespace: "ns", name: "closed", uid, reason: "PartiallyEnforced" };
+    const report = reportOf("n1", [{ ...partly, message: "peers inside are not decided here" }]);
+    cluster.paths.set(`${GROUP}/egressnodestatuses/n1`, report);
+    expect(await why("ns/free")).toMatchObject({ ...by, enforcement: { state: "enforced" } });
+    const { document } = await json("policies", "ns/free");
+    const onNode = "enforced, but peers inside are not decided here";
+    expect(document.policies).toMatchObject([{ policy: by.policy, tier: "NetworkPolicy", defaultDeny: true, onNode }]);
+  });
+
+  test("are counted by coverage", async () => {
+    const total = async () => (await json("coverage", "-n", "ns")).document.total;
+    list("NetworkPolicy");
+    expect(await total()).toMatchObject({ isolated: 1, restricted: 1, observed: 0 });
+    list();
+    expect(await total()).toMatchObject({ isolated: 1, restricted: 0, observed: 1 });
+  });
+
+  test("that may not be read are said", async () => {
+    list("NetworkPolicy", "ClusterNetworkPolicy");
+    expect(await why("ns/free")).toMatchObject({ action: "Deny", unseen: [] });
+    cluster.forbid("/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies");
+    expect(await why("ns/free")).toMatchObject({ unseen: [{ what: "every ClusterNetworkPolicy" }] });
+  });
+});
+
 describe("why", () => {
   test("what explain says, and that the node enforces it", async () => {
     const { status, document } = await json("why", "ns/app", "https://a.example.com/");
