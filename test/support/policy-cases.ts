@@ -50,6 +50,7 @@ export const POLICY_CASES: readonly PolicyCase[] = [
     own(""),
     own("defaultDeny: false"),
     config(""),
+    config("sources: [NetworkPolicy, ClusterNetworkPolicy]"),
     config('podInterfaces: ["eni*", cali0a, "veth.7"]'),
     rule("whenHidden: Deny", "Deny"),
   ),
@@ -84,6 +85,7 @@ export const POLICY_CASES: readonly PolicyCase[] = [
     config("limits: { heldPackets: 0 }"),
     config("failMode: open"),
     config("systemNamespaces: [Kube]"),
+    config("sources: [networkpolicies]"),
   ),
   ...refused(
     "unknown field",
