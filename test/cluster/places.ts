@@ -1,3 +1,5 @@
+import { homedir } from "node:os";
+
 /** Where test clusters keep their files; one folder each. On disk, not in `/run`: containers live below it. */
 const CLUSTERS_DIRECTORY = "/var/lib/sallyport-test-cluster";
 
@@ -9,4 +11,9 @@ export function placeOf(name: string): string {
     throw new Error(`name \`${name}\` is not valid: use 1 to 10 lower-case letters and digits, a letter first`);
   }
   return `${CLUSTERS_DIRECTORY}/${name}`;
+}
+
+/** Where built programs are kept: outside any git tree, so that a fresh clone finds what an earlier one built. */
+export function cacheDirectory(): string {
+  return `${process.env["XDG_CACHE_HOME"] ?? `${homedir()}/.cache`}/sallyport/cluster`;
 }

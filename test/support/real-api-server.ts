@@ -1,44 +1,29 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Lab } from "../../src/lab/lab.ts";
 import { type ExecResult, inNetworkOnly, must, run, startServer } from "../../src/lab/process.ts";
+import { builtPrograms, type Programs } from "../cluster/builds.ts";
 
-/** Where `make test-cluster` keeps the programs that it builds. */
-const CACHE = join(homedir(), ".cache/sallyport/cluster");
 const PORT = 6443;
 const READY_MS = 60_000;
-
-/** Null: the programs of a control plane are not here. */
-export function clusterPrograms(): { readonly etcd: string; readonly kubernetes: string } | null {
-  try {
-    const names = readdirSync(CACHE);
-    const etcd = names.find((name) => name.startsWith("etcd-"));
-    const kubernetes = names.find((name) => name.startsWith("kubernetes-"));
-    if (etcd === undefined || kubernetes === undefined) return null;
-    return { etcd: join(CACHE, etcd, "etcd"), kubernetes: join(CACHE, kubernetes) };
-  } catch {
-    return null;
-  }
-}
 
 /** A real etcd and kube-apiserver on loopback of a lab's node; they end with the lab at the latest. */
 export class RealApiServer {
   readonly #netns: string;
   readonly #folder: string;
-  readonly #programs: { readonly etcd: string; readonly kubernetes: string };
+  readonly #programs: Programs;
   #pid = 0;
 
-  private constructor(lab: Lab, programs: { readonly etcd: string; readonly kubernetes: string }) {
+  private constructor(lab: Lab, programs: Programs) {
     this.#netns = lab.node(1).netns;
     this.#folder = join(lab.directory, "api-server");
     this.#programs = programs;
   }
 
   static async start(lab: Lab): Promise<RealApiServer> {
-    const programs = clusterPrograms();
-    if (programs === null) throw new Error(`no kube-apiserver in \`${CACHE}\``);
+    const programs = builtPrograms(["etcd", "kubernetes"]);
+    if (programs === null) throw new Error("no API server is built here: `make test-cluster` builds one");
     const server = new RealApiServer(lab, programs);
     await server.#prepare();
     const etcd = ["--data-dir", join(server.#folder, "etcd"), "--log-level", "error", "--unsafe-no-fsync"];
@@ -89,7 +74,7 @@ export class RealApiServer {
   /** Starts kube-apiserver, also again after `stop`, and waits until it answers. */
   async serve(...more: readonly string[]): Promise<void> {
     const argv = [
-      join(this.#programs.kubernetes, "kube-apiserver"),
+      this.#programs["kube-apiserver"],
       ...["--etcd-servers=http://127.0.0.1:2379", `--secure-port=${PORT}`, "--bind-address=127.0.0.1"],
       ...["--advertise-address=192.0.2.11", "--endpoint-reconciler-type=none", "--profiling=false"],
       ...[`--tls-cert-file=${this.#file("tls.pem")}`, `--tls-private-key-file=${this.#file("tls.key")}`],
@@ -127,7 +112,7 @@ export class RealApiServer {
 
   /** As an administrator. */
   kubectl(words: readonly string[], input = ""): Promise<ExecResult> {
-    const argv = [join(this.#programs.kubernetes, "kubectl"), "--kubeconfig", this.kubeconfig, ...words];
+    const argv = [this.#programs.kubectl, "--kubeconfig", this.kubeconfig, ...words];
     return run(inNetworkOnly(this.#netns, argv), { input, timeoutMs: 30_000 });
   }
 
