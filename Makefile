@@ -54,6 +54,7 @@ test-lab: root setup-image build ## tests on real traffic in network namespaces 
 	$(call timed,test-lab,$(call vitest,lab))
 
 test-cluster: root setup-cluster build ## end to end on a real Kubernetes cluster of one node (root; Go builds it once, about a quarter of an hour)
+	@rm -f .cache/test-cluster.*
 	@if command -v go >/dev/null; then $(MAKE) run-test-cluster; \
 	else echo 'test-cluster: no `go` on this machine: Kubernetes is built from its Go modules; install Go 1.26 or newer'; exit $(if $(CI),1,0); fi
 

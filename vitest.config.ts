@@ -29,6 +29,7 @@ export default defineConfig({
           name: "cluster",
           include: ["test/cluster/**/*.test.ts"],
           globalSetup: ["test/cluster/shared-cluster.setup.ts"],
+          setupFiles: ["test/cluster/tell-failures.setup.ts"],
           testTimeout: 120_000,
           hookTimeout: 300_000,
           fileParallelism: false,

@@ -1,10 +1,11 @@
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { caBundle } from "../../src/lab/certificates.ts";
-import { buildPrograms, cacheDirectory, type Programs } from "./builds.ts";
+import { buildPrograms, type Programs } from "./builds.ts";
 import { type Certificates, makeCertificates, writeKubeconfig } from "./certificates.ts";
 import { Cluster } from "./cluster.ts";
 import { removeCluster } from "./cluster-down.ts";
+import { clusterReport } from "./cluster-report.ts";
 import { saveState } from "./cluster-state.ts";
 import { type Component, type ReadyProbe, waitReady } from "./components.ts";
 import { controlGroupsFor, makeControlGroups } from "./control-groups.ts";
@@ -21,7 +22,7 @@ import { standardImages } from "./images.ts";
 import { onMachine, startMachine } from "./machine.ts";
 import { joinOutside, makeNodeNetns, NODE, nodeNetns } from "./network.ts";
 import { kubeletArguments, nodeFiles, proxyArguments, runtimeClasses } from "./node-config.ts";
-import { placeOf } from "./places.ts";
+import { cacheDirectory, placeOf } from "./places.ts";
 import { missingRequirement } from "./requirements.ts";
 
 export interface UpOptions {
@@ -36,7 +37,7 @@ const READY_MS = 60_000;
 
 /**
  * Starts a cluster of one node, ready for pods. One of the same name is taken down first.
- * @throws Error one line for the user; what was started is removed, its logs too unless `SALLYPORT_KEEP` is set
+ * @throws Error what is wrong, and how all stood; what was started is removed, its logs too unless `SALLYPORT_KEEP` is set
  */
 export async function createCluster(name: string, options: UpOptions = {}): Promise<Cluster> {
   const missing = await missingRequirement();
@@ -48,8 +49,10 @@ export async function createCluster(name: string, options: UpOptions = {}): Prom
   try {
     return await build(name, programs, options, step);
   } catch (error) {
+    const half = await Cluster.open(name).catch(() => null);
+    const report = half === null ? "" : `\n${await clusterReport(half)}`;
     if (process.env.SALLYPORT_KEEP === undefined) await removeCluster(name);
-    throw error;
+    throw new Error(`cluster \`${name}\` does not come up: ${(error as Error).message}${report}`);
   }
 }
 

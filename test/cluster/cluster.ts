@@ -6,6 +6,9 @@ import { type Image, imageArchive } from "./image.ts";
 import { type Machine, onMachine, startOnMachine } from "./machine.ts";
 import { placeOf } from "./places.ts";
 
+/** On a busy machine forty objects take a minute to be written. */
+const KUBECTL = { timeoutMs: 120_000 };
+
 /** A handle on a running cluster. Several processes may hold one; only one may stop and start components. */
 export class Cluster {
   #state: State;
@@ -36,6 +39,11 @@ export class Cluster {
     return this.#state.machine;
   }
 
+  /** Its servers, running or not. */
+  get components(): readonly Component[] {
+    return this.#state.components;
+  }
+
   /** Of a cluster administrator; its server is reached from the node's network namespace only. */
   get kubeconfig(): string {
     return `${this.directory}/admin.kubeconfig`;
@@ -49,11 +57,11 @@ export class Cluster {
 
   /** Runs kubectl to success. @throws Error with the first line of its complaint */
   kubectl(words: readonly string[], options: ExecOptions = {}): Promise<string> {
-    return must(this.kubectlArguments(words), options);
+    return must(this.kubectlArguments(words), { ...KUBECTL, ...options });
   }
 
   tryKubectl(words: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-    return run(this.kubectlArguments(words), options);
+    return run(this.kubectlArguments(words), { ...KUBECTL, ...options });
   }
 
   /** Writes objects as they are given, new or not. */

@@ -32,12 +32,12 @@ export class Sallyport {
     return sallyport;
   }
 
-  /** What is installed already; as the chart says by default if nothing is. */
-  static async installed(cluster: Cluster): Promise<Sallyport> {
+  /** What is installed already, with whatever values; with these if nothing is. */
+  static async installed(cluster: Cluster, ...values: readonly string[]): Promise<Sallyport> {
     const { helm } = await buildPrograms(["helm"]);
     const sallyport = new Sallyport(cluster, helm);
     const there = await cluster.tryKubectl(["--namespace", NAMESPACE, "get", "daemonset", "sallyport-agent"]);
-    return there.status === 0 ? sallyport : Sallyport.install(cluster);
+    return there.status === 0 ? sallyport : Sallyport.install(cluster, ...values);
   }
 
   /** `helm upgrade --install --wait`. */
@@ -47,7 +47,7 @@ export class Sallyport {
       "--set",
       value,
     ]);
-    await this.#runHelm([...words, "--create-namespace", ...set, "--wait", "--timeout", "90s"]);
+    await this.#runHelm([...words, "--create-namespace", ...set, "--wait", "--timeout", "180s"]);
     await this.rolledOut();
   }
 
@@ -85,7 +85,7 @@ export class Sallyport {
   async #runHelm(words: readonly string[]): Promise<void> {
     const env = { KUBECONFIG: this.#cluster.kubeconfig };
     const argv = inNetworkOnly(this.#cluster.machine.netns, [this.#helm, ...words]);
-    const { status, stderr } = await run(argv, { env, timeoutMs: 120_000 });
+    const { status, stderr } = await run(argv, { env, timeoutMs: 200_000 });
     if (status !== 0) throw new Error(`helm ${words[0]}: ${stderr.trim().slice(-1000)}`);
   }
 }

@@ -1,5 +1,6 @@
 import { type Lab, openLab } from "../../src/lab/lab.ts";
 import { Cluster } from "./cluster.ts";
+import { clusterReport } from "./cluster-report.ts";
 import { loadState } from "./cluster-state.ts";
 import { createCluster } from "./cluster-up.ts";
 import { Sallyport } from "./sallyport.ts";
@@ -23,10 +24,10 @@ export async function sharedRelease(): Promise<SharedRelease> {
   const name = process.env["SALLYPORT_TEST_CLUSTER"];
   if (name === undefined)
     throw new Error("`SALLYPORT_TEST_CLUSTER` is not set: run this file by `vitest --project cluster`");
-  if ((await loadState(name)) === null) {
-    const cluster = await createCluster(name);
-    return { cluster, lab: await openLab(name), sallyport: await Sallyport.install(cluster, CONFIG) };
+  const cluster = (await loadState(name)) === null ? await createCluster(name) : await Cluster.open(name);
+  try {
+    return { cluster, lab: await openLab(name), sallyport: await Sallyport.installed(cluster, CONFIG) };
+  } catch (error) {
+    throw new Error(`${(error as Error).message}\n${await clusterReport(cluster)}`);
   }
-  const cluster = await Cluster.open(name);
-  return { cluster, lab: await openLab(name), sallyport: await Sallyport.installed(cluster) };
 }

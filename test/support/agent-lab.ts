@@ -102,7 +102,7 @@ export class AgentLab {
   async applied(change: () => unknown): Promise<void> {
     this.agent?.forgetLog();
     await change();
-    await this.agent?.event("applied");
+    await this.agent?.event("applied", 30_000);
   }
 
   /** Status code of one request, or what curl said. */
