@@ -23,7 +23,7 @@ ping:iputils-ping ps:procps"
 BENCH="haproxy:haproxy squid:squid-openssl gcc:gcc /usr/include/stdio.h:libc6-dev
 /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream"
 CLUSTER="/usr/lib/cni/ptp:containernetworking-plugins /bin/busybox:busybox-static gcc:gcc pkg-config:pkg-config
-/usr/include/seccomp.h:libseccomp-dev /usr/include/stdio.h:libc6-dev"
+/usr/include/seccomp.h:libseccomp-dev /usr/include/stdio.h:libc6-dev musl-gcc:musl-tools"
 IMAGE="strip:binutils tar:tar"
 # Packages that bring a daemon: not to be started now, nor at the next boot.
 DAEMONS="knot unbound nginx-light openssh-server haproxy squid-openssl"

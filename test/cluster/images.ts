@@ -42,7 +42,6 @@ async function toolsImage(authority: Uint8Array): Promise<Image> {
     .split("\n")
     .filter((name) => !TOOLS.includes(name));
   const found = await Promise.all(TOOLS.map((tool) => which(tool)));
-  const libraries = await librariesOf(found);
   return {
     name: TOOLS_IMAGE,
     entries: [
@@ -51,12 +50,11 @@ async function toolsImage(authority: Uint8Array): Promise<Image> {
         .filter((name) => name !== "busybox")
         .map((name) => ({ path: `bin/${name}`, mode: 0o777, link: "busybox" })),
       ...(await Promise.all(found.map(async (path) => copy(path, `usr/bin/${path.split("/").at(-1)}`)))),
-      ...(await Promise.all(libraries.map(async (path) => copy(path, path.slice(1))))),
+      ...(await filesOf(found)),
       { path: "etc/ssl/certs/ca-certificates.crt", mode: 0o644, data: authority },
       { path: "etc/ssl/cert.pem", mode: 0o777, link: "certs/ca-certificates.crt" },
       text("etc/passwd", "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n"),
       text("etc/group", "root:x:0:\nnogroup:x:65534:\n"),
-      text("etc/nsswitch.conf", "hosts: files dns\n"),
       { path: "tmp/", mode: 0o1777 },
       { path: "root/", mode: 0o700 },
     ],
@@ -66,6 +64,15 @@ async function toolsImage(authority: Uint8Array): Promise<Image> {
 
 async function which(program: string): Promise<string> {
   return (await must(["sh", "-c", 'command -v "$1"', "sh", program])).trim();
+}
+
+/** What dynamic programs need beside themselves: the loader, libraries, and where names are looked up. */
+export async function filesOf(programs: readonly string[]): Promise<readonly Entry[]> {
+  const libraries = await librariesOf(programs);
+  return [
+    ...(await Promise.all(libraries.map(async (path) => copy(path, path.slice(1))))),
+    text("etc/nsswitch.conf", "hosts: files dns\n"),
+  ];
 }
 
 /** Every shared object that these programs load, the loader included, by the path they look for it at. */

@@ -10,11 +10,15 @@ export interface PodChoice {
   /** Default: `ptp`, the cluster's own. */
   readonly network?: OtherNetwork | "host";
   readonly securityContext?: object;
+  /** Default: the tools. */
+  readonly image?: string;
+  /** Domains that its resolver tries after the cluster's own. */
+  readonly searches?: readonly string[];
 }
 
 /** A pod of one container that ends at once when it is deleted. */
 export function podObject(name: string, choice: PodChoice = {}): object {
-  const { namespace = "default", labels = {}, command, network, securityContext } = choice;
+  const { namespace = "default", labels = {}, command, network, securityContext, image, searches } = choice;
   return {
     apiVersion: "v1",
     kind: "Pod",
@@ -23,10 +27,11 @@ export function podObject(name: string, choice: PodChoice = {}): object {
       terminationGracePeriodSeconds: 0,
       ...(network === "host" ? { hostNetwork: true, dnsPolicy: "ClusterFirstWithHostNet" } : {}),
       ...(network === undefined || network === "host" ? {} : { runtimeClassName: network }),
+      ...(searches === undefined ? {} : { dnsConfig: { searches } }),
       containers: [
         {
           name: "main",
-          image: TOOLS_IMAGE,
+          image: image ?? TOOLS_IMAGE,
           imagePullPolicy: "Never",
           ...(command === undefined ? {} : { command }),
           ...(securityContext === undefined ? {} : { securityContext }),
