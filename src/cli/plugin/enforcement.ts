@@ -78,6 +78,8 @@ export function enforcementOf(scene: PodScene, view: NodeView, selecting: readon
     const { state, text } = onNode(view, listed);
     if (state !== "enforced") (state === "unknown" ? open : no).push(`\`${policyRef(policy)}\`: ${text}`);
   }
+  // What is in force may deny more than what was read.
+  for (const { what, why } of scene.unread) open.push(`${what} may be in force as well, and was not looked at: ${why}`);
   if (scene.configProblem !== null) open.push(`AgentConfig: ${scene.configProblem}`);
   return {
     node,

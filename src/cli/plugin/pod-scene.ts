@@ -34,6 +34,8 @@ export interface PodScene {
   readonly listing: readonly ListedObject[];
   /** What an address is judged inside or outside by, as far as it may not be looked at. */
   readonly unseen: readonly Unseen[];
+  /** Policies that may not be looked at: the pod may be judged wrongly without them. */
+  readonly unread: readonly Unseen[];
   /** Why the AgentConfig is not in force as it is written; null: it is. */
   readonly configProblem: string | null;
 }
@@ -53,18 +55,19 @@ export async function loadPodScene(cluster: LiveCluster, name: PodName): Promise
   const { nodeName } = fields(pod["spec"]);
   const node = typeof nodeName === "string" && nodeName !== "" ? nodeName : null;
   const unseen: Unseen[] = [];
+  const unread: Unseen[] = [];
   const configured = readConfig(cluster, { node: node ?? "", namespace: cluster.sallyport }, unseen);
   const sources = configured.then(({ config }) => config.sources);
   const [namespace, documents, { config, configProblem }] = await Promise.all([
     cluster.find(`/api/v1/namespaces/${name.namespace}`),
-    liveDocuments(cluster, name.namespace, sources, (one) => unseen.push(one)),
+    liveDocuments(cluster, name.namespace, sources, (one) => unread.push(one)),
     configured,
   ]);
   const pods = new ClusterWorkloads(new IdentityTable()).read([pod], () => namespace ?? undefined);
   const { policies, groups, listing } = documents;
   const program = openProgram(compileProgram({ epoch: 1, policies, groups, workloads: pods.workloads, config }));
   const from = `${name.namespace}/${name.name}`;
-  return { scene: { program, pods, policies, config }, from, ...name, node, listing, unseen, configProblem };
+  return { scene: { program, pods, policies, config }, from, ...name, node, listing, unseen, unread, configProblem };
 }
 
 /** Those that select the pod, in no order. @throws UsageError where nothing is decided for it */

@@ -65,9 +65,15 @@ describe("standard policies", () => {
 
   test("that may not be read are said", async () => {
     list("NetworkPolicy", "ClusterNetworkPolicy");
-    expect(await why("ns/free")).toMatchObject({ action: "Deny", unseen: [] });
+    serveReport({ policies: [entry({}), { kind: "NetworkPolicy", namespace: "ns", name: "closed", uid }] });
+    expect(await why("ns/free")).toMatchObject({ action: "Deny", enforcement: { state: "enforced" } });
     cluster.forbid("/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies");
-    expect(await why("ns/free")).toMatchObject({ unseen: [{ what: "every ClusterNetworkPolicy" }] });
+    for (const destination of ["https://203.0.113.7/", "a.example"]) {
+      const { enforcement } = (await json("why", "ns/free", destination)).document;
+      expect(enforcement.state).toBe("unknown");
+      expect(enforcement.why.join()).toContain("every ClusterNetworkPolicy may be in force as well");
+      expect(enforcement.why.join()).toContain("ask for the ClusterRole `sallyport-operator`");
+    }
   });
 });
 
