@@ -6,9 +6,10 @@ import type { QueueMethod } from "../kernel/ruleset.ts";
 import type { Binding } from "../names/table.ts";
 import { BindingsInUse } from "./bindings-in-use.ts";
 import type { BootRules } from "./boot-rules.ts";
+import { CrowdWatch } from "./crowd-watch.ts";
 import { EndingNews } from "./ending-news.ts";
 import { FlowEnder } from "./endings.ts";
-import { type ExistingFlows, type Recall, settleExistingFlows } from "./existing-flows.ts";
+import { countRecalled, type Recall, settleExistingFlows } from "./existing-flows.ts";
 import { keepFixed, needsNewLane } from "./fixed-settings.ts";
 import { Floods } from "./floods.ts";
 import type { FlowLog } from "./flow-log.ts";
@@ -51,6 +52,7 @@ export class Agent implements LaneListener {
   readonly #injector: Injector;
   readonly #keeper: RulesetKeeper;
   readonly #floods: Floods;
+  readonly #crowd: CrowdWatch;
   readonly #resolver: Resolver;
   readonly #lane: LaneHandle;
   readonly #endings: EndingNews;
@@ -91,6 +93,7 @@ export class Agent implements LaneListener {
     this.#open = new OpenFlows({ conntrack: this.#conntrack, ender, marks: this.#marks, flowLog, journal, log });
     this.#keeper = new RulesetKeeper(method, place.generation, place.predecessor !== null, log, bootRules);
     this.#floods = new Floods(() => this.#keeper.dropped(), log);
+    this.#crowd = new CrowdWatch(this.#conntrack, () => this.#epoch.program, this.#floods, log);
     this.#resolver = new Resolver(config.agentResolvers);
     const { data } = this.#epoch.program;
     const adopting = config.existingFlows === "Adopt";
@@ -177,6 +180,7 @@ export class Agent implements LaneListener {
       this.#takeOver.installed();
       this.#lane.send({ kind: "adopted" });
       this.#inUse.start();
+      this.#crowd.start();
       this.#counts.started();
       this.#log.info({
         event: "ready",
@@ -232,6 +236,7 @@ export class Agent implements LaneListener {
     this.#takeOver.close();
     this.#floods.close();
     await this.#endings.settle();
+    await this.#crowd.close();
     await this.#lane.stop();
     await this.#endings.stop();
     await this.#journal.close();
@@ -313,6 +318,9 @@ export class Agent implements LaneListener {
       case "recalled":
         this.#log.info({ event: "http-recalled", ...message.counts });
         return;
+      case "barred":
+        this.#floods.onBarred(message.workloads);
+        return;
       case "policed":
         this.#floods.onPoliced(message.address, message.perSecond);
         return;
@@ -387,10 +395,4 @@ export class Agent implements LaneListener {
 /** Side by side: until a lane answers, no pod can connect. Waits for both also when one fails. */
 async function both(...starts: readonly Promise<void>[]): Promise<void> {
   for (const result of await Promise.allSettled(starts)) if (result.status === "rejected") throw result.reason;
-}
-
-/** Flows of an earlier agent that conntrack still knew; the others have ended meanwhile, and have no end record. */
-function countRecalled(...settlings: readonly ExistingFlows[]): number {
-  const all = settlings.flatMap(({ kept, ended }) => [...kept, ...ended]);
-  return new Set(all.flatMap(({ memory }) => memory ?? [])).size;
 }

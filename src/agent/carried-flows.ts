@@ -8,6 +8,7 @@ import { TOLD_AFTER_MS, TOLD_AT_ONCE, TOLD_BYTES } from "../kernel/ruleset-told.
 import { SetElements } from "../kernel/set-elements.ts";
 
 const SETS = [...CARRY_SETS, ...TOLD_SETS];
+const BAR_INTERVAL_MS = 250;
 /** SYNs read at once at most: more than the socket has room for. */
 const MOST_SYNS = 16_384;
 
@@ -21,7 +22,11 @@ export class CarriedFlows {
   readonly #syns: PacketLog;
   readonly #sets = new SetElements(TABLE_NAME);
   #lostBefore = 0;
+  #fault: unknown = null;
+  #faults = 0;
+  #failed = 0;
   #overrunsBefore = 0;
+  #nextBar = 0;
 
   constructor(log: PacketLog, syns: PacketLog, seed: number) {
     this.#log = log;
@@ -36,9 +41,32 @@ export class CarriedFlows {
     return this.#log.counters.received;
   }
 
-  /** Hands over the first bytes of the flows that are waiting, or some of them. */
-  take(each: TakeRecord): void {
-    this.#log.read(each);
+  /**
+   * Hands over the first bytes of the flows that are waiting, or some of them. One on which `each` throws counts as lost, and the others are
+   * handed over all the same. Returns what was thrown last; null: nothing.
+   */
+  take(each: TakeRecord): unknown {
+    this.#log.read(this.#guarded(each));
+    this.#failed += this.#faults;
+    return this.#lastFault();
+  }
+
+  #guarded(each: TakeRecord): TakeRecord {
+    return (bytes, start, end) => {
+      try {
+        each(bytes, start, end);
+      } catch (error) {
+        this.#faults++;
+        this.#fault = error;
+      }
+    };
+  }
+
+  #lastFault(): unknown {
+    const fault = this.#fault;
+    this.#fault = null;
+    this.#faults = 0;
+    return fault;
   }
 
   /** SYNs that this lane was told of, and those that were lost on the way; monotonic. */
@@ -46,13 +74,15 @@ export class CarriedFlows {
     return this.#syns.counters;
   }
 
-  /** Hands over all SYNs that wait: those that passed before a packet was put into a queue are among them when that is read. */
-  takeSyns(each: TakeRecord): void {
+  /** Hands over all SYNs that wait: those that passed before a packet was put into a queue are among them when that is read. Returns as `take`. */
+  takeSyns(each: TakeRecord): unknown {
+    const guarded = this.#guarded(each);
     for (let read = 0; read < MOST_SYNS; ) {
-      const some = this.#syns.read(each);
-      if (some === 0) return;
+      const some = this.#syns.read(guarded);
+      if (some === 0) break;
       read += some;
     }
+    return this.#lastFault();
   }
 
   /** Whether a SYN may have gone by unasked of late. */
@@ -63,11 +93,23 @@ export class CarriedFlows {
   /** How many more have been lost since this was asked last; null: none. 0: some, and the next one that comes through tells how many. */
   missed(): number | null {
     const { overruns, counters } = this.#log;
-    const more = counters.lost - this.#lostBefore;
+    const more = counters.lost + this.#failed - this.#lostBefore;
     if (more === 0 && overruns === this.#overrunsBefore) return null;
     this.#lostBefore += more;
     this.#overrunsBefore = overruns;
     return more;
+  }
+
+  /**
+   * Flows are opened faster than they can be recorded: those who open most of them are asked about each again, for a while. Returns who that is; nobody
+   * where it was done a moment ago. If the sets cannot be flushed, what they hold of theirs ends by itself in some seconds.
+   */
+  bar(now: number): number[] {
+    if (now < this.#nextBar) return [];
+    this.#nextBar = now + BAR_INTERVAL_MS;
+    const barred = this.pairs.bar(now);
+    if (barred.length > 0) this.flush();
+    return barred;
   }
 
   /** Empties the sets, at once; no table, no sets. Returns what went wrong: elements then stay for their few seconds. */
@@ -86,7 +128,9 @@ export class CarriedFlows {
 
   /** The last of them. */
   finish(each: TakeRecord): void {
-    this.#log.finish(each);
+    this.#log.finish(this.#guarded(each));
+    this.#failed += this.#faults;
+    this.#lastFault();
   }
 
   close(): void {

@@ -109,6 +109,12 @@ export async function decideSurplus(
   return { ended, kept };
 }
 
+/** Flows of an earlier agent that conntrack still knew; the others have ended meanwhile, and have no end record. */
+export function countRecalled(...settlings: readonly ExistingFlows[]): number {
+  const all = settlings.flatMap(({ kept, ended }) => [...kept, ...ended]);
+  return new Set(all.flatMap(({ memory }) => memory ?? [])).size;
+}
+
 /** A flow that is remembered, decided anew: rules may have changed while nobody was there, and its pod may be gone. */
 function again(program: Program, flow: FlowTuple, memory: LiveFlow): ExistingFlow {
   const { workloadId, facts } = memory;

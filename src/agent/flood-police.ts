@@ -1,9 +1,11 @@
 import { errnoName } from "../kernel/libc.ts";
+import { type MarkLayout, wordOf } from "../kernel/marks.ts";
 import type { Queue } from "../kernel/queue.ts";
 import { BATCH } from "../kernel/queue-batch.ts";
 import { TABLE_NAME } from "../kernel/ruleset.ts";
 import { POLICE_RATES, POLICED_FOR_S, policedSets } from "../kernel/ruleset-police.ts";
 import { SetElements } from "../kernel/set-elements.ts";
+import { FROM_SERVER } from "../model/verdict.ts";
 import { type Address, addressFromBytes, addressToBytes, isIPv4 } from "../net/address.ts";
 import type { Program } from "../program/program.ts";
 import { FloodWatch, type Offender } from "./flood-watch.ts";
@@ -13,6 +15,7 @@ const EACH = 4;
 
 export interface FloodPoliceOptions {
   readonly queue: Queue;
+  readonly marks: MarkLayout;
   /** Packets that the lane holds: they wait in the queue, too, but not for the lane. */
   readonly held: () => number;
   /** A pod is policed from now on, at so many packets a second. */
@@ -46,16 +49,21 @@ export class FloodPolice {
     this.#elements.close();
   }
 
-  /** The sender, where it is a pod of ours; else the receiver, where that is one. */
+  /**
+   * Whom the rules would police for this packet: of one that comes from a server the receiver, also where a pod of ours is the server; of the
+   * others the sender. If that is no pod of ours, the other end.
+   */
   #sample(index: number, program: Program): void {
-    const { bytes, offset, length } = this.#options.queue.batch;
+    const { queue, marks } = this.#options;
+    const { bytes, offset, length, mark } = queue.batch;
     const at = offset[index]!;
     const four = bytes[at]! >> 4 === 4;
     if (length[index]! < (four ? 20 : 40)) return;
     const size = four ? 4 : 16;
     const source = at + (four ? 12 : 8);
-    for (const from of [source, source + size]) {
-      const address = addressFromBytes(bytes, from, size);
+    const fromServer = (wordOf(marks, mark[index]!) & FROM_SERVER) !== 0;
+    for (const first of [fromServer, !fromServer]) {
+      const address = addressFromBytes(bytes, first ? source + size : source, size);
       if (program.workloadAt(address.w0, address.w1, address.w2, address.w3) < 0) continue;
       this.#watch.sample(address);
       return;

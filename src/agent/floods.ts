@@ -20,6 +20,7 @@ export class Floods {
   readonly #read: ReadDropped;
   readonly #log: Logger;
   readonly #names = new Map<string, string>();
+  readonly #byId = new Map<number, string>();
   /** Packets by address when last read. */
   #last: ReadonlyMap<string, number> = new Map();
   readonly #dropped = new Map<string, number>();
@@ -30,6 +31,8 @@ export class Floods {
   #quiet = 0;
   /** Times that a workload was policed, or at a lower rate than before. */
   policed = 0;
+  /** Times that a workload was kept from opening flows. */
+  crowding = 0;
 
   constructor(read: ReadDropped, log: Logger) {
     this.#read = read;
@@ -38,7 +41,9 @@ export class Floods {
 
   setWorkloads(workloads: readonly Workload[]): void {
     this.#names.clear();
-    for (const { namespace, name, addresses } of workloads) {
+    this.#byId.clear();
+    for (const { id, namespace, name, addresses } of workloads) {
+      this.#byId.set(id, `${namespace}/${name}`);
       for (const address of addresses) this.#names.set(formatAddress(address), `${namespace}/${name}`);
     }
   }
@@ -51,8 +56,30 @@ export class Floods {
       { event: "flood-policed", workload: this.#nameOf(text), address: text, perSecond },
       "this workload crowds the queue: what it asks beyond the rate is dropped",
     );
-    this.#quiet = 0;
-    this.#timer ??= setInterval(() => void this.#report(), REPORT_EVERY_MS).unref();
+    this.#watch();
+  }
+
+  /** The kernel opens no new flows for `address`, whose workload has so many entries, of `limit` that conntrack holds. `news`: it did a moment ago. */
+  onCrowding(address: Address, entries: number, limit: number, news: boolean): void {
+    this.#watch();
+    if (!news) return;
+    this.crowding++;
+    const text = formatAddress(address);
+    this.#log.warn(
+      { event: "conntrack-crowded", workload: this.#nameOf(text), address: text, entries, limit },
+      "this workload has more than its share of conntrack: it opens no new flows until that is over",
+    );
+  }
+
+  /** These open flows faster than they can be recorded: the kernel opens none of theirs for a while. */
+  onBarred(workloads: readonly number[]): void {
+    for (const id of workloads) {
+      const workload = this.#byId.get(id) ?? NOBODY;
+      this.#log.warn(
+        { event: "flows-crowded", workload },
+        "this workload opens flows faster than they can be recorded: each is asked about for a while",
+      );
+    }
   }
 
   /** Dropped packets by workload, `namespace/name`, since the agent began. Asks the kernel only while there is a flood. */
@@ -64,6 +91,11 @@ export class Floods {
       await this.#reading;
     }
     return this.#dropped;
+  }
+
+  #watch(): void {
+    this.#quiet = 0;
+    this.#timer ??= setInterval(() => void this.#report(), REPORT_EVERY_MS).unref();
   }
 
   close(): void {

@@ -62,6 +62,8 @@ export type FromLane =
   | { readonly kind: "recalled"; readonly counts: { readonly goneOn: number; readonly forgotten: number } }
   /** What this pod asks beyond the rate is dropped from now on. */
   | { readonly kind: "policed"; readonly address: Address; readonly perSecond: number }
+  /** These opened more flows by the kernel's leave than could be recorded: for a while they are asked about each. */
+  | { readonly kind: "barred"; readonly workloads: readonly number[] }
   /** Flows that the kernel opened, and whose record did not come through; 0: it is not known yet how many. */
   | { readonly kind: "unrecorded"; readonly count: number }
   /** The TCP flows that the lane follows. */

@@ -21,7 +21,7 @@ import { type CarriedFlows, openCarriedFlows } from "./carried-flows.ts";
 import { FloodPolice } from "./flood-police.ts";
 import { Injector } from "./injector.ts";
 import { type FromLane, type LaneStart, PULSE, type ToLane } from "./lane-messages.ts";
-import { RateLimit } from "./log.ts";
+import { RateLimit, textOf } from "./log.ts";
 import { type LaneParts, publishLane } from "./metrics/lane-pulse.ts";
 import { LATENCY_SLOTS, LatencyHistogram } from "./metrics/latency.ts";
 import { WaitingPackets } from "./waiting-packets.ts";
@@ -34,6 +34,8 @@ const READY = { strict: 1, observed: 2, wake: 4, carried: 8, told: 16 } as const
 const TROUBLE_INTERVAL_MS = 1_000;
 /** How often it is looked up how conntrack takes segments: others set that too. */
 const SETTING_INTERVAL_MS = 1_000;
+/** So full a ring loses records soon: the main thread lets it fill to the half where the flow log is slow, and then reads it empty. */
+const CROWDED_RING = 0.75;
 /** Where a waiting packet came from. */
 const STRICT = 0;
 const OBSERVED = 1;
@@ -140,6 +142,7 @@ export class Lane implements Commands {
     this.#inspector.looseWindows = takesLooseSegments();
     this.#police = new FloodPolice({
       queue: this.#strict,
+      marks: this.#marks,
       held: () => this.#waiting.size,
       onPoliced: (address, perSecond) => this.#post({ kind: "policed", address, perSecond }),
       onTrouble: (message) => this.#trouble(message),
@@ -168,7 +171,7 @@ export class Lane implements Commands {
       const ready = this.#poller.wait(Math.ceil(wait));
       if ((ready & READY.wake) !== 0) this.#messages();
       if ((ready & READY.carried) !== 0) this.#readCarried();
-      if ((ready & READY.told) !== 0) this.#carried?.takeSyns(this.#told);
+      if ((ready & READY.told) !== 0) this.#heard(this.#carried?.takeSyns(this.#told));
       const strict = (ready & READY.strict) === 0 ? 0 : this.#drain(this.#strict, false);
       const strictAt = this.#receivedAt;
       if (strict > 0) this.#police.batch(strict, this.#program, strictAt);
@@ -235,7 +238,7 @@ export class Lane implements Commands {
     this.#receivedAt = time;
     if (count > 0 && this.#carried?.tells(time)) {
       // A SYN that went by unasked was told of before anything behind it was put into the queue.
-      this.#carried.takeSyns(this.#told);
+      this.#heard(this.#carried?.takeSyns(this.#told));
       time = now();
     }
     for (let i = 0; i < count; i++) {
@@ -250,19 +253,27 @@ export class Lane implements Commands {
       } catch (error) {
         // A fault of ours must not leave the packet without a verdict, nor let it pass.
         if (this.#waiting.find(ticket) >= 0) this.verdict(ticket, DROP, null);
-        this.#trouble(error instanceof Error ? (error.stack ?? error.message) : String(error));
+        this.#trouble(textOf(error));
       }
     }
     this.#pulse[PULSE.packets]! += count;
     return count;
   }
 
+  /** A fault of ours costs the record on which it showed, and no more. */
+  #heard(fault: unknown): void {
+    if (fault !== null && fault !== undefined) this.#trouble(textOf(fault));
+  }
+
   #readCarried(): void {
     const carried = this.#carried;
     if (carried === null) return;
-    carried.take(this.#opened);
+    this.#heard(carried.take(this.#opened));
     const missed = carried.missed();
     if (missed !== null) this.#post({ kind: "unrecorded", count: missed });
+    if (missed === null && this.#ring.fill <= CROWDED_RING) return;
+    const workloads = carried.bar(now());
+    if (workloads.length > 0) this.#post({ kind: "barred", workloads });
   }
 
   readonly #opened = (bytes: Uint8Array, start: number, end: number): void => {

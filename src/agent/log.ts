@@ -66,3 +66,8 @@ export class RateLimit {
     return suppressed;
   }
 }
+
+/** An error of ours for the log, with where it came from. */
+export function textOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

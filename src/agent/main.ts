@@ -4,6 +4,7 @@ import { Conntrack } from "../kernel/conntrack.ts";
 import { forgetMarks } from "../kernel/conntrack-forget.ts";
 import { dieWithParent, trimMemory } from "../kernel/libc.ts";
 import { probeQueueMethod, Ruleset } from "../kernel/nftables.ts";
+import { missingFeatures } from "../kernel/rule-features.ts";
 import { Agent, type WorkerFiles } from "./agent.ts";
 import { Applier } from "./applier.ts";
 import { BootRules } from "./boot-rules.ts";
@@ -129,8 +130,14 @@ export async function runAgent(options: AgentOptions): Promise<void> {
 /** Says what the kernel here offers and what is missing. True when an agent could run. */
 export async function checkKernel(): Promise<boolean> {
   try {
-    const method = await probeQueueMethod();
     checkPrivileges();
+    const method = await probeQueueMethod();
+    const missing = await missingFeatures();
+    if (missing.length > 0) {
+      for (const what of missing)
+        console.log(`this kernel has no ${what}: load the module, or take a kernel that has it`);
+      return false;
+    }
     console.log(
       `ready to enforce; packets come through ${method === "native" ? "nft `queue`" : "the xtables NFQUEUE target"}`,
     );

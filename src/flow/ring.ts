@@ -85,6 +85,12 @@ export class RingWriter {
     return true;
   }
 
+  /** How full the ring is, 0 to 1. */
+  get fill(): number {
+    const { header, size } = this.#memory;
+    return ((Atomics.load(header, WRITTEN) - Atomics.load(header, READ)) >>> 0) / size;
+  }
+
   /** Tells the reader of a decision before it is first used. -1: no room for that. */
   #numberOf(decision: Decision): number {
     const known = this.#outcomes.of(decision);

@@ -5,6 +5,12 @@ const SLACK_MS = 1_000;
 /** Of one workload at a time. The kernel's sets hold those of 250 workloads that use it up. */
 const MOST_PAIRS = 256;
 const SEEN = 8_192;
+/** A workload that opened more than its part of too many flows is asked about each for so long. */
+const BARRED_MS = 10_000;
+/** Parts of all flows of late below which nobody is held to be the one who opened too many. */
+const LEAST_PART = 1 / 40;
+/** Flows that are looked back upon. */
+const RECENT = 65_536;
 
 /**
  * What the kernel's carry sets may hold by now: pairs of a workload's address and a destination that were answered with
@@ -21,6 +27,11 @@ export class CarriedPairs {
   /** By workload: when each pair is gone for certain. */
   readonly #carriers = new Map<number, Map<string, number>>();
   #until = 0;
+  /** Flows that the kernel opened since somebody was barred, or since a while, by workload. */
+  readonly #opened = new Map<number, number>();
+  #openedSum = 0;
+  /** Until when. */
+  readonly #barred = new Map<number, number>();
 
   constructor(seed: number, lifeMs: number) {
     this.lifeMs = lifeMs;
@@ -44,6 +55,7 @@ export class CarriedPairs {
 
   /** Takes a pair that is about to be answered with `carry`. False: it must not be. */
   take(workloadId: number, key: FlowKey, now: number): boolean {
+    if (now < (this.#barred.get(workloadId) ?? 0)) return false;
     // Once nothing is left, what is remembered of workloads that are gone goes, too.
     if (!this.mayHold(now)) this.#carriers.clear();
     let pairs = this.#carriers.get(workloadId);
@@ -60,6 +72,31 @@ export class CarriedPairs {
     return true;
   }
 
+  /** The kernel has opened a flow. */
+  opened(workloadId: number): void {
+    if (this.#openedSum >= RECENT) this.#forgetOpened();
+    this.#openedSum++;
+    this.#opened.set(workloadId, (this.#opened.get(workloadId) ?? 0) + 1);
+  }
+
+  /**
+   * More flows are opened than can be recorded: of the workloads that opened some of late, those with no less than the mean have the kernel
+   * open none for a while. Returns them; what the sets hold of theirs is the caller's to flush.
+   */
+  bar(now: number): number[] {
+    const least = Math.max(this.#openedSum / Math.max(1, this.#opened.size), this.#openedSum * LEAST_PART);
+    const most = [...this.#opened].filter(([, count]) => count >= least).map(([workloadId]) => workloadId);
+    for (const [workloadId, until] of this.#barred) if (until <= now) this.#barred.delete(workloadId);
+    for (const workloadId of most) this.#barred.set(workloadId, now + BARRED_MS);
+    this.#forgetOpened();
+    return most;
+  }
+
+  #forgetOpened(): void {
+    this.#opened.clear();
+    this.#openedSum = 0;
+  }
+
   /** The kernel's sets are empty. */
   flushed(): void {
     this.#until = 0;
@@ -67,6 +104,8 @@ export class CarriedPairs {
   }
 
   forget(workloadId: number): void {
+    this.#opened.delete(workloadId);
+    this.#barred.delete(workloadId);
     this.#carriers.delete(workloadId);
   }
 }

@@ -41,6 +41,7 @@ export function openedFlow(
 ): void {
   const flow = loneFlow(lane, key, arrival, workloadId, cls, now);
   if (key.protocol === PROTOCOL.udp) datagramFacts(flow.facts, false);
+  lane.carried?.opened(workloadId);
   const decision = openingDecision(lane, flow);
   if (decision?.action === "Allow") {
     record(lane, flow, "flow", decision, finalAudit(lane, flow), "allowed", now);

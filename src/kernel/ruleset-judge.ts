@@ -117,6 +117,7 @@ meta l4proto udp @th,64,2 3 @th,72,32 { 0x1, 0x6b3343cf } goto ask_remembered
 accept
 }
 chain open_flow {
+ct state new jump opens
 ${TCP_UDP} th dport 53 goto ask_remembered
 meta l4proto udp ct original proto-dst 53 goto ask_remembered
 meta l4proto tcp ct original proto-dst 53 goto ask_remembered
@@ -291,6 +292,7 @@ ip6 saddr . meta l4proto . th sport @internal_endpoints6 accept
 function ask(w: Vocabulary): string {
   return `
 chain ask_query {
+ct state new jump opens
 jump write_question
 ${w.unheld("saddr", "goto ask_observed")}
 jump police_sender

@@ -1,6 +1,7 @@
 import { ANSWER, type Generation, STATE } from "../model/verdict.ts";
 import { ASKED, inPlace, type MarkLayout, markLayout, STATE_BITS } from "./marks.ts";
 import { answerChains } from "./ruleset-answer.ts";
+import { CROWDING_COUNTER, crowdingChains, crowdingSets } from "./ruleset-crowding.ts";
 import { judgeChains } from "./ruleset-judge.ts";
 import { POLICE_COUNTERS, policeChains, policeSets } from "./ruleset-police.ts";
 import { ASIDE_SET, bypassClock, type RulesetSets, renderSets, setNames } from "./ruleset-sets.ts";
@@ -128,10 +129,12 @@ export function renderRuleset(spec: RulesetSpec, now = bypassClock()): string {
   const body = [
     renderSets(spec.sets, now),
     policeSets(),
+    crowdingSets(),
     counters(),
     hookChains(words),
     judgeChains(words),
     policeChains(words),
+    crowdingChains(),
     answerChains(words),
   ];
   return `add table ${TABLE}\ndelete table ${TABLE}\ntable ${TABLE} {\n${layOut(body.join("\n"))}}\n`;
@@ -166,6 +169,7 @@ export const COUNTERS = [
   "cut",
   "mid_flow",
   ...POLICE_COUNTERS,
+  CROWDING_COUNTER,
 ] as const;
 
 /** Counts flows that the kernel opened, each of them logged. */

@@ -10,6 +10,9 @@ import type { Attempt } from "../support/steady-load.ts";
 const FLOOD_SECONDS = 6;
 const DATAGRAMS = `udp:${EVIL.ipv4}:9000`;
 const SYNS = `syn:${EVIL.ipv4}:443`;
+/** First of the ports of APP that wait for answers, and for replies. */
+const ANSWERED = 21_000;
+const REPLIED = 22_000;
 const QUESTIONS = `dns:${SERVICES.dns.ipv4}:53`;
 
 let fault: FaultLab;
@@ -42,26 +45,51 @@ async function twin(pod: string) {
   };
 }
 
-/** Floods from `pod` while OTHER works; how OTHER fared, and the metrics before and after. */
-async function flooded(pod: string, ...what: string[]) {
-  const { world } = fault;
+/** Floods while OTHER works; how OTHER fared, and the metrics before and after. */
+async function beside(flood: () => Promise<unknown>) {
   const before = await fault.metrics();
   const honest = await twin(OTHER);
   await sleep(500);
-  const source = world.lab.pod(pod).address.ipv4;
-  const flood = world.script(pod, "packet-flood.ts", String(FLOOD_SECONDS), source, ...what);
-  await once(flood, "exit");
+  await flood();
   const attempts = await honest.end();
   return { attempts, before, after: await fault.metrics() };
+}
+
+/** Packets from `place`, with an address of it as their source, as fast as one thread gets them out. */
+async function packets(place: string, source: string, ...what: string[]): Promise<void> {
+  await once(fault.world.script(place, "packet-flood.ts", String(FLOOD_SECONDS), source, ...what), "exit");
+}
+
+const flooded = (pod: string, ...what: string[]) =>
+  beside(() => packets(pod, fault.world.lab.pod(pod).address.ipv4, ...what));
+
+/** APP asks a resolver, and says something where it may, from 64 ports each, and keeps them. */
+async function listening(resolver: string) {
+  const code = `
+const { createSocket } = require("node:dgram");
+const question = Buffer.from("000101000001000000000000036170690667697468756203636f6d0000010001", "hex");
+for (let i = 0; i < 64; i++) {
+  createSocket("udp4").on("message", () => undefined).bind(${ANSWERED} + i, function () { this.send(question, 53, "${resolver}"); });
+  createSocket("udp4").on("message", () => undefined).bind(${REPLIED} + i, function () { this.send("hello", 9000, "${PARTNER}"); });
+}
+setTimeout(() => console.log("listening"), 500);
+setTimeout(() => process.exit(0), 60_000);`;
+  const child = fault.world.lab.spawn(APP, [process.execPath, "-e", code], { stdio: ["ignore", "pipe", "inherit"] });
+  await once(child.stdout!, "data");
+  return child;
+}
+
+function expectAllKinds(attempts: readonly Attempt[]): void {
+  for (const kind of ["tls", "tcp", "dns", "udp"] as const) {
+    expect(attempts.filter((one) => one.kind === kind).length).toBeGreaterThan(60);
+  }
 }
 
 function failed(attempts: readonly Attempt[]): string[] {
   return attempts.flatMap(({ kind, problem }) => (problem === "" ? [] : [`${kind}: ${problem}`]));
 }
 
-// As in faults-kernel: on a machine that is busy with other things the lane may not get its share. Without the policing all of them
-// fail in every round.
-describe("a pod that floods", { retry: 2 }, () => {
+describe("a pod that floods", () => {
   test("takes nothing from its neighbour; what is dropped is its own, counted and named", async () => {
     const { world } = fault;
     const agent = await fault.start();
@@ -69,9 +97,7 @@ describe("a pod that floods", { retry: 2 }, () => {
     const { attempts, after } = await flooded(APP, DATAGRAMS, SYNS, QUESTIONS);
     expect(after.of("queue_dropped_packets_total", { queue: "strict" })).toBe(0);
     expect(failed(attempts)).toEqual([]);
-    for (const kind of ["tls", "tcp", "dns", "udp"] as const) {
-      expect(attempts.filter((one) => one.kind === kind).length).toBeGreaterThan(60);
-    }
+    expectAllKinds(attempts);
     expect(after.of("flood_dropped_packets_total", { workload: APP })).toBeGreaterThan(1_000);
     expect(after.of("flood_dropped_packets_total")).toBe(after.of("flood_dropped_packets_total", { workload: APP }));
     expect(after.of("policed_workloads_total")).toBeGreaterThan(0);
@@ -89,7 +115,7 @@ describe("a pod that floods", { retry: 2 }, () => {
   });
 });
 
-describe("a flood of addresses that no workload owns", { retry: 2 }, () => {
+describe("a flood of addresses that no workload owns", () => {
   test("is bounded as a whole and takes nothing from those that are known", async () => {
     const { world } = fault;
     await fault.start();
@@ -99,5 +125,55 @@ describe("a flood of addresses that no workload owns", { retry: 2 }, () => {
     expect(failed(attempts)).toEqual([]);
     expect(after.of("rules_packets_total", { counter: "policed_unknown" })).toBeGreaterThan(1_000);
     expect(after.of("flood_dropped_packets_total") - before.of("flood_dropped_packets_total")).toBe(0);
+  });
+});
+
+describe("a flood of answers to a pod that has asked", () => {
+  const RESOLVER = OUTSIDE.dnsGoogle.ipv4;
+
+  test("from outside: the pod is held to a rate, its neighbours lose nothing", async () => {
+    const { world } = fault;
+    const resolvers = [SERVICES.dns.ipv4, world.lab.pod("kube-system/dns").address.ipv4, RESOLVER];
+    await fault.start({ config: { resolvers } });
+    const child = await listening(RESOLVER);
+    const node = world.lab.node(1).address.ipv4;
+    const { attempts, before, after } = await beside(() => packets("outside", RESOLVER, `answer:${node}:${ANSWERED}`));
+    child.kill("SIGKILL");
+    expect(after.of("queue_dropped_packets_total", { queue: "strict" })).toBe(0);
+    expect(failed(attempts)).toEqual([]);
+    expectAllKinds(attempts);
+    // A node that is fast enough answers all of it, and polices nobody; else the pod that is answered.
+    const policed = after.of("flood_dropped_packets_total", { workload: APP });
+    expect(after.of("packets_total") - before.of("packets_total") + policed).toBeGreaterThan(10_000);
+    expect(after.of("flood_dropped_packets_total")).toBe(policed);
+  });
+
+  test("from a pod of the node: the same, and the one that is policed is the one that is answered", async () => {
+    const { world } = fault;
+    await fault.start();
+    const child = await listening(SERVICES.dns.ipv4);
+    const dns = world.lab.pod("kube-system/dns").address.ipv4;
+    const app = world.lab.pod(APP).address.ipv4;
+    const { attempts, after } = await beside(() => packets("kube-system/dns", dns, `answer:${app}:${ANSWERED}`));
+    child.kill("SIGKILL");
+    expect(after.of("queue_dropped_packets_total", { queue: "strict" })).toBe(0);
+    expect(failed(attempts)).toEqual([]);
+    expect(after.of("flood_dropped_packets_total", { workload: APP })).toBeGreaterThan(1_000);
+    expect(after.of("flood_dropped_packets_total")).toBe(after.of("flood_dropped_packets_total", { workload: APP }));
+  });
+
+  test("on flows that are allowed: carried by the kernel, nobody is asked, nobody loses anything", async () => {
+    const { world } = fault;
+    await fault.start();
+    const child = await listening(SERVICES.dns.ipv4);
+    const node = world.lab.node(1).address.ipv4;
+    const { attempts, before, after } = await beside(() => packets("outside", PARTNER, `reply:${node}:${REPLIED}`));
+    child.kill("SIGKILL");
+    expect(failed(attempts)).toEqual([]);
+    expectAllKinds(attempts);
+    // What is asked about is the neighbour's: some packets for each of its attempts.
+    const asked = after.of("packets_total") - before.of("packets_total");
+    expect(asked).toBeLessThan(attempts.length * 20);
+    expect(after.of("flood_dropped_packets_total")).toBe(0);
   });
 });

@@ -97,7 +97,7 @@ function udp(): Promise<void> {
   const timers: NodeJS.Timeout[] = [];
   return new Promise<void>((resolve, reject) => {
     timers.push(...[1_000, 2_000].map((ms) => setTimeout(say, ms)));
-    timers.push(setTimeout(() => reject(new Error("no answer")), LIMIT_MS));
+    timers.push(setTimeout(() => reject(new Error(`no answer to port ${echoed.address().port}`)), LIMIT_MS));
     echoed.on("error", reject).on("message", () => resolve());
     say();
   }).finally(() => {

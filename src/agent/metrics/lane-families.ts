@@ -48,10 +48,16 @@ export const LANE_FAMILIES: readonly Family<AgentNumbers>[] = [
     "Times that a workload crowded the queue and was held to a rate (docs/guide/limits.md). Any: the log line `flood-policed` names it.",
     ({ floods }) => floods.policed,
   ),
+  single(
+    "counter",
+    "sallyport_crowding_workloads_total",
+    "Times that a workload had more than its share of conntrack and was kept from opening flows (docs/guide/limits.md). Any: the log line `conntrack-crowded` names it.",
+    ({ floods }) => floods.crowding,
+  ),
   labelled(
     "counter",
     "sallyport_flood_dropped_packets_total",
-    "Packets of a workload beyond the rate it was held to. Those of sources that no workload owns are in sallyport_rules_packets_total, policed_unknown.",
+    "Packets of a workload beyond the rate, or the share of conntrack, that it was held to. Those of sources that no workload owns are in sallyport_rules_packets_total, policed_unknown.",
     "workload",
     ({ kernel }) => kernel.floods,
   ),

@@ -107,7 +107,7 @@ export function numbersOf(changes: Changes = {}): AgentNumbers {
     lane: { alive: changes.alive ?? true, restarts: 6 },
     laneNumbers: new LaneNumbers(() => pulse),
     keeper: { restored: 7 },
-    floods: { policed: 24 },
+    floods: { policed: 24, crowding: 26 },
     resolver: { times: new LatencyHistogram(), failures: 8, refused: 9 },
     open: { size: 10 },
     endings: { found: 25 },

@@ -55,6 +55,18 @@ describe("a flood", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  test("of flows is told of when it begins, by what conntrack holds", async () => {
+    floods.onCrowding(WILD, 90_000, 262_144, true);
+    floods.onCrowding(WILD, 91_000, 262_144, false);
+    kernel.set("10.244.1.2", 500);
+    await seconds(10);
+    expect(lines.map((line) => line.split(" ").slice(0, 2).join(" "))).toEqual([
+      "conntrack-crowded app-ns/wild",
+      "flood-dropped app-ns/wild",
+    ]);
+    expect([floods.crowding, floods.policed]).toEqual([1, 0]);
+  });
+
   test("goes on being counted when the rules are installed anew", async () => {
     floods.onPoliced(WILD, 16_000);
     kernel.set("10.244.1.2", 500);
