@@ -112,7 +112,7 @@ describe("a rule that another policy makes useless", () => {
   test("is said in the status of its policy, for as long as it is", async () => {
     const shadowed = () =>
       kubectl("-n", "team", "get", "eg", "late", "-o", 'jsonpath={.status.conditions[?(@.type=="Shadowed")].message}');
-    const rules = [allow("a", { domains: ["late.example"], ports })];
+    const rules = [allow("a", { domains: ["late.test"], ports })];
     await applied(
       policy("early", [{ name: "none", action: "Deny" }], { priority: 1 }),
       policy("late", rules, { priority: 2 }),

@@ -59,7 +59,7 @@ export class ApiRequests {
           response.on("data", (part: Buffer) => parts.push(part));
           response.on("error", reject);
           response.on("end", () =>
-            resolve({ status: response.statusCode ?? 0, body: JSON.parse(Buffer.concat(parts).toString() || "{}") }),
+            resolve({ status: response.statusCode ?? 0, body: bodyOf(Buffer.concat(parts).toString()) }),
           );
         },
       );
@@ -72,4 +72,9 @@ export class ApiRequests {
   close(): void {
     this.#agent.destroy();
   }
+}
+
+/** A path that no API server knows is answered in plain text. */
+function bodyOf(text: string): ApiAnswer["body"] {
+  return /^\s*\{/.test(text) ? JSON.parse(text) : { message: text.trim() };
 }
