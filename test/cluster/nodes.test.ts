@@ -1,11 +1,14 @@
 import { readFileSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse, parseAllDocuments } from "yaml";
 import { OUTSIDE } from "../../src/lab/addresses.ts";
 import { run } from "../../src/lab/process.ts";
+import { buildPrograms } from "./builds.ts";
 import type { Cluster } from "./cluster.ts";
 import { onMachine } from "./machine.ts";
+import { MANIFESTS, renderManifests } from "./manifests.ts";
 import { NODE } from "./network.ts";
 import { podObject } from "./pods.ts";
 import { fetched, NAMESPACE, type Sallyport } from "./sallyport.ts";
@@ -53,7 +56,9 @@ beforeAll(async () => {
     podObject("loading", { namespace: "stock", command: ["sh", "-c", LOADING] }),
   ]);
   for (const name of NAMESPACES)
-    await kubectl("wait", "--for=condition=Ready", "pod", "--all", "--namespace", name, "--timeout=60s");
+    await cluster.kubectl(["wait", "--for=condition=Ready", "pod", "--all", "--namespace", name, "--timeout=110s"], {
+      timeoutMs: 120_000,
+    });
 }, 300_000);
 
 afterAll(async () => {
@@ -93,7 +98,7 @@ describe("helm upgrade under load", () => {
 
   test("breaks no allowed flow, and makes no new one fail", async () => {
     const before = new Date().toISOString();
-    await expect.poll(async () => (await lines(before)).length, SOON).toBeGreaterThan(20);
+    await expect.poll(async () => (await lines(before)).length, SOON).toBeGreaterThan(5);
     const calm = longest(await lines(before));
     const [old = ""] = await sallyport.pods("agent");
     const began = new Date().toISOString();
@@ -113,6 +118,102 @@ describe("helm upgrade under load", () => {
   });
 
   const longest = (some: readonly string[]): number => Math.max(...some.map((line) => Number(line.split(" ")[1] ?? 0)));
+});
+
+describe("sallyport bypass", () => {
+  test("lets a namespace of the node pass for a while, and says so in the node's status", async () => {
+    const bypass = (...words: string[]) => sallyport.command("bypass", ...words);
+    expect(await get("stock/count", WEATHER)).toBe("none");
+    const { stdout, stderr } = await bypass("--namespace", "stock", "--for", "5m", "--reason", "a test");
+    expect(stderr + stdout).toContain("in force: the agent decides so");
+    expect(await get("stock/count", WEATHER)).toBe("200");
+    expect(await get("shop/web", `https://${OUTSIDE.evil.ipv4}/`)).toBe("none");
+    const status = async () => parse(await kubectl("get", "ens", NODE.name, "-o", "yaml")).status;
+    await expect
+      .poll(async () => (await status()).bypass, SOON)
+      .toMatchObject([{ scope: "Namespace", namespace: "stock", reason: "a test" }]);
+    expect((await status()).conditions).toMatchObject([{ type: "Ready" }, { type: "Bypassed", status: "True" }]);
+    expect((await bypass("--end")).stdout).toContain("ended");
+    expect(await get("stock/count", WEATHER)).toBe("none");
+    await expect.poll(async () => (await status()).bypass ?? [], SOON).toEqual([]);
+  });
+});
+
+describe("the taint of a new node", () => {
+  const taint = "sallyport.dev/agent-not-ready";
+  const taints = (node: string) => kubectl("get", "node", node, "-o", "jsonpath={.spec.taints[*].key}");
+
+  test("goes when the node's agent enforces", async () => {
+    await kubectl("taint", "node", NODE.name, `${taint}=:NoSchedule`);
+    await expect.poll(() => taints(NODE.name), SOON).not.toContain(taint);
+  });
+
+  test("stays while the agent has said nothing of this boot", async () => {
+    const spec = { taints: [{ key: taint, effect: "NoSchedule" }] };
+    await cluster.apply([{ apiVersion: "v1", kind: "Node", metadata: { name: "coming" }, spec }]);
+    const boot = (bootID: string) => JSON.stringify({ status: { nodeInfo: { bootID } } });
+    const says = (bootID: string) =>
+      cluster
+        .apply([{ apiVersion: "sallyport.dev/v1alpha1", kind: "EgressNodeStatus", metadata: { name: "coming" } }])
+        .then(() =>
+          kubectl(
+            "patch",
+            "ens",
+            "coming",
+            "--subresource=status",
+            "--type=merge",
+            "-p",
+            JSON.stringify({ status: { ready: true, bootID } }),
+          ),
+        );
+    try {
+      await kubectl("patch", "node", "coming", "--subresource=status", "-p", boot("second"));
+      await says("first");
+      await pause(3_000);
+      expect(await taints("coming")).toContain(taint);
+      await says("second");
+      await expect.poll(() => taints("coming"), SOON).not.toContain(taint);
+    } finally {
+      await kubectl("delete", "node", "coming");
+      await kubectl("delete", "ens", "coming", "--ignore-not-found");
+    }
+  });
+
+  test("is all that the controller may change of a node", async () => {
+    const as = ["--as", `system:serviceaccount:${NAMESPACE}:sallyport-controller`];
+    const tries: readonly (readonly string[])[] = [
+      ["patch", "node", NODE.name, "--type=merge", "-p", '{"metadata":{"labels":{"mine":"yes"}}}'],
+      ["patch", "node", NODE.name, "--type=merge", "-p", '{"spec":{"unschedulable":true}}'],
+      ["patch", "node", NODE.name, "--type=merge", "-p", '{"spec":{"taints":[{"key":"mine","effect":"NoExecute"}]}}'],
+      [
+        "patch",
+        "node",
+        NODE.name,
+        "--type=merge",
+        "-p",
+        `{"spec":{"taints":[{"key":"${taint}","effect":"NoExecute"}]}}`,
+      ],
+      ["delete", "node", NODE.name],
+    ];
+    for (const words of tries) {
+      const { status, stderr } = await cluster.tryKubectl([...words, ...as]);
+      expect({ words, status, stderr }).toMatchObject({ status: 1, stderr: expect.stringMatching(/forbidden/i) });
+    }
+    await kubectl("taint", "node", NODE.name, "someone.else/keeps=:PreferNoSchedule");
+    const { stderr } = await cluster.tryKubectl(["taint", "node", NODE.name, "someone.else/keeps-", ...as]);
+    expect(stderr).toMatch(/forbidden/i);
+    await kubectl("taint", "node", NODE.name, "someone.else/keeps-");
+  });
+});
+
+describe("plain manifests", () => {
+  test("are what the chart makes, and a cluster takes them", async () => {
+    const { helm } = await buildPrograms(["helm"]);
+    const path = fileURLToPath(new URL(`../../${MANIFESTS}`, import.meta.url));
+    expect(readFileSync(path, "utf8"), "run `make manifests`").toBe(await renderManifests(helm));
+    const words = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", path];
+    expect(await kubectl(...words)).toContain("daemonset.apps/sallyport-agent serverside-applied");
+  });
 });
 
 describe("helm uninstall", () => {
