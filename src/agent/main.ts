@@ -108,6 +108,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     await succession.open(place);
     const why = await succession.until(stopped);
     const remove = sources.uninstalling && !succession.retiring;
+    if (remove) tell(options, TOLD.removing);
     log.info({ event: "stopping", signal: why, remove });
     const saved = sources.close();
     bypass.close();

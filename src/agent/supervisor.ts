@@ -11,6 +11,8 @@ const HANG_AFTER_CHECKS = 6;
 /** From its start to its first beat; until then nothing is enforced by it, and what a former one left stays closed. */
 const START_LIMIT_CHECKS = 200;
 const STOP_LIMIT_MS = 5_000;
+/** Of one that takes its rules along: killed on the way it would leave the node half closed. */
+const REMOVE_LIMIT_MS = 15_000;
 const FIRST_PAUSE_MS = 50;
 const LONGEST_PAUSE_MS = 5_000;
 /** An agent that lived this long had started well: the next one need not wait. Nor where a working one was killed, for each moment without is one in which no pod can connect. */
@@ -27,6 +29,8 @@ export const TOLD = {
   resumed: 0xf2,
   /** It is about to end: its silence is no hang. */
   ending: 0xf3,
+  /** The same, and it takes its rules away before. */
+  removing: 0xf4,
 } as const;
 
 /**
@@ -45,6 +49,7 @@ export class Supervisor {
   /** SIGTERM came while it was retiring: it ends by itself. */
   #stopAsked = false;
   #restarts = 0;
+  #kill: NodeJS.Timeout | null = null;
 
   /** `command`: program and arguments of the child. */
   constructor(command: readonly string[], logLevel: string) {
@@ -107,9 +112,9 @@ export class Supervisor {
     else if (byte === TOLD.resumed) {
       this.#retiring = false;
       if (this.#stopAsked) this.#stop();
-    } else if (byte === TOLD.ending) {
+    } else if (byte === TOLD.ending || byte === TOLD.removing) {
       this.#stopping = true;
-      setTimeout(() => this.#child?.kill("SIGKILL"), STOP_LIMIT_MS).unref();
+      this.#killLater(byte === TOLD.ending ? STOP_LIMIT_MS : REMOVE_LIMIT_MS);
     } else if (byte !== TOLD.waiting) this.#beats++;
   }
 
@@ -139,6 +144,12 @@ export class Supervisor {
     if (this.#child === null) process.exit(0);
     this.#child.kill("SIGTERM");
     // One that was stopped or hangs cannot hear it.
-    setTimeout(() => this.#child?.kill("SIGKILL"), STOP_LIMIT_MS).unref();
+    this.#killLater(STOP_LIMIT_MS);
+  }
+
+  #killLater(afterMs: number): void {
+    if (this.#kill !== null) clearTimeout(this.#kill);
+    this.#kill = setTimeout(() => this.#child?.kill("SIGKILL"), afterMs);
+    this.#kill.unref();
   }
 }
