@@ -222,9 +222,11 @@ describe("helm uninstall", () => {
     expect(await onNode("nft", "list", "tables")).toContain("table inet sallyport");
     expect((await marks()).some((mark) => (mark & 0x3f) !== 0)).toBe(true);
     await sallyport.uninstall();
-    await expect.poll(() => onNode("nft", "list", "tables"), SOON).not.toContain("sallyport");
-    expect(await onNode("iptables-nft-save")).not.toContain("SALLYPORT");
-    expect(await onNode("ip6tables-nft-save")).not.toContain("SALLYPORT");
+    // Garbage collection, the kubelet and the agent come one after the other.
+    const gone = { timeout: 60_000, interval: 500 };
+    await expect.poll(() => onNode("nft", "list", "tables"), gone).not.toContain("sallyport");
+    await expect.poll(() => onNode("iptables-nft-save"), gone).not.toContain("SALLYPORT");
+    await expect.poll(() => onNode("ip6tables-nft-save"), gone).not.toContain("SALLYPORT");
     await expect.poll(() => onNode("ls", "-A", "/run/sallyport"), SOON).toBe("");
     expect((await marks()).filter((mark) => (mark & 0x3f) !== 0)).toEqual([]);
     expect(await get("stock/count", `http://${OUTSIDE.evil.ipv4}/`)).toBe("200");
