@@ -257,6 +257,7 @@ export class Inspector {
     this.#unknown.expire(lane, now);
     lane.latelyAllowed.tick(now);
     lane.hellos.tick(now);
+    lane.syns.endTurn();
     for (let flow = lane.deadlines.due(now); flow !== null; flow = lane.deadlines.due(now)) {
       if (flow.gone) continue;
       if (flow.kind === "tcp" && flow.phase !== "opening") flowDue(lane, flow, now);

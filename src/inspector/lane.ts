@@ -18,6 +18,7 @@ import { WorkloadUse } from "./limits.ts";
 import { Recollection } from "./recollection.ts";
 import type { RequestBoundaries } from "./request-boundaries.ts";
 import { Resolutions } from "./resolutions.ts";
+import { SynCrowd } from "./syn-crowd.ts";
 import type { TcpFlow } from "./tcp-flow.ts";
 
 export type AnyFlow = TcpFlow | DatagramFlow;
@@ -73,6 +74,7 @@ export class Lane {
   readonly boundaries: RequestBoundaries | null;
   readonly carried: CarriedPairs | null;
   readonly told: CarriedPairs | null;
+  readonly syns = new SynCrowd();
   /** Flows of an agent that died, until it is known which of them are still there. */
   recollection: Recollection | null = null;
   readonly use: WorkloadUse;

@@ -15,8 +15,9 @@ import type { TcpFlow } from "./tcp-flow.ts";
 export function lookAnswer(lane: Lane, flow: TcpFlow, now: number): number {
   const { told } = lane;
   // Only what is asked about anyway while it is undecided; a SYN that has to be changed must come here.
+  lane.syns.note(now);
   if (told === null || flow.watching || flow.plainSyn !== null || !lane.program.isolated(flow.cls)) return ANSWER.look;
-  if (!told.again(flow) || !hasRoom(lane, flow.workloadId)) return ANSWER.look;
+  if (!told.again(flow) || lane.syns.crowded(now) || !hasRoom(lane, flow.workloadId)) return ANSWER.look;
   return told.take(flow.workloadId, flow, now) ? ANSWER.tell : ANSWER.look;
 }
 
@@ -40,6 +41,7 @@ export function toldSyn(
   known: TcpFlow | null,
   now: number,
 ): void {
+  lane.syns.note(now);
   if (known !== null) leave(lane, known, 0);
   // Nobody selects it any more: its next packet is answered without a flow.
   if (!lane.program.selected(cls)) return;

@@ -1,7 +1,7 @@
 import type { World } from "../../../examples/two-apps/world.ts";
 import { attack, type Witness } from "./pod.ts";
 import type { Outcome, Step } from "./script.ts";
-import { open, wait } from "./steps.ts";
+import { wait } from "./steps.ts";
 
 /** `name` is what the server must come to read, `other` what the inspector shall be made to believe. */
 export type Trick = (name: string, other: string) => readonly Step[];
@@ -43,27 +43,25 @@ export interface TwinRun {
   readonly warm?: boolean;
 }
 
-/** Connections that keep the gate letting SYNs go unasked, and when each begins. */
-const FILLERS = 80;
-const FILLER_MS = 20;
-const FILLER_PORT = 18_000;
+/** SYNs go unasked while connections begin one after the other. */
+const APART_MS = 30;
 
-/** Goes every row twice, all at once. */
+/** Goes every row twice, all at once, or shortly after each other. */
 export async function runTwins(rows: readonly Row[], run: TwinRun): Promise<ReadonlyMap<string, Twins>> {
   const { world, witness, pod, address, port, firstPort } = run;
   const { lab } = world;
   await lab.exec(pod, ["getent", "ahosts", run.allowed]);
   const source = lab.pod(pod).address[run.family];
   const plain = run.warm === true;
-  const script = (from: number, steps: readonly Step[]) => ({ address, port, from, source, plain, steps });
+  const script = (turn: number, steps: readonly Step[]) => {
+    const begins = plain ? [wait(turn * APART_MS)] : [];
+    return { address, port, from: firstPort + turn, source, plain, steps: [...begins, ...steps] };
+  };
   const scripts = rows.flatMap(({ steps }, index) => [
-    script(firstPort + index * 2, steps(run.denied, run.allowed)),
-    script(firstPort + index * 2 + 1, steps(run.allowed, run.denied)),
+    script(index * 2, steps(run.denied, run.allowed)),
+    script(index * 2 + 1, steps(run.allowed, run.denied)),
   ]);
-  const fillers = Array.from({ length: plain ? FILLERS : 0 }, (_, index) =>
-    script(FILLER_PORT + index, [wait(index * FILLER_MS), open()]),
-  );
-  const outcomes = await attack(lab, pod, [...scripts, ...fillers]);
+  const outcomes = await attack(lab, pod, scripts);
   await new Promise((resolve) => setTimeout(resolve, 300));
   return new Map(
     rows.map(({ trick }, index) => {

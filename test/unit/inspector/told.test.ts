@@ -15,8 +15,11 @@ function telling(options: ConstructorParameters<typeof Transcript>[0] = {}): Tra
 }
 
 let port = 52_000;
-const syn = (t: Transcript, to: string, serverPort: number, from = APP, payload = "") =>
-  t.of(t.talk({ to, port: serverPort, from, sourcePort: port++ }).syn(payload));
+/** In a turn of its own. */
+const syn = (t: Transcript, to: string, serverPort: number, from = APP, payload = "") => {
+  t.wait(1);
+  return t.of(t.talk({ to, port: serverPort, from, sourcePort: port++ }).syn(payload));
+};
 
 /** Its SYN has gone by unasked, the lane was told. */
 function told(t: Transcript, options: Parameters<Transcript["talk"]>[0] = {}) {
@@ -59,6 +62,21 @@ describe("which SYNs may go on unasked", () => {
   ])("never %s", (_what, send) => {
     const t = telling();
     expect([send(t), send(t), send(t)]).not.toContain("tell");
+  });
+
+  test("none for a moment after two have come in one turn", () => {
+    const t = telling();
+    const together = () => t.of(t.talk({ sourcePort: port++ }).syn());
+    t.wait(1);
+    expect([together(), together(), together()]).toEqual(["look", "look", "look"]);
+    t.wait(90);
+    expect(together()).toBe("look");
+    t.wait(20);
+    expect(together()).toBe("tell");
+    t.wait(1);
+    told(t);
+    told(t);
+    expect(syn(t, WEB, 443)).toBe("look");
   });
 
   test("none while conntrack takes segments with any number", () => {
