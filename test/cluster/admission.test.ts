@@ -118,10 +118,10 @@ describe("a rule that another policy makes useless", () => {
       policy("late", rules, { priority: 2 }),
     );
     await expect
-      .poll(shadowed, { timeout: 10_000 })
+      .poll(shadowed, { timeout: 40_000, interval: 500 })
       .toBe("rule `a` never decides: rule `none` of `EgressPolicy/team/early`, which comes before, denies all of it");
     await kubectl("-n", "team", "delete", "eg", "early");
-    await expect.poll(shadowed, { timeout: 10_000 }).toBe("");
+    await expect.poll(shadowed, { timeout: 40_000, interval: 500 }).toBe("");
   });
 });
 

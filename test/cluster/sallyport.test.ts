@@ -178,9 +178,12 @@ describe("changes that somebody makes with kubectl", () => {
 describe("what has become of a policy", () => {
   test("its status counts the nodes that enforce it, and the pods it selects", async () => {
     await expect.poll(() => condition("ceg app1", "Programmed"), SOON).toBe("True Programmed");
-    const status = parse(await kubectl("get", "ceg", "app1", "-o", "yaml")).status;
-    expect(status.selectedPods).toBe(1);
-    expect(status.conditions.map((one: { message: string }) => one.message)).toEqual(["can be used", "1/1 nodes"]);
+    const said = async () => {
+      const { selectedPods, conditions } = parse(await kubectl("get", "ceg", "app1", "-o", "yaml")).status;
+      return [selectedPods, ...conditions.map((one: { message: string }) => one.message)];
+    };
+    // An agent says every five seconds at most which pods there are: a label was taken away just before.
+    await expect.poll(said, { timeout: 30_000, interval: 500 }).toEqual([1, "can be used", "1/1 nodes"]);
   });
 
   test("another replica of the controller goes on when the one that leads is killed", async () => {
