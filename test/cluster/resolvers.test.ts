@@ -78,6 +78,11 @@ afterAll(async () => {
 test("the client has the search list of a pod, and five dots to have it tried first", async () => {
   const { stdout } = await cluster.exec(CLIENTS, "client", ["/busybox", "cat", "/etc/resolv.conf"]);
   expect(stdout).toContain("ndots:5");
+  // A cluster whose API server was away a moment ago knows new pods and Services a while later.
+  for (const namespace of [CLIENTS, OTHERS]) {
+    const found = () => reached("glibc", `web.${namespace}.svc.cluster.local`, 80, "4");
+    await expect.poll(found, { timeout: 60_000, interval: 500 }).toMatch(/^404 /);
+  }
   expect(stdout).toMatch(/^search resolvers\.svc\.cluster\.local svc\.cluster\.local cluster\.local corp\.example$/m);
 });
 
