@@ -128,25 +128,6 @@ describe.skipIf(!apiServerBuilt())("an agent, on a real API server", () => {
     expect(status, body.message).toBe(expected);
   });
 
-  test("reads standard policies where it is given the right to, and writes none", async () => {
-    const paths = [
-      "/apis/networking.k8s.io/v1/networkpolicies",
-      "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies",
-    ];
-    const list = async (path: string) => (await agent.send("GET", path)).status;
-    for (const path of paths) expect(await list(path)).toBe(403);
-    const apply = ["apply", "--server-side", "-f", `${deploy}/rbac/sources`];
-    const applied = await run([server.kubectl, "--kubeconfig", server.kubeconfig, ...apply]);
-    expect(applied.status, applied.stderr).toBe(0);
-    // This API server does not know the second kind, which it says only to who may read it.
-    for (const [index, path] of paths.entries()) {
-      await expect.poll(() => list(path), { timeout: 10_000 }).toBe([200, 404][index]);
-    }
-    const one = { metadata: { name: "a" }, spec: { podSelector: {} } };
-    const written = await agent.send("POST", "/apis/networking.k8s.io/v1/namespaces/sallyport/networkpolicies", one);
-    expect(written.status).toBe(403);
-  });
-
   test.each(["clusteregresspolicies", "destinationgroups", "agentconfigs"])("writes no %s", async (resource) => {
     expect((await agent.send("POST", `/apis/${API_VERSION}/${resource}`, { metadata: { name: "a" } })).status).toBe(
       403,
