@@ -17,7 +17,7 @@ beforeAll(async () => {
 
 afterEach(async () => {
   rmSync(broken, { force: true });
-  await fault?.world.agent?.stop(2_000).catch(() => undefined);
+  await fault?.clear();
 });
 
 afterAll(() => fault?.down());

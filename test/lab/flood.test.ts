@@ -21,9 +21,7 @@ beforeAll(async () => {
   fault = await FaultLab.up("fld");
 });
 
-afterEach(async () => {
-  await fault?.world.agent?.stop(2_000).catch(() => undefined);
-});
+afterEach(() => fault?.clear());
 
 afterAll(() => fault?.down());
 

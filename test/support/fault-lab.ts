@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { OUTSIDE } from "../../src/lab/addresses.ts";
 import { AgentProcess } from "../../src/lab/agent-process.ts";
 import type { ConfigOverrides } from "../../src/lab/documents.ts";
+import { inNetworkOnly, run } from "../../src/lab/process.ts";
 import { AgentLab, appPolicy } from "./agent-lab.ts";
 import { ask, type Reading, readMetrics } from "./agent-metrics.ts";
 
@@ -68,6 +69,12 @@ export class FaultLab {
     });
     await this.ready();
     return this.world.agent;
+  }
+
+  /** Ends the agent and takes its rules away: who was policed by them is policed by those of the next agent, too, and stays in its counts. */
+  async clear(): Promise<void> {
+    await this.world.agent?.stop(2_000).catch(() => undefined);
+    await run(inNetworkOnly(this.world.lab.node(1).netns, ["nft", "delete", "table", "inet", "sallyport"]));
   }
 
   metrics(): Promise<Reading> {
