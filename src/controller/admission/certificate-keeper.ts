@@ -13,6 +13,8 @@ export interface CertificateKeeperOptions {
   readonly namespace: string;
   readonly times: RotationTimes;
   readonly leads: () => boolean;
+  /** How long whoever leads may take to make the first certificate. */
+  readonly leaderMs?: number;
   /** What is to be served from now on. */
   readonly onPair: (pair: ServingPair) => void;
   readonly log: Logger;
@@ -22,10 +24,13 @@ const LOOK_EVERY_MS = 1_000;
 const WRITE_TIMEOUT_MS = 10_000;
 const AGAIN_MS = 5_000;
 const SAY_EVERY_MS = 60_000;
+/** A leader that knows of certificates looks every second. */
+const LEADER_MS = 10_000;
 
 /**
  * Keeps the certificate of the webhook good: all replicas serve what the Secret `sallyport-webhook` holds, and the one that leads renews it there and
- * tells API servers whom to trust. The chart makes the Secret and the ValidatingWebhookConfiguration: who may create those could make others as well.
+ * tells API servers whom to trust. Where that one makes none (it runs without a webhook, and is to be replaced once this replica is ready) any
+ * replica makes the first. The chart makes the Secret and the ValidatingWebhookConfiguration: who may create those could make others as well.
  */
 export class CertificateKeeper implements ReflectorListener {
   readonly reflectors: readonly Reflector[];
@@ -108,16 +113,23 @@ export class CertificateKeeper implements ReflectorListener {
 
   /** One step, by the replica that leads. */
   async #look(): Promise<void> {
-    if (!this.#options.leads() || !this.reflectors.every(({ synced }) => synced)) return;
+    const leads = this.#options.leads();
+    if (!this.reflectors.every(({ synced }) => synced) || (!leads && !this.#lacksFirst())) return;
     if (performance.now() < this.#notBefore) return;
     try {
-      if (!(await this.#tellTrusted())) await this.#renew();
+      if (!leads || !(await this.#tellTrusted())) await this.#renew();
     } catch (error) {
       this.#notBefore = performance.now() + AGAIN_MS;
       if (this.#limit.allow(performance.now()) === null) return;
       const problem = error instanceof Error ? error.message : String(error);
       this.#options.log.error({ event: "webhook-certificate-failed", problem }, "what is written may not be validated");
     }
+  }
+
+  /** Nothing was ever served here, there is nothing to serve, and whoever leads has had the time to do something about it. */
+  #lacksFirst(): boolean {
+    if (this.#served !== null || this.#shared.current !== null) return false;
+    return performance.now() - this.#steadySince >= (this.#options.leaderMs ?? LEADER_MS);
   }
 
   /** @returns false: the API server knows whom to trust */
