@@ -29,6 +29,8 @@ export type ApiTwin =
 export interface Check<T> {
   readonly name: string;
   readonly api: ApiTwin;
+  /** Asked whatever the structure is, and before what lies below: where it finds something, that is not looked at. It would cost too much. */
+  readonly first?: true;
   find(value: T): Finding | readonly Finding[] | null;
 }
 

@@ -2,6 +2,7 @@ import * as z from "zod";
 import { at, checked, choice, shown } from "./check.ts";
 import { AgentConfigSpec } from "./config-schema.ts";
 import { Destination, GroupSpec } from "./destination-schema.ts";
+import { REGEXES_NOT_TOO_HEAVY } from "./regexes-check.ts";
 import { ClusterSubject, NamespaceSubject } from "./selector-schema.ts";
 import { LabelName, ObjectName } from "./values.ts";
 
@@ -89,7 +90,7 @@ const Rule = checked(
   },
 );
 
-const Rules = checked(z.array(Rule).max(MOST_RULES), {
+const Rules = checked(z.array(Rule).max(MOST_RULES), REGEXES_NOT_TOO_HEAVY, {
   name: "unique-rule-names",
   api: {
     by: "cel",

@@ -46,6 +46,7 @@ interface Broken {
 interface Plan {
   readonly fields: ReadonlyMap<string, z.core.$ZodType> | null;
   readonly element: z.core.$ZodType | null;
+  readonly firstChecks: readonly Check<never>[];
   readonly checks: readonly Check<never>[];
 }
 
@@ -56,7 +57,12 @@ function planOf(wrapped: z.core.$ZodType): Plan {
   if (plan === undefined) {
     const { schema, checks } = unwrap(wrapped);
     const fields = schema instanceof z.ZodObject ? new Map(Object.entries<z.core.$ZodType>(schema.shape)) : null;
-    plan = { fields, element: schema instanceof z.ZodArray ? schema.element : null, checks };
+    plan = {
+      fields,
+      element: schema instanceof z.ZodArray ? schema.element : null,
+      firstChecks: checks.filter(({ first }) => first === true),
+      checks: checks.filter(({ first }) => first !== true),
+    };
     PLANS.set(wrapped, plan);
   }
   return plan;
@@ -65,10 +71,11 @@ function planOf(wrapped: z.core.$ZodType): Plan {
 /** Unknown fields, and the named checks of each node. `path` is of this call: it is put back as it was. */
 function walk(plan: Plan, value: unknown, path: (string | number)[], broken: Broken, found: Violation[]): void {
   if (value === undefined || value === null) return;
-  const { fields, element, checks } = plan;
-  if (fields === null && element === null && checks.length === 0) return;
+  const { fields, element, firstChecks, checks } = plan;
+  if (fields === null && element === null && checks.length === 0 && firstChecks.length === 0) return;
   const key = broken.own.size === 0 ? null : keyOf(path);
   if (key !== null && broken.own.has(key)) return;
+  if (firstChecks.some((check) => ask(check, value, path, found))) return;
   if (fields !== null && isRecord(value)) {
     for (const key of Object.keys(value)) {
       const field = fields.get(key);
@@ -88,14 +95,18 @@ function walk(plan: Plan, value: unknown, path: (string | number)[], broken: Bro
     }
   }
   if (checks.length === 0 || (key !== null && broken.above.has(key))) return;
-  for (const check of checks) {
-    const findings = (check as unknown as Check<unknown>).find(value);
-    if (findings === null) continue;
-    for (const finding of [findings].flat() as Finding[]) {
-      const code = finding.notSupported === true ? "NotSupported" : "Check";
-      found.push({ code, where: "value", path: [...path, ...finding.path], message: finding.message });
-    }
+  for (const check of checks) ask(check, value, path, found);
+}
+
+/** @returns whether it finds something */
+function ask(check: Check<never>, value: unknown, path: Path, found: Violation[]): boolean {
+  const findings = ((check as unknown as Check<unknown>).find(value) ?? []) as Finding | readonly Finding[];
+  const all = [findings].flat() as Finding[];
+  for (const finding of all) {
+    const code = finding.notSupported === true ? "NotSupported" : "Check";
+    found.push({ code, where: "value", path: [...path, ...finding.path], message: finding.message });
   }
+  return all.length > 0;
 }
 
 /** Takes defaults and optionality off, gathering the checks on the way. */

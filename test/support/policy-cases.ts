@@ -324,6 +324,8 @@ export const POLICY_CASES: readonly PolicyCase[] = [
     "regex-compiles",
     ...paths("regex", "(", "(?=a)", "(?!a)", "(a)\\1", "a{1001}", "[z-a]", "*", "a**", "\\8", "x".repeat(257)),
   ),
+  ...accepted("regexes-not-too-heavy", rule(`to: [{ http: { paths: [${repeat(8, () => "{ regex: 'a{1000}' }")}] } }]`)),
+  ...reported("regexes-not-too-heavy", rule(`to: [{ http: { paths: [${repeat(9, () => "{ regex: 'a{1000}' }")}] } }]`)),
   ...accepted(
     "mark-mask",
     ...masks(

@@ -131,7 +131,8 @@ describe("checks and the API server", () => {
   test("each check has a case that is accepted and one that is refused", () => {
     for (const becomes of ["accepted", "refused"] as const) {
       const covered = new Set(POLICY_CASES.filter((one) => one.becomes === becomes).map(({ check }) => check));
-      expect([...new Set(checks.map(({ check }) => check.name))].filter((name) => !covered.has(name))).toEqual([]);
+      const asked = becomes === "accepted" ? checks : checks.filter(({ check }) => check.api.by !== "status");
+      expect([...new Set(asked.map(({ check }) => check.name))].filter((name) => !covered.has(name))).toEqual([]);
     }
   });
 
@@ -139,6 +140,7 @@ describe("checks and the API server", () => {
     const left = checks.flatMap(({ check: { name, api } }) => (api.by === "status" ? [`${name}: ${api.why}`] : []));
     expect(left).toMatchInlineSnapshot(`
       [
+        "regexes-not-too-heavy: what repetitions write out cannot be counted in an expression; such a policy is not read",
         "except-inside-cidrs: every exception against every range, in every entry of every rule, is above the cost limit of an expression; such an exception takes nothing out",
       ]
     `);
