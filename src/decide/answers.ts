@@ -3,7 +3,7 @@ import { TCP, UDP } from "../net/ports.ts";
 import { namesPort } from "../program/entry-ports.ts";
 import { ACTION, ACTIONS, ENTRY, GROUP, NONE, RULE, TLS } from "../program/layout.ts";
 import { NAME_MARK } from "../program/marks.ts";
-import type { Program } from "../program/program.ts";
+import type { HttpTests, Program } from "../program/program.ts";
 import { ANSWER, type RuleAnswers } from "./walk.ts";
 
 const { no, notYet, hidden, yes } = ANSWER;
@@ -35,6 +35,7 @@ export function askingOf(rules: Uint32Array, row: number): Asking {
 export class FlowAnswers implements RuleAnswers {
   readonly facts: Facts;
   private readonly program: Program;
+  private readonly cls: number;
   /** Port 53 of a server that is no trusted resolver: only an Allow that names ports opens it. */
   readonly foreignResolver: boolean;
   /** No more bindings can come. */
@@ -52,6 +53,7 @@ export class FlowAnswers implements RuleAnswers {
     const { application, ended, evidence, protocol } = facts;
     const carriesNames = protocol === TCP || protocol === UDP;
     this.program = program;
+    this.cls = cls;
     this.facts = facts;
     this.foreignResolver = carriesNames && facts.port === DNS_PORT;
     this.namesFinal = facts.namesFinal || ended;
@@ -163,13 +165,29 @@ export class FlowAnswers implements RuleAnswers {
     if (protocol !== TCP) return no;
     if (application === "Unknown") return this.open(asking, this.nameHidden);
     if (application !== "HTTP") return no;
-    const { methods, paths } = this.program.http[index]!;
+    const tests = this.program.http[index]!;
+    const { methods, paths } = tests;
     const byMethod = methods === null ? yes : this.known(method, asking, (value) => methods.has(value));
     if (byMethod === no || paths === null) return byMethod;
     return Math.min(
       byMethod,
-      this.known(path, asking, (value) => paths.some((test) => test(value))),
+      this.known(path, asking, (value) => this.matchesPath(tests, value, asking)),
     );
+  }
+
+  matchesPath(tests: HttpTests, path: string, { action }: Asking): boolean {
+    const { paths, regexes } = tests;
+    if (this.tooLong(tests, path)) return action === ACTION.deny;
+    return paths === null || paths.some((test) => test(path)) || regexes.some((test) => test(path));
+  }
+
+  /**
+   * None but regular expressions could still match, and the path is too long to be held against all that the class has: nothing that opens
+   * matches, and every Deny does.
+   */
+  tooLong({ paths, regexes }: HttpTests, path: string): boolean {
+    if (regexes.length === 0 || path.length <= this.program.regexReach(this.cls)) return false;
+    return paths !== null && !paths.some((test) => test(path));
   }
 
   private known(value: string | null | undefined, asking: Asking, test: (value: string) => boolean): number {

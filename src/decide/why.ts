@@ -42,7 +42,7 @@ function whyEntry(program: Program, answers: FlowAnswers, entry: number, asking:
     [has(ENTRY.groupState, GROUP.none), answers.group(entry, asking), () => whyGroup(program, answers, row, asking)],
     [has(ENTRY.names, NONE), answers.domains(entry, asking), () => whyDomains(program, answers, row, asking)],
     [has(ENTRY.tls, TLS.none), answers.tls(entry, asking), () => whyTls(program, answers, row)],
-    [has(ENTRY.http, NONE), answers.http(entry, asking), () => whyHttp(program, answers, row)],
+    [has(ENTRY.http, NONE), answers.http(entry, asking), () => whyHttp(program, answers, row, asking)],
   ];
   const asked = fields.filter(([there]) => there);
   if (answer === ANSWER.yes) return asked.map(([, , why]) => why()).join(", ");
@@ -133,7 +133,7 @@ function whyTls(program: Program, answers: FlowAnswers, row: number): string {
   return required ? "it is TLS" : "`tls` is met";
 }
 
-function whyHttp(program: Program, answers: FlowAnswers, row: number): string {
+function whyHttp(program: Program, answers: FlowAnswers, row: number, asking: Asking): string {
   const { application, method, path } = answers.facts;
   if (application === "Unknown") return "the flow has not shown yet whether it is HTTP";
   if (application !== "HTTP") return `the flow is ${spoken(application)}, not HTTP`;
@@ -147,7 +147,10 @@ function whyHttp(program: Program, answers: FlowAnswers, row: number): string {
   if (paths === null) return `method \`${method}\``;
   if (path === undefined) return "the path is not known";
   const wanted = paths.map(({ kind, value }) => `${kind} \`${value}\``).join(", ");
-  const matches = path !== null && tests.paths!.some((test) => test(path));
+  if (path !== null && answers.tooLong(tests, path)) {
+    return `the path has ${path.length} characters, too many to be held against all regular expressions of this workload (${wanted})`;
+  }
+  const matches = path !== null && answers.matchesPath(tests, path, asking);
   return `path \`${path}\` ${matches ? "matches" : "is not"} ${wanted}`;
 }
 
