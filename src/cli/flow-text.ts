@@ -26,7 +26,10 @@ export async function recordText(record: FlowRecord, format: FlowFormat): Promis
 function recordRow(record: FlowRecord): string {
   const { workload, source, action = "-" } = record;
   if (record.event === "lost")
-    return paint("warn", row([record.time, "lost", "", "", "", "", `${record.lost ?? "?"} records are missing here`]));
+    return paint(
+      "warn",
+      row([printable(record.time), "lost", "", "", "", "", `${record.lost ?? "?"} records are missing here`]),
+    );
   const from = workload === undefined ? (source?.address ?? "?") : `${workload.namespace}/${workload.name}`;
   const cells = [record.time, record.event, action, from, destinationText(record), what(record), why(record)].map(
     printable,

@@ -5,6 +5,7 @@ import { flowFilter, parseSince } from "../flow-filter.ts";
 import { FlowSummarizer, summaryText } from "../flow-summary.ts";
 import { flowHeading, recordText } from "../flow-text.ts";
 import { write } from "../flows.ts";
+import { printable } from "../output.ts";
 import { endsAll, readAgentLog } from "./agent-log.ts";
 import type { AgentPod } from "./agent-pods.ts";
 import { agentsWithLogs } from "./agents-with-logs.ts";
@@ -160,7 +161,7 @@ function printer(output: PluginFormat): (records: readonly FlowRecord[]) => Prom
 }
 
 function warn(text: string): void {
-  process.stderr.write(`sallyport: ${text}\n`);
+  process.stderr.write(`sallyport: ${printable(text)}\n`);
 }
 
 function logPath({ sallyport }: LiveCluster): string {

@@ -6,6 +6,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { flowFilter, parseSince } from "../../../src/cli/flow-filter.ts";
 import { followLines, LineCutter, readLines } from "../../../src/cli/flow-lines.ts";
 import { FlowSummarizer, summaryText } from "../../../src/cli/flow-summary.ts";
+import { recordText } from "../../../src/cli/flow-text.ts";
 import type { FlowRecord } from "../../../src/flow/record.ts";
 
 const NOW = Date.parse("2026-01-31T12:00:00.000Z");
@@ -150,4 +151,10 @@ api.github.com:443  TCP       1        0       300   4000
 DENIED BY  RULE  REASON       DENIED  WORKLOADS
 -          -     DefaultDeny  2       2
 `);
+});
+
+test("a log that somebody else wrote does nothing to a terminal", async () => {
+  const text = await recordText({ time: "\u001b[2J", event: "lost", lost: 1 }, "table");
+  expect(text).toContain("\\u001b[2J");
+  expect(text).not.toContain("\u001b[2J");
 });
