@@ -3,7 +3,7 @@ import type { Logger } from "../agent/log.ts";
 import { type KubeClient, KubeError } from "../kube/client.ts";
 import { type Fields, fields, pick } from "../kube/object.ts";
 import { Reflector, type ReflectorListener, type Resource } from "../kube/reflector.ts";
-import { type Cidr, formatCidr, parseCidr } from "../net/cidr.ts";
+import { type Cidr, cidrIsIPv4, formatCidr, parseCidr } from "../net/cidr.ts";
 import { cidrUnion } from "../net/cidr-union.ts";
 
 export const NODES: Resource = {
@@ -20,17 +20,27 @@ const GATHER_MS = 2_000;
 const AGAIN_MS = 10_000;
 const WRITE_TIMEOUT_MS = 10_000;
 
-/** The fewest ranges that hold the pods of these Nodes, a line each. What is no range is left out. */
+/**
+ * What is wider is no node's: a kubelet may say which range its node has where nobody else does, and with `0.0.0.0/0` one node in wrong hands would
+ * make everything inside, and open the cluster.
+ */
+const WIDEST = { v4: 96 + 16, v6: 48 } as const;
+
+/** The fewest ranges that hold the pods of these Nodes, a line each. What is no range is left out, and what is too wide for one node. */
 export function podRangesOf(nodes: Iterable<Fields>): string {
   const found: Cidr[] = [];
   for (const node of nodes) {
     const { podCIDR, podCIDRs } = fields(node["spec"]);
     for (const text of [podCIDR, ...(Array.isArray(podCIDRs) ? podCIDRs : [])]) {
       const read = typeof text === "string" ? parseCidr(text) : null;
-      if (read?.ok === true) found.push(read.cidr);
+      if (read?.ok === true && isOfOneNode(read.cidr)) found.push(read.cidr);
     }
   }
   return cidrUnion(found).map(formatCidr).join("\n");
+}
+
+function isOfOneNode(cidr: Cidr): boolean {
+  return cidr.bits >= (cidrIsIPv4(cidr) ? WIDEST.v4 : WIDEST.v6);
 }
 
 /**

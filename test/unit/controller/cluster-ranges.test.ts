@@ -17,3 +17,11 @@ test("the pods of all nodes are told in the fewest ranges; what is none is left 
   expect(rangesOf({ data: { podCIDRs: text } })).toEqual(["10.244.0.0/23", "10.244.4.0/24", "fd00:244::/63"]);
   expect(rangesOf({})).toEqual([]);
 });
+
+test("no node can make more than its pods inside", () => {
+  const nodes = ["0.0.0.0/0", "128.0.0.0/1", "8.0.0.0/15", "::/0", "2000::/3", "2001:db8::/47"].map((range) =>
+    node(range),
+  );
+  expect(podRangesOf(nodes)).toBe("");
+  expect(podRangesOf([node("10.42.0.0/16", "2001:db8::/48")])).toBe("10.42.0.0/16\n2001:db8::/48");
+});
