@@ -31,13 +31,14 @@ const review = (uid: string, spec: unknown) =>
 const allow = (to: object) => ({ rules: [{ name: "a", action: "Allow", to: [to] }] });
 const GOOD = allow({ domains: ["a.example"], ports });
 /** Some seconds of work. */
+/** As long as it may be. */
 const DEAR = {
   rules: Array.from({ length: 128 }, (_, r) => ({
     name: `r${r}`,
     action: "Allow",
     to: Array.from({ length: 16 }, () => ({
+      domains: Array.from({ length: 200 }, (_, k) => `a${k}.b.example`),
       ports: [{ protocol: "TCP", port: 80 }],
-      http: { paths: Array.from({ length: 16 }, (_, k) => ({ regex: `/(a|b){1,${k + 100}}(.*x.*y){2,30}z*` })) },
     })),
   })),
 };
