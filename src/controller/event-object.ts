@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Reason } from "../model/decision.ts";
+import { oneLine } from "../policy/check.ts";
 import type { NodeStatusText } from "../policy/status-schema.ts";
 
 export type DenialText = NonNullable<NodeStatusText["denials"]>[number];
@@ -8,6 +9,7 @@ const CONTROLLER = "sallyport.dev/controller";
 /** A name has at most 253 characters: the pod's, a dot, a hash. */
 const HASH_LETTERS = 16;
 const POD_LETTERS = 253 - 1 - HASH_LETTERS;
+/** An API server takes 1,024 bytes. */
 const LONGEST_NOTE = 1_000;
 
 const WHY: Readonly<Partial<Record<Reason, string>>> = {
@@ -35,7 +37,15 @@ export function eventName({ pod, podUid, policy, rule, reason, destination, firs
 export function noteOf({ destination, reason, policy, rule }: DenialText): string {
   const why = WHY[reason as Reason];
   const by = policy === undefined ? "" : `, by ${policy}${rule === undefined ? "" : `, rule ${rule}`}`;
-  return `denied ${destination}: ${why === undefined ? reason : `${why} (${reason})`}${by}`.slice(0, LONGEST_NOTE);
+  // The agent's status may be somebody else's words.
+  const note = oneLine(
+    `denied ${destination}: ${why === undefined ? reason : `${why} (${reason})`}${by}`,
+    LONGEST_NOTE,
+  );
+  return Buffer.from(note)
+    .subarray(0, LONGEST_NOTE)
+    .toString("utf8")
+    .replace(/\ufffd+$/, "");
 }
 
 /** events.k8s.io/v1. `identity`: of this replica. */

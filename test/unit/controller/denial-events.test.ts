@@ -54,6 +54,16 @@ describe("what an Event says", () => {
     expect(noteOf(denial(change))).toBe(note);
   });
 
+  test("is one line of no more bytes than an API server takes", () => {
+    const long = denial({
+      destination: `\u001b[31m${"\u4e00".repeat(290)}`,
+      policy: `EgressPolicy/${"p".repeat(500)}`,
+      rule: "r",
+    });
+    expect(noteOf(long)).not.toMatch(/\p{Cc}|\ufffd/u);
+    expect(Buffer.byteLength(noteOf(long))).toBeLessThanOrEqual(1_024);
+  });
+
   test("is about the pod, and counts", () => {
     expect(eventObject(denial({ count: 3, lastSeen: "2026-01-01T00:01:00Z" }), "controller-1")).toMatchObject({
       apiVersion: "events.k8s.io/v1",
