@@ -74,6 +74,11 @@ export class CarriedFlows {
     return this.#syns.counters;
   }
 
+  /** Grows whenever some were lost. */
+  get lostSyns(): number {
+    return this.#syns.counters.lost + this.#syns.overruns;
+  }
+
   /** Hands over all SYNs that wait: those that passed before a packet was put into a queue are among them when that is read. Returns as `take`. */
   takeSyns(each: TakeRecord): unknown {
     const guarded = this.#guarded(each);

@@ -86,6 +86,7 @@ export class Lane implements Commands {
   #learned: Binding[] = [];
   #nextBeat = 0;
   #nextSetting = 0;
+  #lostSyns = 0;
   #receivedAt = 0;
   #stopped = false;
 
@@ -281,6 +282,11 @@ export class Lane implements Commands {
   };
 
   readonly #told = (bytes: Uint8Array, start: number, end: number): void => {
+    const lost = this.#carried?.lostSyns ?? 0;
+    if (lost !== this.#lostSyns) {
+      this.#lostSyns = lost;
+      this.#inspector.toldLost(now());
+    }
     this.#inspector.told(bytes, start, end, now());
   };
 

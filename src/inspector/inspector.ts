@@ -191,6 +191,11 @@ export class Inspector {
     toldSyn(lane, this.#key, arrival, lane.program.workloadId(row), lane.program.classOfRow(row), known, now);
   }
 
+  /** SYNs went on unasked of which nothing was heard. */
+  toldLost(now: number): void {
+    this.#lane.synDoubt.ofAll(now);
+  }
+
   /** The agent's resolver has answered (or failed: no answers). */
   resolved(requestId: number, answers: readonly Resolved[], now: number): void {
     this.#now = now;
@@ -338,6 +343,7 @@ export class Inspector {
     lane.use.forget(workloadId);
     lane.carried?.forget(workloadId);
     lane.told?.forget(workloadId);
+    lane.synDoubt.forget(workloadId);
   }
 
   /** Malformed headers, and fragments that conntrack did not put together. */

@@ -19,6 +19,7 @@ import { Recollection } from "./recollection.ts";
 import type { RequestBoundaries } from "./request-boundaries.ts";
 import { Resolutions } from "./resolutions.ts";
 import { SynCrowd } from "./syn-crowd.ts";
+import { SynDoubt } from "./syn-doubt.ts";
 import type { TcpFlow } from "./tcp-flow.ts";
 
 export type AnyFlow = TcpFlow | DatagramFlow;
@@ -75,6 +76,7 @@ export class Lane {
   readonly carried: CarriedPairs | null;
   readonly told: CarriedPairs | null;
   readonly syns = new SynCrowd();
+  readonly synDoubt = new SynDoubt();
   /** Flows of an agent that died, until it is known which of them are still there. */
   recollection: Recollection | null = null;
   readonly use: WorkloadUse;

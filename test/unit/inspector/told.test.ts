@@ -153,11 +153,62 @@ describe("a connection whose SYN went by unasked", () => {
     const t = telling();
     const first = told(t);
     const held = first.client(hello.subarray(0, 50));
+    t.wait(2_000);
     const second = t.talk({ sourcePort: first.sourcePort, isn: 77 });
     second.toldSyn();
-    expect(t.of(held)).toBe("drop");
+    // It went on piecewise, for its rest did not come.
+    expect(t.of(held)).toBe("confirm");
     expect(t.inspector.flows).toBe(1);
     expect(t.of(second.client(evil))).toBe("cut");
+  });
+
+  // Of SYNs that begin side by side on two processors conntrack drops all but one, and nobody says which.
+  test.each([1, 2])("none is believed where %i more with its ports were told of", (more) => {
+    const t = telling();
+    const first = told(t);
+    const hidden = concat(hello, evil);
+    const talks = Array.from({ length: more }, (_, index) => {
+      const talk = t.talk({ sourcePort: first.sourcePort, isn: first.isn - hello.length - index });
+      talk.toldSyn();
+      return talk;
+    });
+    expect(t.ended).toHaveLength(more);
+    expect(t.outcome).toBe("Deny - AmbiguousCopy");
+    for (const talk of [first, ...talks]) expect(t.of(talk.client(hidden, { at: 0 }))).toBe("drop");
+    expect(t.inspector.flows).toBe(1);
+  });
+
+  test("nor where the other one was asked about", () => {
+    const t = telling();
+    const first = t.talk({ sourcePort: port++ });
+    expect(t.of(first.syn())).toBe("look");
+    const second = t.talk({ sourcePort: first.sourcePort, isn: first.isn - hello.length });
+    second.toldSyn();
+    expect(t.of(second.client(concat(hello, evil), { at: 0 }))).toBe("drop");
+    expect(t.ended).toHaveLength(1);
+  });
+
+  test("nor where the other one found no room", () => {
+    const t = telling({ limits: { lookingFlows: 1 } });
+    const over = told(t);
+    const first = told(t);
+    over.client("", { flags: 4, at: 0 });
+    expect(t.inspector.flows).toBe(0);
+    const second = t.talk({ sourcePort: first.sourcePort, isn: first.isn - hello.length });
+    second.toldSyn();
+    expect(t.of(second.client(concat(hello, evil), { at: 0 }))).toBe("drop");
+  });
+
+  test("nor for two seconds after some were lost, when none is told of anew", () => {
+    const t = telling();
+    expect([syn(t, WEB, 443), syn(t, WEB, 443)]).toEqual(["look", "tell"]);
+    t.inspector.toldLost(t.now);
+    expect(t.of(told(t).client(hello))).toBe("drop");
+    t.wait(200);
+    expect(syn(t, WEB, 443)).toBe("look");
+    t.wait(2_000);
+    expect(syn(t, WEB, 443)).toBe("tell");
+    expect(t.of(told(t).client(hello))).toBe("pass");
   });
 
   test("of which nobody was told is reset when it speaks", () => {
