@@ -50,8 +50,9 @@ export class FloodPolice {
   }
 
   /**
-   * Whom the rules would police for this packet: of one that comes from a server the receiver, also where a pod of ours is the server; of the
-   * others the sender. If that is no pod of ours, the other end.
+   * Whom the rules would police for this packet: of one that comes from a server the receiver, of the others the sender. If that is no pod of
+   * ours, the other end. A pod that answers is policed itself where it is isolated and no resolver: else it would have whom it likes policed,
+   * for what comes from port 53 is asked about as an answer.
    */
   #sample(index: number, program: Program): void {
     const { queue, marks } = this.#options;
@@ -62,8 +63,10 @@ export class FloodPolice {
     const size = four ? 4 : 16;
     const source = at + (four ? 12 : 8);
     const fromServer = (wordOf(marks, mark[index]!) & FROM_SERVER) !== 0;
-    for (const first of [fromServer, !fromServer]) {
-      const address = addressFromBytes(bytes, first ? source + size : source, size);
+    const sender = addressFromBytes(bytes, source, size);
+    const receives = fromServer && !answersItself(program, sender);
+    for (const first of [receives, !receives]) {
+      const address = first ? addressFromBytes(bytes, source + size, size) : sender;
       if (program.workloadAt(address.w0, address.w1, address.w2, address.w3) < 0) continue;
       this.#watch.sample(address);
       return;
@@ -83,4 +86,9 @@ export class FloodPolice {
     }
     if (news) this.#options.onPoliced(address, POLICE_RATES[step]!);
   }
+}
+
+function answersItself(program: Program, sender: Address): boolean {
+  const row = program.workloadAt(sender.w0, sender.w1, sender.w2, sender.w3);
+  return row >= 0 && program.isolated(program.classOfRow(row)) && !program.isResolver(sender);
 }

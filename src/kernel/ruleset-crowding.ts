@@ -24,11 +24,13 @@ export function crowdingSets(): string {
 
 /**
  * Where a pod opens a flow, whatever it is and wherever it leads: an entry that is not confirmed takes no room, so a dropped packet
- * costs the table nothing. Dropped, not reset: once there is room the client's own retry finds it.
+ * costs the table nothing. Dropped, not reset: once there is room the client's own retry finds it. What has an entry goes on, also where
+ * nobody has answered yet: to conntrack such a packet is `new`, too.
  */
 export function crowdingChains(): string {
   return `
 chain opens {
+ct status confirmed return
 ip saddr @${crowdingSet("4")} goto over_share
 ip6 saddr @${crowdingSet("6")} goto over_share
 }

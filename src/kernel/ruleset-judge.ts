@@ -102,6 +102,7 @@ counter name invalid drop
 chain from_pod {
 ct state vmap { invalid : goto invalid_from_pod, related : jump related_from_pod }
 ${SYN} goto open_flow
+udp sport 53 ct state new jump opens
 udp sport 53 jump answer_to_pod
 ${w.state} vmap { ${w.word(STATE.allowed)} : goto carried, ${w.word(STATE.looking)} : goto followed, ${w.word(STATE.http)} : goto followed, ${w.word(STATE.proving)} : goto followed, ${w.word(STATE.confirming)} : goto ask_remembered, ${w.word(STATE.rejected)} : goto refuse }
 goto open_flow
@@ -312,6 +313,8 @@ ct status dnat ${w.gain(TRANSLATED)}
 ${tellNow(w)}
 jump write_question
 ${w.unheld("daddr", "goto ask_observed")}
+ip saddr @workloads4 jump police_sender
+ip6 saddr @workloads6 jump police_sender
 jump police_receiver
 goto ask_strict
 }

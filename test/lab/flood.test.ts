@@ -160,6 +160,17 @@ describe("a flood of answers to a pod that has asked", () => {
     expect(after.of("flood_dropped_packets_total")).toBe(after.of("flood_dropped_packets_total", { workload: APP }));
   });
 
+  test("from a pod that nobody asks: it is policed itself", async () => {
+    const { world } = fault;
+    await fault.start();
+    const other = world.lab.pod(OTHER).address.ipv4;
+    const { attempts, after } = await flooded(APP, `answer:${other}:${ANSWERED}`);
+    expect(failed(attempts)).toEqual([]);
+    expectAllKinds(attempts);
+    expect(after.of("flood_dropped_packets_total", { workload: APP })).toBeGreaterThan(1_000);
+    expect(after.of("flood_dropped_packets_total")).toBe(after.of("flood_dropped_packets_total", { workload: APP }));
+  });
+
   test("on flows that are allowed: carried by the kernel, nobody is asked, nobody loses anything", async () => {
     const { world } = fault;
     await fault.start();
