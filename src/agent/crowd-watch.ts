@@ -7,6 +7,7 @@ import { CROWDING_FOR_S, crowdingSet } from "../kernel/ruleset-crowding.ts";
 import { SetElements } from "../kernel/set-elements.ts";
 import { type Address, addressToBytes, isIPv4 } from "../net/address.ts";
 import type { Program } from "../program/program.ts";
+import { Beginnings } from "./beginnings.ts";
 import { isCrowded, mostEntries } from "./conntrack-shares.ts";
 import type { Floods } from "./floods.ts";
 import type { Logger } from "./log.ts";
@@ -34,6 +35,7 @@ export class CrowdWatch {
   readonly #floods: Floods;
   readonly #log: Logger;
   readonly #elements = new SetElements(TABLE_NAME);
+  readonly #beginnings = new Beginnings();
   readonly #held = new Map<number, number>();
   #timer: NodeJS.Timeout | null = null;
   #walking: Promise<void> | null = null;
@@ -59,6 +61,7 @@ export class CrowdWatch {
   }
 
   #look(): void {
+    this.#beginnings.note(this.#program(), Date.now());
     if (this.#walking !== null || performance.now() < this.#restUntil) return;
     const fill = readConntrackFill();
     if (fill === null || !isCrowded(fill.entries, fill.limit)) return;
@@ -76,13 +79,16 @@ export class CrowdWatch {
 
   async #walk(limit: number): Promise<void> {
     const program = this.#program();
+    this.#beginnings.note(program, Date.now());
     const uses = new Map<number, Use>();
     const turns = new Turns();
     let entries = 0;
-    const count = ({ original: { source } }: ConntrackEntry): void => {
+    const count = ({ original: { source }, start }: ConntrackEntry): void => {
       entries++;
       const row = program.workloadAt(source.w0, source.w1, source.w2, source.w3);
-      if (row >= 0 && program.isolated(program.classOfRow(row))) note(uses, program.workloadId(row), source);
+      if (row < 0 || !program.isolated(program.classOfRow(row))) return;
+      const workloadId = program.workloadId(row);
+      if (this.#beginnings.canBeOf(workloadId, start)) note(uses, workloadId, source);
     };
     for (const family of ["ipv4", "ipv6"] as const) {
       for (const _ of this.#conntrack.dumpInPieces(family, count)) if (turns.isOver()) await turns.next();
