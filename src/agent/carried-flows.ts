@@ -1,4 +1,5 @@
 import { CarriedPairs } from "../inspector/carried-pairs.ts";
+import type { Inspector } from "../inspector/inspector.ts";
 import { ENOENT, errnoName } from "../kernel/libc.ts";
 import { openPacketLog, type PacketLog, type PacketLogCounters, type TakeRecord } from "../kernel/packet-log.ts";
 import { TABLE_NAME } from "../kernel/ruleset.ts";
@@ -11,6 +12,8 @@ const SETS = [...CARRY_SETS, ...TOLD_SETS];
 const BAR_INTERVAL_MS = 250;
 /** SYNs read at once at most: more than the socket has room for. */
 const MOST_SYNS = 16_384;
+
+type HearsOfSyns = Pick<Inspector, "told" | "toldLost">;
 
 /** The lane's hold on what the kernel lets pass by itself: it is told of each flow or SYN, and can take all of it back. */
 export class CarriedFlows {
@@ -26,6 +29,7 @@ export class CarriedFlows {
   #faults = 0;
   #failed = 0;
   #overrunsBefore = 0;
+  #lostSynsBefore = 0;
   #nextBar = 0;
 
   constructor(log: PacketLog, syns: PacketLog, seed: number) {
@@ -74,14 +78,17 @@ export class CarriedFlows {
     return this.#syns.counters;
   }
 
-  /** Grows whenever some were lost. */
-  get lostSyns(): number {
-    return this.#syns.counters.lost + this.#syns.overruns;
-  }
-
-  /** Hands over all SYNs that wait: those that passed before a packet was put into a queue are among them when that is read. Returns as `take`. */
-  takeSyns(each: TakeRecord): unknown {
-    const guarded = this.#guarded(each);
+  /**
+   * Hands over all SYNs that wait: those that passed before a packet was put into a queue are among them when that is read. Says so before it hands
+   * over the first one after some were lost. Returns as `take`.
+   */
+  takeSyns(inspector: HearsOfSyns, now: number): unknown {
+    const guarded = this.#guarded((bytes, start, end) => {
+      const lost = this.#syns.counters.lost + this.#syns.overruns;
+      if (lost !== this.#lostSynsBefore) inspector.toldLost(now);
+      this.#lostSynsBefore = lost;
+      inspector.told(bytes, start, end, now);
+    });
     for (let read = 0; read < MOST_SYNS; ) {
       const some = this.#syns.read(guarded);
       if (some === 0) break;

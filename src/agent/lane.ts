@@ -86,7 +86,6 @@ export class Lane implements Commands {
   #learned: Binding[] = [];
   #nextBeat = 0;
   #nextSetting = 0;
-  #lostSyns = 0;
   #receivedAt = 0;
   #stopped = false;
 
@@ -141,6 +140,7 @@ export class Lane implements Commands {
       told: this.#carried?.toldPairs ?? null,
     });
     this.#inspector.looseWindows = takesLooseSegments();
+    this.#inspector.beside = this.#former >= 0;
     this.#police = new FloodPolice({
       queue: this.#strict,
       marks: this.#marks,
@@ -172,7 +172,7 @@ export class Lane implements Commands {
       const ready = this.#poller.wait(Math.ceil(wait));
       if ((ready & READY.wake) !== 0) this.#messages();
       if ((ready & READY.carried) !== 0) this.#readCarried();
-      if ((ready & READY.told) !== 0) this.#heard(this.#carried?.takeSyns(this.#told));
+      if ((ready & READY.told) !== 0) this.#heard(this.#carried?.takeSyns(this.#inspector, now()));
       const strict = (ready & READY.strict) === 0 ? 0 : this.#drain(this.#strict, false);
       const strictAt = this.#receivedAt;
       if (strict > 0) this.#police.batch(strict, this.#program, strictAt);
@@ -239,7 +239,7 @@ export class Lane implements Commands {
     this.#receivedAt = time;
     if (count > 0 && this.#carried?.tells(time)) {
       // A SYN that went by unasked was told of before anything behind it was put into the queue.
-      this.#heard(this.#carried?.takeSyns(this.#told));
+      this.#heard(this.#carried?.takeSyns(this.#inspector, time));
       time = now();
     }
     for (let i = 0; i < count; i++) {
@@ -279,15 +279,6 @@ export class Lane implements Commands {
 
   readonly #opened = (bytes: Uint8Array, start: number, end: number): void => {
     this.#inspector.opened(bytes, start, end, now());
-  };
-
-  readonly #told = (bytes: Uint8Array, start: number, end: number): void => {
-    const lost = this.#carried?.lostSyns ?? 0;
-    if (lost !== this.#lostSyns) {
-      this.#lostSyns = lost;
-      this.#inspector.toldLost(now());
-    }
-    this.#inspector.told(bytes, start, end, now());
   };
 
   /** The kernel opens what the present epoch allows: before the next one it opens nothing. */
@@ -334,6 +325,7 @@ export class Lane implements Commands {
         return;
       case "alone":
         this.#former = -1;
+        this.#inspector.beside = false;
         return;
       case "adopted":
         this.#inspector.adopting = false;

@@ -105,6 +105,11 @@ export class Inspector {
     this.#lane.looseWindows = value;
   }
 
+  /** Whether the agent before this one still listens. */
+  set beside(value: boolean) {
+    this.#lane.beside = value;
+  }
+
   /** `now` in milliseconds since the epoch; it must not go backwards. */
   packet(queued: QueuedPacket, now: number): void {
     this.#now = now;

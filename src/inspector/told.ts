@@ -18,7 +18,7 @@ export function lookAnswer(lane: Lane, flow: TcpFlow, now: number): number {
   // Only what is asked about anyway while it is undecided; a SYN that has to be changed must come here.
   lane.syns.note(now);
   if (told === null || flow.watching || flow.plainSyn !== null || !lane.program.isolated(flow.cls)) return ANSWER.look;
-  if (lane.synDoubt.holds(flow.workloadId, now)) return ANSWER.look;
+  if (lane.beside || lane.synDoubt.holds(flow.workloadId, now)) return ANSWER.look;
   if (!told.again(flow) || lane.syns.crowded(now) || !hasRoom(lane, flow.workloadId)) return ANSWER.look;
   return told.take(flow.workloadId, flow, now) ? ANSWER.tell : ANSWER.look;
 }

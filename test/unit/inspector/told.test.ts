@@ -85,6 +85,14 @@ describe("which SYNs may go on unasked", () => {
     expect([syn(t, WEB, 443), syn(t, WEB, 443)]).toEqual(["confirm", "confirm"]);
   });
 
+  test("none while the agent before this one listens", () => {
+    const t = telling();
+    t.inspector.beside = true;
+    expect([syn(t, WEB, 443), syn(t, WEB, 443)]).toEqual(["look", "look"]);
+    t.inspector.beside = false;
+    expect([syn(t, WEB, 443), syn(t, WEB, 443)]).toEqual(["look", "tell"]);
+  });
+
   test("none where nobody would be told of it", () => {
     const t = new Transcript();
     t.bind("api.github.com", WEB);
