@@ -172,7 +172,7 @@ export class KubeLab {
       kube: this.kubeconfig,
       flows: this.world.flows,
       more,
-      readyTimeoutMs: 30_000,
+      readyTimeoutMs: 60_000,
     });
     return this.world.agent;
   }
