@@ -219,7 +219,7 @@ ${ours} == ${w.word(ANSWER.injectedUntracked)} notrack
 chain prerouting_question {
 type filter hook prerouting priority -160; policy accept;
 ${ours} != 0 ${w.clear}
-${aside}
+udp dport 53 ${aside}
 udp dport 53 goto query
 }
 chain forward_question {
@@ -227,9 +227,12 @@ type filter hook forward priority -160; policy accept;
 ${asked}
 ${ours} != 0 ${w.clear}
 ${aside}
-${ON_ONE_BRIDGE}
+meta l4proto icmpv6 jump on_one_bridge
 jump identity
 goto judge
+}
+chain on_one_bridge {
+${ON_ONE_BRIDGE}
 }
 chain input_question {
 type filter hook input priority -160; policy accept;
