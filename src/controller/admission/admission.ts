@@ -31,7 +31,7 @@ export class Admission {
 
   constructor({ client, namespace, listen, certificateLifeMs, leads, log }: AdmissionOptions) {
     this.#judge = new ReviewJudge(log);
-    this.#server = new ReviewServer(listen, (body, from) => this.#judge.judge(body, from), log);
+    this.#server = new ReviewServer(listen, (body, from, gone) => this.#judge.judge(body, from, gone), log);
     this.#keeper = new CertificateKeeper({
       client,
       namespace,

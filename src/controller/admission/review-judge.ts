@@ -50,18 +50,30 @@ export class ReviewJudge {
     this.#worker?.postMessage({ type: "groups", groups } satisfies ReviewTask);
   }
 
-  /** @returns null: it cannot be judged here and now */
-  judge(body: Uint8Array, from: string): Promise<ReviewResult | null> {
+  /** `gone`: nobody waits for it any more, and it need not be kept. @returns null: it cannot be judged here and now */
+  judge(body: Uint8Array, from: string, gone?: AbortSignal): Promise<ReviewResult | null> {
     return new Promise((answer) => {
       const queue = this.#queues.get(from) ?? [];
-      if (this.#closed || queue.length >= this.#limits.waiting) {
+      if (this.#closed || gone?.aborted === true || queue.length >= this.#limits.waiting) {
         answer(null);
         return;
       }
-      queue.push({ body, answer });
+      const waiting = { body, answer };
+      queue.push(waiting);
       this.#queues.set(from, queue);
+      gone?.addEventListener("abort", () => this.#forget(waiting, from), { once: true });
       this.#next();
     });
+  }
+
+  /** One that is being judged is judged to its end. */
+  #forget(waiting: Waiting, from: string): void {
+    const queue = this.#queues.get(from) ?? [];
+    const at = queue.indexOf(waiting);
+    if (at < 0) return;
+    queue.splice(at, 1);
+    if (queue.length === 0) this.#queues.delete(from);
+    waiting.answer(null);
   }
 
   async close(): Promise<void> {

@@ -4,6 +4,7 @@ import type { Socket } from "node:net";
 import { type Logger, RateLimit } from "../../agent/log.ts";
 import { formatListen, type ListenAddress } from "../../agent/metrics/listen-address.ts";
 import type { ServingPair } from "./certificate.ts";
+import { FairShares, type Holding } from "./fair-shares.ts";
 import type { ReviewResult } from "./review-result.ts";
 
 type Refusal = readonly [status: number, line: string];
@@ -18,10 +19,10 @@ export const REVIEW_PATH = "/validate";
 export interface ReviewLimits {
   /** An object has at most 3 MiB, and an update brings the one of before as well. */
   readonly bodyBytes: number;
-  /** Of all bodies that are read or wait to be judged. */
+  /** Of all bodies that are read or wait to be judged. Where it runs out, the address that has the most of them loses one. */
   readonly allBytes: number;
+  /** Where they run out, the address that has the most of them loses one. */
   readonly connections: number;
-  /** From one address: pods cannot take the place of the API server. */
   readonly connectionsOfOne: number;
   /** How long a request may take to arrive. */
   readonly requestMs: number;
@@ -48,12 +49,21 @@ export interface ReviewCounts {
   refused: number;
 }
 
-/** `from`: the address that asks. Null: it cannot be judged here and now. */
-export type Judge = (body: Uint8Array, from: string) => Promise<ReviewResult | null>;
+/** `from`: the address that asks; `gone`: nobody waits for the answer any more. Null: it cannot be judged here and now. */
+export type Judge = (body: Uint8Array, from: string, gone: AbortSignal) => Promise<ReviewResult | null>;
+
+/** A request whose body is read or waits to be judged. */
+interface Asked extends Holding {
+  readonly drop: (refusal: Refusal) => void;
+}
+
+interface Connection extends Holding {
+  readonly socket: Socket;
+}
 
 /**
- * The HTTPS server that the API server asks. Whoever reaches the port can ask as well: nothing is told that the asker did not say, and bytes,
- * connections and times are bounded.
+ * The HTTPS server that the API server asks. Whoever reaches the port can ask as well, and API servers do not say who they are: nothing is told
+ * that the asker did not say, bytes, connections and times are bounded, and shared out by address.
  */
 export class ReviewServer {
   readonly counts: ReviewCounts = { allowed: 0, denied: 0, refused: 0 };
@@ -62,9 +72,9 @@ export class ReviewServer {
   readonly #log: Logger;
   readonly #limits: ReviewLimits;
   readonly #troubles = new RateLimit(60_000);
-  readonly #connections = new Map<string, number>();
+  readonly #connections: FairShares<Connection>;
+  readonly #bodies: FairShares<Asked>;
   #server: Server | null = null;
-  #bytes = 0;
   #leaving = false;
 
   constructor(
@@ -77,6 +87,8 @@ export class ReviewServer {
     this.#judge = judge;
     this.#log = log;
     this.#limits = limits;
+    this.#connections = new FairShares(limits.connections);
+    this.#bodies = new FairShares(limits.allBytes);
   }
 
   get listening(): boolean {
@@ -89,6 +101,11 @@ export class ReviewServer {
     return typeof bound === "object" && bound !== null ? bound.port : 0;
   }
 
+  /** Of all bodies that are read or wait to be judged. */
+  get bytes(): number {
+    return this.#bodies.size;
+  }
+
   /** Serves this certificate from now on. Connections that are there go on. */
   use({ certificate, key, ca }: ServingPair): void {
     const credentials = { cert: certificate + ca, key, minVersion: "TLSv1.2" } as const;
@@ -96,7 +113,7 @@ export class ReviewServer {
       this.#server.setSecureContext(credentials);
       return;
     }
-    const { requestMs, idleMs, connections } = this.#limits;
+    const { requestMs, idleMs } = this.#limits;
     const server = createServer(
       {
         ...credentials,
@@ -109,7 +126,6 @@ export class ReviewServer {
       },
       (request, response) => this.#receive(request, response),
     );
-    server.maxConnections = connections;
     server.on("connection", (socket: Socket) => this.#admit(socket));
     server.on("error", (error) => this.#failed(error));
     server.on("listening", () => this.#log.info({ event: "webhook-listening", address: formatListen(this.#address) }));
@@ -145,18 +161,17 @@ export class ReviewServer {
 
   #admit(socket: Socket): void {
     const from = socket.remoteAddress ?? "";
-    const count = (this.#connections.get(from) ?? 0) + 1;
-    if (count > this.#limits.connectionsOfOne) {
+    if (this.#connections.countOf(from) >= this.#limits.connectionsOfOne) {
       this.counts.refused++;
       socket.destroy();
       return;
     }
-    this.#connections.set(from, count);
-    socket.once("close", () => {
-      const left = (this.#connections.get(from) ?? 1) - 1;
-      if (left > 0) this.#connections.set(from, left);
-      else this.#connections.delete(from);
-    });
+    const connection = { from, socket };
+    socket.once("close", () => this.#connections.release(connection));
+    for (const one of this.#connections.grow(connection, 1)) {
+      this.counts.refused++;
+      one.socket.destroy();
+    }
   }
 
   #receive(request: IncomingMessage, response: ServerResponse): void {
@@ -166,33 +181,38 @@ export class ReviewServer {
   }
 
   #read(request: IncomingMessage, response: ServerResponse): void {
-    const { bodyBytes, allBytes } = this.#limits;
     const chunks: Buffer[] = [];
+    const gone = new AbortController();
     let size = 0;
+    const asked: Asked = {
+      from: request.socket.remoteAddress ?? "",
+      drop: (refusal) => {
+        chunks.length = 0;
+        gone.abort();
+        this.#refuse(response, ...refusal);
+      },
+    };
     request.on("data", (chunk: Buffer) => {
       if (response.writableEnded) return;
       size += chunk.length;
-      this.#bytes += chunk.length;
       chunks.push(chunk);
-      if (size <= bodyBytes && this.#bytes <= allBytes) return;
-      chunks.length = 0;
-      if (size > bodyBytes) this.#refuse(response, ...TOO_LARGE);
-      else this.#refuse(response, ...TOO_BUSY);
+      if (size > this.#limits.bodyBytes) asked.drop(TOO_LARGE);
+      else for (const one of this.#bodies.grow(asked, chunk.length)) one.drop(TOO_BUSY);
     });
     request.on("end", () => {
-      if (!response.writableEnded)
-        void this.#answer(Buffer.concat(chunks), request.socket.remoteAddress ?? "", response);
+      if (!response.writableEnded) void this.#answer(Buffer.concat(chunks), asked.from, response, gone.signal);
     });
     request.on("error", () => undefined);
     // Answered, or given up by who asked.
     response.once("close", () => {
-      this.#bytes -= size;
+      gone.abort();
+      this.#bodies.release(asked);
     });
   }
 
-  async #answer(body: Buffer, from: string, response: ServerResponse): Promise<void> {
-    const result = await this.#judge(body, from);
-    if (response.destroyed) return;
+  async #answer(body: Buffer, from: string, response: ServerResponse, gone: AbortSignal): Promise<void> {
+    const result = await this.#judge(body, from, gone);
+    if (gone.aborted) return;
     if (result === null || result.answer === null) {
       this.#refuse(response, ...(result === null ? TOO_BUSY : NO_REVIEW));
       return;

@@ -50,7 +50,7 @@ async function open(limits = {}): Promise<void> {
   const all = { ...REVIEW_LIMITS, leaveMs: 0, ...limits };
   server = new ReviewServer(
     { kind: "tcp", host: "127.0.0.1", port: 0 },
-    (body, from) => judge.judge(body, from),
+    (body, from, gone) => judge.judge(body, from, gone),
     log,
     all,
   );
@@ -76,12 +76,16 @@ interface Sent {
   readonly path?: string;
   readonly method?: string;
   readonly ca?: string;
+  /** The address that it is sent from. */
+  readonly from?: string;
 }
 
 /** Status and body; a status of 0: no answer. */
-async function send({ body = "", path = "/validate", method = "POST", ca = pair.ca }: Sent): Promise<[number, string]> {
+async function send(what: Sent): Promise<[number, string]> {
+  const { body = "", path = "/validate", method = "POST", ca = pair.ca, from = "127.0.0.1" } = what;
   const headers = { "content-type": "application/json", "content-length": Buffer.byteLength(body) };
-  const options = { host: "127.0.0.1", port: server.port, servername: NAME, path, method, ca, headers, agent: false };
+  const at = { host: "127.0.0.1", port: server.port, localAddress: from };
+  const options = { ...at, servername: NAME, path, method, ca, headers, agent: false };
   const sent = request(options);
   sent.end(body);
   try {
@@ -133,40 +137,85 @@ describe("the server that API servers ask", () => {
     expect(await judged(GOOD)).toEqual({ uid: "u", allowed: true });
   });
 
-  test("bytes of all who send at once are bounded", async () => {
+  /** Begins a review and sends so much of it. Resolves with the status that it got, 0 for none, when it is over. */
+  function begin(from: string, bytes: number): { readonly over: Promise<number>; end(): void } {
+    const at = { host: "127.0.0.1", port: server.port, localAddress: from, agent: false };
+    const slow = request({ ...at, servername: NAME, path: "/validate", method: "POST", ca: pair.ca });
+    const over = new Promise<number>((resolve) => {
+      slow.on("response", (response: IncomingMessage) => resolve(response.resume().statusCode ?? 0));
+      slow.on("error", () => resolve(0));
+    });
+    slow.write("a".repeat(bytes));
+    return { over, end: () => void slow.destroy() };
+  }
+
+  test("of those who send at once, whoever sends most gives way", async () => {
     await server.close();
     await open({ allBytes: 100_000 });
-    const body = review("u", { ...GOOD, pad: "a".repeat(90_000) });
-    const slow = request({
-      host: "127.0.0.1",
-      port: server.port,
-      servername: NAME,
-      path: "/validate",
-      method: "POST",
-      ca: pair.ca,
-    });
-    slow.on("error", () => undefined);
-    slow.write("a".repeat(90_000));
-    await pause(200);
-    expect((await send({ body }))[0]).toBe(503);
-    slow.destroy();
-    await expect.poll(async () => (await send({ body }))[0]).toBe(200);
+    const body = review("u", { ...GOOD, pad: "a".repeat(30_000) });
+    const first = begin("127.0.0.2", 45_000);
+    await expect.poll(() => server.bytes).toBe(45_000);
+    const second = begin("127.0.0.2", 45_000);
+    await expect.poll(() => server.bytes).toBe(90_000);
+    // There is no room left, and 127.0.0.2 has more than its part.
+    expect((await send({ body }))[0]).toBe(200);
+    expect([503, 0]).toContain(await second.over);
+    // Who waits longest keeps its place, and whoever would have the most himself is not let in.
+    expect((await send({ body: review("u", { ...GOOD, pad: "a".repeat(60_000) }) }))[0]).not.toBe(200);
+    first.end();
+    await first.over;
+    expect((await send({ body: review("u", { ...GOOD, pad: "a".repeat(60_000) }) }))[0]).toBe(200);
   });
 
-  test("one address cannot have all connections", async () => {
+  test("many who hold all that there is do not keep out who asks for little", async () => {
     await server.close();
-    await open({ connectionsOfOne: 3 });
+    await open({ allBytes: 100_000 });
+    const many = Array.from({ length: 20 }, (_, i) => begin(`127.0.0.${10 + i}`, 5_000));
+    await expect.poll(() => server.bytes).toBe(100_000);
+    for (let i = 0; i < 5; i++) expect((await send({ body: review("u", GOOD) }))[0]).toBe(200);
+    for (const one of many) one.end();
+  });
+
+  test("a review that gave way while it waited to be judged is not kept", async () => {
+    const gone = new AbortController();
+    const body = Buffer.from(review("u", GOOD));
+    const order: string[] = [];
+    const ask = (name: string, signal?: AbortSignal) =>
+      judge.judge(body, "a", signal).then((result) => order.push(`${name} ${result === null ? "gone" : "judged"}`));
+    const asked = [ask("first"), ask("second", gone.signal), ask("third")];
+    gone.abort();
+    await Promise.all([...asked, ask("late", gone.signal)]);
+    expect(order).toEqual(["second gone", "late gone", "first judged", "third judged"]);
+  });
+
+  async function connections(from: string, count: number): Promise<Socket[]> {
     const sockets: Socket[] = [];
-    for (let i = 0; i < 3; i++) {
-      const socket = connect(server.port, "127.0.0.1");
+    for (let i = 0; i < count; i++) {
+      const socket = connect({ port: server.port, host: "127.0.0.1", localAddress: from });
       socket.on("error", () => undefined);
       await once(socket, "connect");
       sockets.push(socket);
     }
     await pause(50);
+    return sockets;
+  }
+
+  test("one address cannot have all connections", async () => {
+    await server.close();
+    await open({ connectionsOfOne: 3 });
+    const sockets = await connections("127.0.0.1", 3);
     expect((await send({ body: review("u", GOOD) }))[0]).toBe(0);
     for (const socket of sockets) socket.destroy();
     await expect.poll(() => judged(GOOD)).toEqual({ uid: "u", allowed: true });
+  });
+
+  test("nor can many: who comes takes the place of whoever has most", async () => {
+    await server.close();
+    await open({ connections: 6, connectionsOfOne: 3 });
+    const sockets = [...(await connections("127.0.0.2", 3)), ...(await connections("127.0.0.3", 3))];
+    expect((await send({ body: review("u", GOOD), from: "127.0.0.4" }))[0]).toBe(200);
+    await expect.poll(() => sockets.filter(({ closed }) => closed).length).toBe(1);
+    for (const socket of sockets) socket.destroy();
   });
 
   test("who says nothing is not waited for", async () => {
