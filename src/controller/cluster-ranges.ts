@@ -1,6 +1,6 @@
 import { RANGES_KEY, RANGES_NAME } from "../agent/cluster/ranges.ts";
 import type { Logger } from "../agent/log.ts";
-import { type KubeClient, KubeError } from "../kube/client.ts";
+import type { KubeClient } from "../kube/client.ts";
 import { type Fields, fields, pick } from "../kube/object.ts";
 import { Reflector, type ReflectorListener, type Resource } from "../kube/reflector.ts";
 import { type Cidr, cidrIsIPv4, formatCidr, parseCidr } from "../net/cidr.ts";
@@ -119,15 +119,14 @@ export class ClusterRanges implements ReflectorListener {
     }
   }
 
+  /** Server-side apply, which makes it too: so the right to create ends at this one name. Other keys stay as they are. */
   async #put(data: Readonly<Record<string, string>>): Promise<void> {
-    const folder = `/api/v1/namespaces/${this.#namespace}/configmaps`;
-    const body = JSON.stringify({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: RANGES_NAME }, data });
-    const writing = { contentType: "application/merge-patch+json", body, timeoutMs: WRITE_TIMEOUT_MS } as const;
-    try {
-      await this.#client.write({ ...writing, method: "PATCH", path: `${folder}/${RANGES_NAME}` });
-    } catch (error) {
-      if (!(error instanceof KubeError) || error.status !== 404) throw error;
-      await this.#client.write({ ...writing, method: "POST", path: folder, contentType: "application/json" });
-    }
+    await this.#client.write({
+      method: "PATCH",
+      path: `/api/v1/namespaces/${this.#namespace}/configmaps/${RANGES_NAME}?fieldManager=sallyport-controller&force=true`,
+      contentType: "application/apply-patch+yaml",
+      body: JSON.stringify({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: RANGES_NAME }, data }),
+      timeoutMs: WRITE_TIMEOUT_MS,
+    });
   }
 }

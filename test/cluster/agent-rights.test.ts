@@ -134,4 +134,48 @@ describe.skipIf(!apiServerBuilt())("an agent, on a real API server", () => {
     );
     expect((await agent.send("DELETE", `/apis/${API_VERSION}/${resource}/a`)).status).toBe(403);
   });
+
+  describe("of the standard policies", () => {
+    const NETWORK = "/apis/networking.k8s.io/v1/networkpolicies";
+    const CLUSTER = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies";
+    const inDefault = NETWORK.replace("networkpolicies", "namespaces/default/networkpolicies");
+    const source = async (kind: string) => {
+      const words = ["apply", "--server-side", "-f", `${deploy}/rbac/sources/${kind}.yaml`];
+      const applied = await run([server.kubectl, "--kubeconfig", server.kubeconfig, ...words]);
+      expect(applied.status, applied.stderr).toBe(0);
+    };
+    const listed = async (path: string) => (await agent.send("GET", path)).status;
+
+    test("it reads none while no source is on", async () => {
+      expect(await listed(NETWORK)).toBe(403);
+      expect(await listed(CLUSTER)).toBe(403);
+    });
+
+    test("it reads those of the source that is on, and no others", async () => {
+      await source("networkpolicies");
+      await expect.poll(() => listed(NETWORK), { timeout: 10_000 }).toBe(200);
+      expect(await listed(CLUSTER)).toBe(403);
+      await source("clusternetworkpolicies");
+      // Nobody has defined them here: that it is allowed is all there is to see.
+      await expect.poll(() => listed(CLUSTER), { timeout: 10_000 }).toBe(404);
+    });
+
+    test("it writes none, nor gets one by name", async () => {
+      const policy = { metadata: { name: "a" }, spec: { podSelector: {} } };
+      expect((await admin.send("POST", inDefault, policy)).status).toBe(201);
+      const merge = "application/merge-patch+json";
+      for (const [method, path, body] of [
+        ["GET", `${inDefault}/a`, undefined],
+        ["POST", inDefault, { ...policy, metadata: { name: "b" } }],
+        ["PUT", `${inDefault}/a`, policy],
+        ["PATCH", `${inDefault}/a`, { spec: { policyTypes: ["Egress"] } }],
+        ["DELETE", `${inDefault}/a`, undefined],
+        ["DELETE", inDefault, undefined],
+        ["POST", CLUSTER, policy],
+        ["DELETE", `${CLUSTER}/a`, undefined],
+      ] as const) {
+        expect((await agent.send(method, path, body, merge)).status, `${method} ${path}`).toBe(403);
+      }
+    });
+  });
 });
