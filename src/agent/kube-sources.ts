@@ -16,7 +16,7 @@ import {
   type Refused,
 } from "./cluster/documents.ts";
 import { ClusterMemory } from "./cluster/memory.ts";
-import { type NodeStatus, nodeStatus } from "./cluster/node-status.ts";
+import { type NodeStatus, nodeStatus, publicRangesText } from "./cluster/node-status.ts";
 import { type ClusterReport, clusterReport } from "./cluster/report.ts";
 import type { ResourceName } from "./cluster/resources.ts";
 import { whyNotRead } from "./cluster/standard.ts";
@@ -76,6 +76,7 @@ export class KubeSources {
   /** Refused objects that were said, by UID and generation; and other problems. */
   #said = new Set<string>();
   readonly #sayings = new Set<string>();
+  #saidRanges = "";
   readonly #bootID = bootID();
   #inputs: Inputs | null = null;
   #timer: NodeJS.Timeout | null = null;
@@ -220,6 +221,7 @@ export class KubeSources {
       bootID: this.#bootID,
       bypasses: inputs.bypasses ?? [],
       config: this.#config.refused,
+      publicRanges: this.#config.publicRanges,
       unapplied: counts.applyFailure,
       listing: this.#listings.get(inputs.policies) ?? [],
       workloads: inputs.workloads,
@@ -283,6 +285,7 @@ export class KubeSources {
       this.#watcher.objects("agentconfigs").get(CONFIG_NAME),
       discover(objects),
     );
+    this.#sayPublicRanges();
     if (config !== null) for (const name of this.#watcher.follow(config.sources)) this.#stale.add(name);
     for (const name of this.#stale) this.#documents.take(name, this.#watcher.objects(name));
     if (this.#stale.size > 0) this.#memory.changed(GOOD, () => this.#documents.remembered);
@@ -321,6 +324,16 @@ export class KubeSources {
       );
     }
     this.#said = now;
+  }
+
+  #sayPublicRanges(): void {
+    const ranges = this.#config.publicRanges;
+    const said = ranges.join();
+    if (said === this.#saidRanges) return;
+    this.#saidRanges = said;
+    if (ranges.length === 0) return;
+    const problem = publicRangesText(ranges);
+    this.#options.log.error({ event: "public-pod-ranges", problem }, "what goes there is judged as egress");
   }
 
   #sayOnce(problem: string): void {

@@ -106,6 +106,10 @@ export const AgentConfigSpec = z.object({
     .meta({ description: "Where the agent itself asks. Left out: `resolvers`." }),
   clusterCIDRs: found.clusterCIDRs.list.default([]).meta({ description: found.clusterCIDRs.is }),
   podCIDRs: found.podCIDRs.list.meta({ description: found.podCIDRs.is }),
+  publicPodCIDRs: z.array(CidrText).max(64).default([]).meta({
+    description:
+      "Public addresses that pods of this cluster have. What Nodes say of their pods is inside by itself only where nobody on the Internet has the address, and here. Of no effect where `clusterCIDRs` is set.",
+  }),
   podInterfaces: PodInterfaces,
   internalEndpoints: found.internalEndpoints.list.default([]).meta({ description: found.internalEndpoints.is }),
   clusterDomain: ClusterDomain.default("cluster.local").meta({

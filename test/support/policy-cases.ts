@@ -52,6 +52,7 @@ export const POLICY_CASES: readonly PolicyCase[] = [
     config(""),
     config("sources: [NetworkPolicy, ClusterNetworkPolicy]"),
     config('podInterfaces: ["eni*", cali0a, "veth.7"]'),
+    config('publicPodCIDRs: [203.0.113.0/24, "2001:db8::/32"]'),
     rule("whenHidden: Deny", "Deny"),
   ),
   ...refused(
@@ -61,6 +62,7 @@ export const POLICY_CASES: readonly PolicyCase[] = [
     document("ClusterEgressPolicy", "{ tier: Namespace, defaultDeny: true }"),
     policy("priority: 1001"),
     ...["'*'", "''", "veth*0", "'a b'", `'x"y'`, "sixteen-letters-x"].map((name) => config(`podInterfaces: [${name}]`)),
+    config("publicPodCIDRs: [203.0.113.0]"),
     config(`podInterfaces: [${repeat(17, (i) => `veth${i}`)}]`),
     policy("priority: -1"),
     policy("mode: audit"),

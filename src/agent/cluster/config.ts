@@ -1,5 +1,7 @@
 import { fields, generationOf, type KubeObject } from "../../kube/object.ts";
 import type { AgentConfig } from "../../model/config.ts";
+import { type Cidr, formatCidr, parseCidr } from "../../net/cidr.ts";
+import { PRIVATE_RANGES, sortByOwner } from "../../net/own-ranges.ts";
 import { readClusterConfig } from "../../policy/cluster-reading.ts";
 import { wholeConfig } from "../../policy/convert.ts";
 import type { Found } from "./discovery.ts";
@@ -24,18 +26,27 @@ export class ClusterConfig {
   #source = "";
   #problem: string | null = null;
   #refused: Refused | null = null;
+  #publicRanges: readonly string[] = [];
 
   /** The AgentConfig object itself, where it cannot be used. */
   get refused(): Refused | null {
     return this.#refused;
   }
 
+  /** Ranges that Nodes say are their pods', and that are not inside: public, and listed by nobody. */
+  get publicRanges(): readonly string[] {
+    return this.#publicRanges;
+  }
+
   /** `object`: the AgentConfig; undefined: there is none. The config is the same object for as long as nothing changes. */
   read(object: KubeObject | undefined, found: Found): Configured {
     const said = fields(object?.value["spec"]);
-    const { podCIDRs, ...others } = found;
+    const { resolvers, podCIDRs, internalEndpoints } = found;
+    const { inside, publicRanges } = insideOf(found, said);
     // Where interfaces are named the Node's ranges are not its pods': some CNIs give addresses in them to pods of other nodes.
-    const spec = { ...others, ...(byInterface(said) ? {} : { podCIDRs }), ...said };
+    const pods = byInterface(said) ? {} : { podCIDRs };
+    const spec = { resolvers, internalEndpoints, clusterCIDRs: inside, ...pods, ...said };
+    this.#publicRanges = "clusterCIDRs" in said ? [] : publicRanges;
     const source = JSON.stringify(spec);
     if (source !== this.#source) {
       this.#source = source;
@@ -62,6 +73,32 @@ export class ClusterConfig {
       instead: config !== null ? "strictest" : this.#known === null ? "nothing" : "last-good",
     };
   }
+}
+
+export interface Inside {
+  /** `clusterCIDRs` of who says nothing of them. */
+  readonly inside: readonly string[];
+  readonly publicRanges: readonly string[];
+}
+
+/**
+ * What is inside, of all that was found. A kubelet may say which range is its node's where nobody else does, so what it says makes only addresses
+ * inside that nobody on the Internet has, and those that the AgentConfig lists as the cluster's own (`publicPodCIDRs`).
+ */
+export function insideOf(
+  { podRanges, serviceCIDRs }: Found,
+  { publicPodCIDRs }: Readonly<Record<string, unknown>>,
+): Inside {
+  const listed = Array.isArray(publicPodCIDRs) ? publicPodCIDRs : [];
+  const { own, others } = sortByOwner(rangesOf(podRanges), [...PRIVATE_RANGES, ...rangesOf(listed)]);
+  return { inside: [...new Set([...own.map(formatCidr), ...serviceCIDRs])], publicRanges: others.map(formatCidr) };
+}
+
+function rangesOf(texts: readonly unknown[]): Cidr[] {
+  return texts.flatMap((text) => {
+    const read = typeof text === "string" ? parseCidr(text) : null;
+    return read?.ok === true ? [read.cidr] : [];
+  });
 }
 
 function whatIsMissing(spec: Readonly<Record<string, unknown>>): string | null {

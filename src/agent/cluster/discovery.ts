@@ -6,13 +6,14 @@ import type { ResourceName } from "./resources.ts";
 
 type Objects = (name: ResourceName) => Iterable<KubeObject>;
 
-/** Fields of an AgentConfig's `spec` that the cluster answers by itself. */
+/** What the cluster answers by itself where an AgentConfig says nothing. */
 export interface Found {
   /** The DNS Service's addresses and those behind it. */
   readonly resolvers: readonly string[];
   readonly podCIDRs: readonly string[];
-  /** The node's pods, those of other nodes as the controller tells them, and services. */
-  readonly clusterCIDRs: readonly string[];
+  /** The node's pods, and those of other nodes as the controller tells them. Nodes are believed only so far: see `insideOf`. */
+  readonly podRanges: readonly string[];
+  readonly serviceCIDRs: readonly string[];
   /** The API server as it is behind its Service. */
   readonly internalEndpoints: readonly { readonly address: string; readonly protocol: string; readonly port: number }[];
 }
@@ -31,7 +32,8 @@ export function discover(objects: Objects): Found {
   return {
     resolvers: distinct([...dnsService, ...dnsBehind].filter(isAddress)),
     podCIDRs,
-    clusterCIDRs: distinct([...podCIDRs, ...others, ...serviceCIDRs].filter(isCidr)),
+    podRanges: distinct([...podCIDRs, ...others].filter(isCidr)),
+    serviceCIDRs: distinct(serviceCIDRs.filter(isCidr)),
     internalEndpoints: [...objects("apiserver")].flatMap(({ value }) => endpointsOf(value)),
   };
 }

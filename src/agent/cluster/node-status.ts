@@ -64,6 +64,8 @@ export interface NodeStatusInput {
   readonly config: Refused | null;
   /** The last change could not be applied: of no object is it known that it is in force. */
   readonly unapplied: string | null;
+  /** What Nodes say is their pods', and is not inside. */
+  readonly publicRanges: readonly string[];
   /** Of the standard policies that the configuration lists. */
   readonly sources: readonly SourceState[];
   readonly listing: readonly ListedObject[];
@@ -82,6 +84,7 @@ export const UNINSTALLING = "Uninstalling";
 /** As the schema of the kind bounds them. */
 const MOST_POLICIES = 2_000;
 const MOST_PODS = 256;
+const MOST_RANGES = 8;
 const LONGEST_MESSAGE = 1_000;
 
 export function nodeStatus(input: NodeStatusInput): NodeStatus {
@@ -112,6 +115,7 @@ export function nodeStatus(input: NodeStatusInput): NodeStatus {
         message: (notReady ?? "everything is enforced").slice(0, LONGEST_MESSAGE),
       },
       ...bypassed(input.bypasses),
+      ...leftOutside(input.publicRanges),
       ...sourcesCondition(input.sources).map((condition) => ({
         ...condition,
         message: condition.message.slice(0, LONGEST_MESSAGE),
@@ -140,6 +144,20 @@ function bypassed(bypasses: readonly Bypass[]): NodeCondition[] {
   );
   const message = words.join("; ").slice(0, LONGEST_MESSAGE);
   return [{ type: "Bypassed", status: "True", reason: "BypassInForce", message }];
+}
+
+/** What is said of them, one line. */
+export function publicRangesText(ranges: readonly string[]): string {
+  const more = ranges.length > MOST_RANGES ? ` and ${ranges.length - MOST_RANGES} more` : "";
+  const named = `${ranges.slice(0, MOST_RANGES).join(", ")}${more}`;
+  return `Nodes say that ${named} are their pods': public addresses are not inside unless \`publicPodCIDRs\` of AgentConfig lists them`;
+}
+
+/** Absent while there are none. */
+function leftOutside(ranges: readonly string[]): NodeCondition[] {
+  if (ranges.length === 0) return [];
+  const message = publicRangesText(ranges).slice(0, LONGEST_MESSAGE);
+  return [{ type: "PodRangesInside", status: "False", reason: "PublicAddresses", message }];
 }
 
 function policyStatus(

@@ -1,4 +1,4 @@
-import { CONFIG_NAME } from "../../agent/cluster/config.ts";
+import { CONFIG_NAME, insideOf } from "../../agent/cluster/config.ts";
 import { discover, type Found } from "../../agent/cluster/discovery.ts";
 import type { ListedObject } from "../../agent/cluster/documents.ts";
 import { GROUP, type Place, type ResourceName, resourcesOf } from "../../agent/cluster/resources.ts";
@@ -137,7 +137,10 @@ async function readConfig(cluster: LiveCluster, place: Place, unseen: Unseen[]):
 
 /** What may not be looked at is not known: no resolver is trusted then, or no range is a pod's. */
 function configOf(found: Found, written: Fields): { config: AgentConfig | null; problem: string | null } {
-  const known = Object.entries(found).filter(([, list]) => list.length > 0);
+  const { resolvers, podCIDRs, internalEndpoints } = found;
+  const { inside: clusterCIDRs } = insideOf(found, written);
+  const all = { resolvers, podCIDRs, clusterCIDRs, internalEndpoints };
+  const known = Object.entries(all).filter(([, list]) => list.length > 0);
   const { value, flaw } = readClusterConfig({ spec: { ...Object.fromEntries(known), ...written } });
   const config = value && wholeConfig({ ...value, resolvers: value.resolvers ?? [], podCIDRs: value.podCIDRs ?? [] });
   return { config, problem: flaw?.message ?? null };

@@ -40,7 +40,8 @@ describe("documents of an API server", () => {
 const FOUND: Found = {
   resolvers: ["10.96.0.10"],
   podCIDRs: ["10.244.1.0/24"],
-  clusterCIDRs: ["10.244.1.0/24"],
+  podRanges: ["10.244.1.0/24"],
+  serviceCIDRs: [],
   internalEndpoints: [],
 };
 
@@ -110,20 +111,14 @@ describe("what is found in a cluster", () => {
     expect(found).toEqual({
       resolvers: ["10.96.0.10", "fd00:96::a", "10.244.3.7", "10.244.3.8"],
       podCIDRs: ["10.244.1.0/24", "fd00:244:1::/64"],
-      clusterCIDRs: [
-        "10.244.1.0/24",
-        "fd00:244:1::/64",
-        "10.244.0.0/22",
-        "fd00:244::/62",
-        "10.96.0.0/16",
-        "fd00:96::/112",
-      ],
+      podRanges: ["10.244.1.0/24", "fd00:244:1::/64", "10.244.0.0/22", "fd00:244::/62"],
+      serviceCIDRs: ["10.96.0.0/16", "fd00:96::/112"],
       internalEndpoints: [{ address: "192.0.2.1", protocol: "TCP", port: 6443 }],
     });
   });
 
   test("nothing is found in nothing, or in what is not as it should be", () => {
-    const nothing = { resolvers: [], podCIDRs: [], clusterCIDRs: [], internalEndpoints: [] };
+    const nothing = { resolvers: [], podCIDRs: [], podRanges: [], serviceCIDRs: [], internalEndpoints: [] };
     expect(discover(objects({}))).toEqual(nothing);
     const odd = [{ spec: 7 }, { spec: { podCIDRs: [7], clusterIPs: "x" }, endpoints: [null], ports: ["x"] }];
     expect(discover(objects({ nodes: odd, services: odd, endpointslices: odd, apiserver: odd }))).toEqual(nothing);
@@ -145,6 +140,7 @@ describe("the status of a node", () => {
       uninstalling: false,
       bootID: "b00t",
       bypasses: [],
+      publicRanges: [],
       config: null,
       sources: [],
       unapplied: null,
@@ -153,6 +149,15 @@ describe("the status of a node", () => {
     },
     ...{ systemNamespaces: ["kube-system"], notEnforced: [HOST], denials: { denials: [], leftOut: 0 } },
     ...more,
+  });
+
+  test("says which ranges of Nodes are not inside, for as long as there are some", () => {
+    const ranges = Array.from({ length: 10 }, (_, i) => `203.0.113.${i}/32`);
+    const { conditions } = nodeStatus(input(new ClusterDocuments(), { publicRanges: ranges }));
+    const said = conditions.find(({ type }) => type === "PodRangesInside");
+    expect(said).toMatchObject({ status: "False", reason: "PublicAddresses" });
+    expect(said?.message).toMatch(/203\.0\.113\.7\/32 and 2 more are their pods'.*`publicPodCIDRs` of AgentConfig/);
+    expect(nodeStatus(input(new ClusterDocuments())).conditions.map(({ type }) => type)).toEqual(["Ready"]);
   });
 
   test("names policies that select a pod of it, and those that cannot be enforced, first", () => {

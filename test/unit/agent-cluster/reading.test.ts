@@ -86,7 +86,8 @@ describe("the configuration", () => {
   const found: Found = {
     resolvers: ["10.96.0.10"],
     podCIDRs: ["10.244.1.0/24"],
-    clusterCIDRs: ["10.244.1.0/24", "10.96.0.0/16"],
+    podRanges: ["10.244.1.0/24"],
+    serviceCIDRs: ["10.96.0.0/16"],
     internalEndpoints: [],
   };
 
@@ -114,6 +115,49 @@ describe("the configuration", () => {
     const { config } = reader.read(object("{ failMode: HalfOpen }"), found);
     expect(config?.failMode).toBe("Open");
     expect(reader.refused).toMatchObject({ reason: "Invalid", instead: "last-good" });
+  });
+
+  describe("what Nodes say is their pods'", () => {
+    const inside = (podRanges: readonly string[], spec = "{}") => {
+      const reader = new ClusterConfig();
+      const { config } = reader.read(object(spec), { ...found, podCIDRs: ["203.0.113.0/26"], podRanges });
+      return [config!.clusterCIDRs.map(formatCidr), reader.publicRanges, config!.podCIDRs.map(formatCidr)];
+    };
+
+    test("is inside where nobody on the Internet has such addresses, and else is said", () => {
+      expect(inside(["10.1.0.0/16", "203.0.113.0/24", "2001:db8::/48", "fd00:1::/48"])).toEqual([
+        ["10.1.0.0/16", "fd00:1::/48", "10.96.0.0/16"],
+        ["203.0.113.0/24", "2001:db8::/48"],
+        // A pod's source it is all the same: to hold what comes from there opens nothing.
+        ["203.0.113.0/26"],
+      ]);
+    });
+
+    test("is inside where the AgentConfig lists it as the cluster's own", () => {
+      const listed = '{ publicPodCIDRs: [203.0.112.0/22, "2001:db8::/32"] }';
+      expect(inside(["10.1.0.0/16", "203.0.113.0/24", "2001:db8:7::/48", "198.51.100.0/24"], listed)).toEqual([
+        ["10.1.0.0/16", "203.0.113.0/24", "2001:db8:7::/48", "10.96.0.0/16"],
+        ["198.51.100.0/24"],
+        ["203.0.113.0/26"],
+      ]);
+    });
+
+    test("does not matter where the AgentConfig says what is inside", () => {
+      expect(inside(["203.0.113.0/24"], "{ clusterCIDRs: [198.51.100.0/24] }")).toEqual([
+        ["198.51.100.0/24"],
+        [],
+        ["203.0.113.0/26"],
+      ]);
+    });
+
+    test("opens nothing by a list that cannot be read", () => {
+      const reader = new ClusterConfig();
+      reader.read(object("{}"), found);
+      const wrong = { ...found, podRanges: ["203.0.113.0/24"] };
+      const { config } = reader.read(object("{ publicPodCIDRs: [203.0.113.0/24, all] }"), wrong);
+      expect(config!.clusterCIDRs.map(formatCidr)).toEqual(["10.244.1.0/24", "10.96.0.0/16"]);
+      expect(reader.refused).toMatchObject({ reason: "Invalid" });
+    });
   });
 
   test("says what is neither told nor found", () => {
