@@ -2,6 +2,7 @@ import { ageOf } from "../duration.ts";
 import { paint, printable, table } from "../output.ts";
 import { readinessLine } from "../status-text.ts";
 import { bypassText } from "./bypass.ts";
+import { sumText } from "./denials.ts";
 import type { Unseen } from "./live-cluster.ts";
 import type { LiveStatus } from "./live-status.ts";
 
@@ -15,7 +16,7 @@ export function liveStatusText(status: LiveStatus, wide: boolean): string {
   return parts.filter((part) => part !== "").join("\n");
 }
 
-function facts({ nodes, objects, controllers, notEnforcedPods }: LiveStatus): string {
+function facts({ nodes, objects, controllers, notEnforcedPods, denials }: LiveStatus): string {
   const versions = Map.groupBy(nodes.list, ({ agentVersion }) => agentVersion ?? "none");
   const agents = [...versions].map(([version, list]) => `${version} on ${list.length}`).join(", ");
   const { pods, ready, holder, renewedAt } = controllers;
@@ -37,6 +38,7 @@ function facts({ nodes, objects, controllers, notEnforcedPods }: LiveStatus): st
         ? "none that policies do not hold"
         : `${notEnforcedPods} that policies do not hold: see \`coverage -A\``,
     ],
+    ["denials", sumText(denials)],
   ];
   const width = Math.max(...rows.map(([name]) => name.length));
   return rows.map(([name, text]) => `${paint("quiet", name.padEnd(width))}  ${printable(text)}\n`).join("");
@@ -44,17 +46,18 @@ function facts({ nodes, objects, controllers, notEnforcedPods }: LiveStatus): st
 
 function nodes({ nodes: { list } }: LiveStatus, wide: boolean): string {
   // Those that want attention first.
-  const good = ({ ready, bypasses }: (typeof list)[number]): number => Number(ready && bypasses.length === 0);
+  const good = ({ ready, bypasses, remarks }: (typeof list)[number]): number =>
+    Number(ready && bypasses.length === 0 && remarks.length === 0);
   const sorted = list.toSorted((a, b) => good(a) - good(b));
   const shown = wide ? sorted : sorted.slice(0, SHOWN);
   if (shown.length === 0) return "";
-  const rows = shown.map(({ node, ready, agentVersion, observedAt, notEnforcedPods, reason, bypasses }) => [
+  const rows = shown.map(({ node, ready, agentVersion, observedAt, notEnforcedPods, reason, ...more }) => [
     node,
     ready ? "yes" : "NO",
     agentVersion ?? "-",
     observedAt === null ? "-" : `${ageOf(observedAt)} ago`,
     String(notEnforcedPods),
-    [...(reason === null ? [] : [reason]), ...bypasses.map(bypassText)].join("; "),
+    [...(reason === null ? [] : [reason]), ...more.bypasses.map(bypassText), ...more.remarks].join("; "),
   ]);
   const text = table([["NODE", "READY", "AGENT", "LAST NEWS", "NOT ENFORCED", "WHY"], ...rows], (cell, column) =>
     column === 1 ? paint(cell === "yes" ? "allow" : "deny", cell) : cell,

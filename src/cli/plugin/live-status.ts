@@ -5,6 +5,7 @@ import type { ConditionText, PolicyStatusText } from "../../policy/status-schema
 import { EXIT } from "../failure.ts";
 import { type AgentPod, tryControllerPods } from "./agent-pods.ts";
 import { bypassText } from "./bypass.ts";
+import { type NodeDenials, sumDenials } from "./denials.ts";
 import { type ClusterOptions, LiveCluster, type Unseen } from "./live-cluster.ts";
 import { liveStatusText } from "./live-status-text.ts";
 import { type NodeSummary, readNodes } from "./nodes.ts";
@@ -40,6 +41,8 @@ export interface LiveStatus {
     readonly renewedAt: string | null;
   };
   readonly notEnforcedPods: number;
+  /** What pods were denied lately, as their nodes tell it. */
+  readonly denials: NodeDenials;
   readonly unseen: readonly Unseen[];
 }
 
@@ -90,6 +93,7 @@ async function readStatus(cluster: LiveCluster): Promise<LiveStatus> {
     objects,
     controllers: controllers.view,
     notEnforcedPods: nodes.reduce((sum, { notEnforcedPods }) => sum + notEnforcedPods, 0),
+    denials: sumDenials(nodes.map(({ denials }) => denials)),
     unseen,
   };
 }

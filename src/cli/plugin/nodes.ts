@@ -4,6 +4,7 @@ import { type Fields, fields } from "../../kube/object.ts";
 import type { NodeStatusText } from "../../policy/status-schema.ts";
 import { type AgentPod, tryAgentPods } from "./agent-pods.ts";
 import { type Bypass, bypassesOf } from "./bypass.ts";
+import { type NodeDenials, nodeDenials } from "./denials.ts";
 import type { LiveCluster, Unseen } from "./live-cluster.ts";
 
 /** A node, and whether it enforces. */
@@ -22,6 +23,10 @@ export interface NodeSummary {
   readonly notEnforced: NonNullable<NodeStatusText["notEnforced"]>;
   /** Where enforcement is set aside for a while. */
   readonly bypasses: readonly Bypass[];
+  /** What its pods were denied lately. */
+  readonly denials: NodeDenials;
+  /** What its agent wants looked at, though it enforces. One line each. */
+  readonly remarks: readonly string[];
 }
 
 const NODES = "/api/v1/nodes";
@@ -33,12 +38,12 @@ export async function readNodes(cluster: LiveCluster, unseen: (one: Unseen) => v
     tryNodeNames(cluster, unseen),
     tryAgentPods(cluster, null, unseen),
   ]);
-  const byNode = new Map(reports.map((report) => [report.node, report.status]));
+  const byNode = new Map(reports.map((report) => [report.node, report]));
   const agentsOf = agents === null ? null : Map.groupBy(agents, ({ node }) => node);
   // A report outlives its node for a moment: where nodes may be looked at, they say which there are.
   const all = names ?? [...new Set([...byNode.keys(), ...(agentsOf?.keys() ?? [])])];
   return all.toSorted(order).map((node) => {
-    const status = byNode.get(node);
+    const { status, denials = nodeDenials({}) } = byNode.get(node) ?? {};
     const reason = whyNotReady(status, agentsOf === null ? null : (agentsOf.get(node) ?? []));
     return {
       node,
@@ -49,6 +54,8 @@ export async function readNodes(cluster: LiveCluster, unseen: (one: Unseen) => v
       notEnforcedPods: status?.notEnforcedPods ?? 0,
       notEnforced: status?.notEnforced ?? [],
       bypasses: bypassesOf(status ?? null),
+      denials,
+      remarks: remarksOf(status),
     };
   });
 }
@@ -67,10 +74,25 @@ export function whyNotReady(status: NodeStatusText | undefined, agents: readonly
     : "the agent does not answer its probe";
 }
 
-/** The policies of a report are as many as a node's pods need, and not looked at here. */
-function readReport({ metadata, status }: Fields): { node: string; status: NodeStatusText } {
-  const { policies: _, ...rest } = fields(status);
-  return { node: String(fields(metadata)["name"]), status: rest as NodeStatusText };
+/** Conditions of a node that say what is amiss, beside those that are told otherwise. */
+const REMARKS: ReadonlySet<string> = new Set(["PodRangesInside", "SourcesRead"]);
+
+function remarksOf(status: NodeStatusText | undefined): string[] {
+  const amiss = (status?.conditions ?? []).filter(({ type, status }) => REMARKS.has(type) && status === "False");
+  return amiss.map(({ message }) => message);
+}
+
+interface Report {
+  readonly node: string;
+  readonly status: NodeStatusText;
+  readonly denials: NodeDenials;
+}
+
+/** The policies of a report are as many as a node's pods need, and not looked at here; denials are summed up. */
+function readReport({ metadata, status }: Fields): Report {
+  const { policies: _, denials: __, ...rest } = fields(status);
+  const denials = nodeDenials(fields(status) as NodeStatusText);
+  return { node: String(fields(metadata)["name"]), status: rest as NodeStatusText, denials };
 }
 
 /** Nodes that can have an agent. */

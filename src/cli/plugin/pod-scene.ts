@@ -28,6 +28,7 @@ export interface PodScene {
   readonly from: string;
   readonly namespace: string;
   readonly name: string;
+  readonly uid: string;
   /** Null: it is not on one yet. */
   readonly node: string | null;
   /** Policies and groups as the API server holds them, with their status. */
@@ -67,7 +68,9 @@ export async function loadPodScene(cluster: LiveCluster, name: PodName): Promise
   const { policies, groups, listing } = documents;
   const program = openProgram(compileProgram({ epoch: 1, policies, groups, workloads: pods.workloads, config }));
   const from = `${name.namespace}/${name.name}`;
-  return { scene: { program, pods, policies, config }, from, ...name, node, listing, unseen, unread, configProblem };
+  const uid = String(fields(pod["metadata"])["uid"]);
+  const scene = { program, pods, policies, config };
+  return { scene, from, ...name, uid, node, listing, unseen, unread, configProblem };
 }
 
 /** Those that select the pod, in no order. @throws UsageError where nothing is decided for it */

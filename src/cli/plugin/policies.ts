@@ -5,6 +5,7 @@ import type { ExplainDocument } from "../explain-document.ts";
 import { isolationText } from "../explain-text.ts";
 import { findWorkload } from "../judge.ts";
 import { paint, printable, table } from "../output.ts";
+import { type DenialRow, denialsOf, denialsText } from "./denials.ts";
 import { type Enforcement, enforcementOf, listedOf, onNode, readNode } from "./enforcement.ts";
 import { type ClusterOptions, LiveCluster, type Unseen } from "./live-cluster.ts";
 import { conditionOf } from "./live-documents.ts";
@@ -24,6 +25,8 @@ export interface PoliciesDocument {
   /** In the order in which they are asked. */
   readonly policies: readonly PolicyRow[];
   readonly enforcement: Enforcement;
+  /** The newest first. */
+  readonly denials: readonly DenialRow[];
   readonly unseen: readonly Unseen[];
 }
 
@@ -52,6 +55,7 @@ export async function policies(pod: string, options: Options): Promise<void> {
       isolated: program.isolated(program.classOf(findWorkload(scene.scene, scene.from).id)),
       policies: selecting.map((policy): PolicyRow => rowOf(policy, scene.listing, view)),
       enforcement: enforcementOf(scene, view, selecting),
+      denials: denialsOf(view.status, scene.uid),
       unseen: view.unseen,
     };
     await printPlugin(options.output, document, () => policiesText(document, options.output === "wide"));
@@ -76,9 +80,11 @@ function rowOf(policy: Policy, listing: Parameters<typeof listedOf>[0], view: Pa
   };
 }
 
-function policiesText({ pod, isolated, policies, enforcement }: PoliciesDocument, wide: boolean): string {
+function policiesText({ pod, isolated, policies, enforcement, denials }: PoliciesDocument, wide: boolean): string {
   const head = enforcementText(enforcement);
-  if (policies.length === 0) return `${head}\nNo policy selects \`${printable(pod)}\`: it may connect to everything.\n`;
+  const lately = denialsText(denials);
+  if (policies.length === 0)
+    return `${head}\nNo policy selects \`${printable(pod)}\`: it may connect to everything.\n${lately}`;
   const heading = [
     "POLICY",
     "TIER",
@@ -106,7 +112,7 @@ function policiesText({ pod, isolated, policies, enforcement }: PoliciesDocument
     if (column === 6 && cell.startsWith("False")) return paint("deny", cell);
     return column === 8 && !cell.startsWith("enforced") ? paint("warn", cell) : cell;
   });
-  return `${head}\n${text}\n${isolationText(isolated, policies)}\n`;
+  return `${head}\n${text}\n${isolationText(isolated, policies)}\n${lately}`;
 }
 
 function condition(status: string | null, message: string, wide: boolean): string {

@@ -4,6 +4,7 @@ import { explainDocument } from "../explain.ts";
 import type { ExplainDocument } from "../explain-document.ts";
 import { explainText } from "../explain-text.ts";
 import { paint, printable } from "../output.ts";
+import { type DenialRow, denialsOf, denialsText } from "./denials.ts";
 import { type DestinationOptions, destinationUrl } from "./destination-word.ts";
 import { type Enforcement, enforcementOf, readNode } from "./enforcement.ts";
 import { type ClusterOptions, LiveCluster, type Unseen } from "./live-cluster.ts";
@@ -20,6 +21,8 @@ interface Options extends ClusterOptions, DestinationOptions {
 /** What `why -o json` prints: what `explain` says, and whether it is so on the pod's node. */
 export interface WhyDocument extends ExplainDocument {
   readonly enforcement: Enforcement;
+  /** Of whatever it asked for, the newest first. */
+  readonly denials: readonly DenialRow[];
   readonly unseen: readonly Unseen[];
 }
 
@@ -32,7 +35,8 @@ export async function why(pod: string, destination: string, options: Options): P
     const view = await readNode(cluster, scene.node);
     const explained = explainDocument(scene.scene, scene.from, to, options.ip ?? null);
     const enforcement = enforcementOf(scene, view, selectingPolicies(scene));
-    const document = { ...explained, enforcement, unseen: [...unseenFor(to, options.ip, scene), ...view.unseen] };
+    const unseen = [...unseenFor(to, options.ip, scene), ...view.unseen];
+    const document = { ...explained, enforcement, denials: denialsOf(view.status, scene.uid), unseen };
     await printPlugin(options.output, document, () => whyText(document));
   } finally {
     cluster.close();
@@ -47,7 +51,7 @@ function unseenFor(to: string, ip: string | undefined, { unseen }: PodScene): re
 
 function whyText(document: WhyDocument): string {
   const notes = unseenText(document.unseen);
-  return `${enforcementText(document.enforcement)}\n${explainText(document)}${notes === "" ? "" : `\n${notes}`}`;
+  return `${enforcementText(document.enforcement)}\n${explainText(document)}${denialsText(document.denials)}${notes === "" ? "" : `\n${notes}`}`;
 }
 
 /** First, for all that follows is worth as much. */

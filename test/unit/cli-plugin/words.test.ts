@@ -64,6 +64,8 @@ describe("coverage of many pods", () => {
     notEnforcedPods: 0,
     notEnforced: [],
     bypasses: [],
+    denials: { count: 0, pods: 0, most: [] },
+    remarks: [],
   };
   const counter = () =>
     new CoverageCounter({
