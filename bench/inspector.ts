@@ -154,6 +154,7 @@ function inspect(sent: readonly Sent[]): { nanoseconds: number; records: FlowEve
     resolve: () => undefined,
     record: (event) => void records.push(event),
     end: () => undefined,
+    doubt: () => undefined,
   };
   const config = agentConfig({ resolvers: [RESOLVER] });
   const names = new NameTable({ bindingsPerWorkload: 4096 });

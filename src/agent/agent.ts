@@ -313,7 +313,8 @@ export class Agent implements LaneListener {
         this.onLost(message.count, "kernel");
         return;
       case "following":
-        this.#endings.onFollowing(message.flows);
+      case "doubted":
+        this.#endings.onMessage(message);
         return;
       case "recalled":
         this.#log.info({ event: "http-recalled", ...message.counts });

@@ -1,8 +1,10 @@
 import type { FlowTuple } from "../flow/event.ts";
 import type { Conntrack } from "../kernel/conntrack.ts";
+import { DoubtedFlows } from "./doubted-flows.ts";
 import { EndingsReader } from "./endings-reader.ts";
 import { FollowedFlows } from "./followed-flows.ts";
 import type { LaneHandle } from "./lane-handle.ts";
+import type { FromLane } from "./lane-messages.ts";
 import type { Logger } from "./log.ts";
 import { LostEndings } from "./lost-endings.ts";
 import type { AgentCounts } from "./metrics/agent-counts.ts";
@@ -25,6 +27,7 @@ export class EndingNews {
   readonly #reader: EndingsReader;
   readonly #followed: FollowedFlows;
   readonly #lost: LostEndings;
+  readonly #doubted: DoubtedFlows;
 
   constructor(options: EndingNewsOptions) {
     const { file, conntrack, open, lane, log } = options;
@@ -41,14 +44,21 @@ export class EndingNews {
         for (const turns = new Turns(); !this.read(turns.until); ) await turns.next();
       },
       followed: () => this.#followed.get(),
-      onEnded: (flows) => lane.send({ kind: "ended", flows }),
+      onEnded: (flows) => lane.send({ kind: "ended", flows, doubted: false }),
       log,
     });
+    const onUnknown = (flows: readonly FlowTuple[]): void => lane.send({ kind: "ended", flows, doubted: true });
+    this.#doubted = new DoubtedFlows({ conntrack, onUnknown, log });
   }
 
   /** Flows that were found to have ended, because the news of it was lost; monotonic. */
   get found(): number {
     return this.#lost.found;
+  }
+
+  /** Connections that the lane gave up because conntrack did not know them; monotonic. */
+  get vanished(): number {
+    return this.#doubted.unknown;
   }
 
   /** Resolves when no ending is missed any more unless that is told of. */
@@ -63,7 +73,7 @@ export class EndingNews {
     const all = this.#reader.read(until, (ending) => {
       if (open.onEnding(ending)) followed.push(ending.flow);
     });
-    if (followed.length > 0) lane.send({ kind: "ended", flows: followed });
+    if (followed.length > 0) lane.send({ kind: "ended", flows: followed, doubted: false });
     const { overruns, overrunsOver } = this.#reader;
     this.#lost.note(overrunsOver);
     if (overruns > counts.endingsLost) {
@@ -76,14 +86,15 @@ export class EndingNews {
     return all;
   }
 
-  /** The lane says which flows it follows. */
-  onFollowing(flows: readonly FlowTuple[]): void {
-    this.#followed.onAnswer(flows);
+  /** The lane says which flows it follows, or of which of them it has heard nothing for a while. */
+  onMessage({ kind, flows }: Extract<FromLane, { kind: "following" | "doubted" }>): void {
+    if (kind === "following") this.#followed.onAnswer(flows);
+    else this.#doubted.add(flows);
   }
 
   /** Before the lane ends: looks for nothing any more. */
-  settle(): Promise<void> {
-    return this.#lost.close();
+  async settle(): Promise<void> {
+    await Promise.all([this.#lost.close(), this.#doubted.close()]);
   }
 
   stop(): Promise<void> {

@@ -37,7 +37,8 @@ export interface LaneStart {
 export type ToLane =
   | { readonly kind: "program"; readonly program: ProgramData; readonly config: AgentConfig }
   | { readonly kind: "resolved"; readonly requestId: number; readonly answers: readonly Resolved[] }
-  | { readonly kind: "ended"; readonly flows: readonly FlowTuple[] }
+  /** `doubted`: conntrack does not know these of the doubted ones; else it has told how they ended. */
+  | { readonly kind: "ended"; readonly flows: readonly FlowTuple[]; readonly doubted: boolean }
   | { readonly kind: "inUse"; readonly bindings: readonly { workloadId: number; address: FlowTuple["server"] }[] }
   /** What the agent before this one learned last. */
   | { readonly kind: "bindings"; readonly bindings: readonly Binding[] }
@@ -68,6 +69,8 @@ export type FromLane =
   | { readonly kind: "unrecorded"; readonly count: number }
   /** The TCP flows that the lane follows. */
   | { readonly kind: "following"; readonly flows: readonly FlowTuple[] }
+  /** Connections of which the lane has heard nothing for a while. */
+  | { readonly kind: "doubted"; readonly flows: readonly FlowTuple[] }
   | { readonly kind: "trouble"; readonly message: string; readonly suppressed: number }
   | { readonly kind: "stopped" };
 

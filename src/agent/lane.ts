@@ -13,7 +13,7 @@ import { EventFd, Poller } from "../kernel/poller.ts";
 import { openQueue, type Queue } from "../kernel/queue.ts";
 import { logGroupOf, otherGeneration, queuesOf } from "../kernel/ruleset.ts";
 import { toldGroupOf } from "../kernel/ruleset-told.ts";
-import { ANSWER, BY_GENERATION_1 } from "../model/verdict.ts";
+import { BY_GENERATION_1, FOLLOWS } from "../model/verdict.ts";
 import { type Binding, NameTable } from "../names/table.ts";
 import { openProgram, type Program } from "../program/program.ts";
 import { openBoundaries } from "./boundaries.ts";
@@ -39,16 +39,6 @@ const CROWDED_RING = 0.75;
 /** Where a waiting packet came from. */
 const STRICT = 0;
 const OBSERVED = 1;
-/** Answers after which the flow's packets are for this agent. */
-const FOLLOWS: ReadonlySet<number> = new Set([
-  ANSWER.look,
-  ANSWER.confirm,
-  ANSWER.http,
-  ANSWER.prove,
-  ANSWER.unprove,
-  ANSWER.carry,
-  ANSWER.tell,
-]);
 const NO_BYTES = new Uint8Array(0);
 
 /**
@@ -229,6 +219,10 @@ export class Lane implements Commands {
     this.#post({ kind: "end", flow });
   }
 
+  doubt(flows: readonly FlowTuple[]): void {
+    this.#post({ kind: "doubted", flows });
+  }
+
   #drain(queue: Queue, observed: boolean): number {
     const count = queue.receive();
     const { batch } = queue;
@@ -315,7 +309,7 @@ export class Lane implements Commands {
         this.#inspector.resolved(message.requestId, message.answers, now());
         return;
       case "ended":
-        for (const flow of message.flows) this.#inspector.flowEnded(flow);
+        for (const flow of message.flows) this.#inspector.flowEnded(flow, message.doubted);
         return;
       case "inUse":
         for (const { workloadId, address } of message.bindings) this.#names.touch(workloadId, address, now());

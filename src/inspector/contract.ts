@@ -33,6 +33,8 @@ export interface Commands {
   record(event: FlowEvent): void;
   /** Marks the conntrack entry of a flow rejected and probes both ends, so that each resets at once. */
   end(flow: FlowTuple): void;
+  /** Nothing has been heard of these for a while: `Inspector.flowEnded` takes those that conntrack does not know. */
+  doubt(flows: readonly FlowTuple[]): void;
 }
 
 export const DROP = 0;

@@ -132,6 +132,15 @@ export class FlowTable<E extends FlowEntry> {
     return true;
   }
 
+  get buckets(): number {
+    return this.#buckets.length;
+  }
+
+  /** The first of a bucket, which `bucketNext` leads on from. Flows lie in other buckets when the table has grown. */
+  firstIn(bucket: number): E | null {
+    return this.#buckets[bucket] ?? null;
+  }
+
   /** A copy, so that flows may be removed while one walks. Costs memory: for policy changes, not for packets. */
   all(): E[] {
     const entries: E[] = [];

@@ -26,6 +26,7 @@ import { type HandedFlow, recallFlows } from "./recall.ts";
 import { redecide } from "./redecide.ts";
 import type { RequestBoundaries } from "./request-boundaries.ts";
 import { serverSegment } from "./server-segment.ts";
+import { SilentFlows } from "./silent-flows.ts";
 import type { TcpFlow } from "./tcp-flow.ts";
 import { toldSyn } from "./told.ts";
 import { UnknownSources } from "./unknown-source.ts";
@@ -61,6 +62,7 @@ const LEAST_SYN = 40;
 export class Inspector {
   readonly #lane: Lane;
   readonly #unknown = new UnknownSources();
+  readonly #silent = new SilentFlows();
   readonly #dnsUdp: DnsUdp;
   readonly #key: FlowKey = newFlowKey();
   readonly #arrival: Arrival;
@@ -253,12 +255,16 @@ export class Inspector {
     return this.#lane.flows.all().flatMap((flow) => (flow.kind === "tcp" && !flow.gone ? [flow.tuple] : []));
   }
 
-  /** Conntrack says that the entry is gone. */
-  flowEnded(tuple: FlowTuple): void {
+  /**
+   * Conntrack says that the entry is gone. `doubted`: it was asked about the flow, and did not know it; the entry of one that has been heard
+   * of since may be there by now.
+   */
+  flowEnded(tuple: FlowTuple, doubted = false): void {
     setTuple(this.#key, tuple);
     const flow = this.#lane.flows.find(this.#key);
-    if (flow === null || flow.kind !== "tcp" || this.#now - flow.bornAt < TOO_YOUNG_TO_END) return;
-    leave(this.#lane, flow, 0);
+    if (flow === null || flow.kind !== "tcp") return;
+    const mine = doubted ? flow.silentSince !== 0 : this.#now - flow.bornAt >= TOO_YOUNG_TO_END;
+    if (mine) leave(this.#lane, flow, 0);
   }
 
   tick(now: number): void {
@@ -268,6 +274,7 @@ export class Inspector {
     lane.latelyAllowed.tick(now);
     lane.hellos.tick(now);
     lane.syns.endTurn();
+    this.#silent.tick(lane, now);
     for (let flow = lane.deadlines.due(now); flow !== null; flow = lane.deadlines.due(now)) {
       if (flow.gone) continue;
       if (flow.kind === "tcp" && flow.phase !== "opening") flowDue(lane, flow, now);
@@ -301,6 +308,7 @@ export class Inspector {
     }
     const known = lane.flows.find(this.#key);
     const flow = known !== null && known.kind === "tcp" ? known : null;
+    if (flow !== null) flow.silentSince = 0;
     if (flow !== null && flow.workloadId !== workloadId) leave(lane, flow, 0);
     let followed = flow !== null && !flow.gone ? flow : null;
     const kept = followed === null ? lane.hellos.find(this.#key) : null;

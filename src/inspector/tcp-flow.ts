@@ -103,6 +103,8 @@ export class TcpFlow extends FollowedFlow {
   /** Conntrack may still remember `proving`. */
   proving = false;
   forgetAt = Infinity;
+  /** The round of silent-flows.ts since which nothing has been heard of it; 0: something has. */
+  silentSince = 0;
   dns: DnsStreams | null = null;
 
   constructor(

@@ -56,9 +56,19 @@ export const ANSWER = {
   tell: 14,
 } as const;
 
+/** Answers after which the flow's packets are for the agent that gave them. */
+export const FOLLOWS: ReadonlySet<number> = new Set([
+  ANSWER.look,
+  ANSWER.confirm,
+  ANSWER.http,
+  ANSWER.prove,
+  ANSWER.unprove,
+  ANSWER.carry,
+  ANSWER.tell,
+]);
 /**
- * Added to `look`, `confirm`, `http`, `prove`, `unprove`, `carry` and `tell` by the agent of generation 1: the flow's packets are questions for that agent
- * and no other (docs/adr/0008-hand-over.md). Generation 0 adds nothing.
+ * Added to those by the agent of generation 1: the flow's packets are questions for that agent and no other
+ * (docs/adr/0008-hand-over.md). Generation 0 adds nothing.
  */
 export const BY_GENERATION_1 = 0x10;
 /** Two agents may listen side by side while one takes over from the other. */

@@ -1,11 +1,10 @@
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { OUTSIDE, SERVICES } from "../../src/lab/addresses.ts";
+import { inNetworkOnly, run } from "../../src/lab/process.ts";
 import { sleep } from "../support/agent-lab.ts";
+import { beside, expectAllKinds, failed } from "../support/beside.ts";
 import { APP, EVIL, FaultLab, OTHER, PARTNER } from "../support/fault-lab.ts";
-import type { Attempt } from "../support/steady-load.ts";
 
 const FLOOD_SECONDS = 6;
 const DATAGRAMS = `udp:${EVIL.ipv4}:9000`;
@@ -25,41 +24,13 @@ afterEach(() => fault?.clear());
 
 afterAll(() => fault?.down());
 
-/** New connections by name and by address, questions and datagrams, sixty a second; a question is sent once. */
-async function twin(pod: string) {
-  const { lab } = fault.world;
-  const file = join(lab.directory, `twin-${Date.now()}.json`);
-  const api = OUTSIDE.githubApi.ipv4;
-  const words = ["60", file, SERVICES.dns.ipv4, "api.github.com", api, "raw.github.com", PARTNER, "8443", "9000"];
-  const child = fault.world.script(pod, "steady-load.ts", ...words);
-  await once(child.stdout!, "data");
-  return {
-    async end(): Promise<Attempt[]> {
-      const over = once(child, "exit");
-      child.kill("SIGTERM");
-      await over;
-      return JSON.parse(readFileSync(file, "utf8")) as Attempt[];
-    },
-  };
-}
-
-/** Floods while OTHER works; how OTHER fared, and the metrics before and after. */
-async function beside(flood: () => Promise<unknown>) {
-  const before = await fault.metrics();
-  const honest = await twin(OTHER);
-  await sleep(500);
-  await flood();
-  const attempts = await honest.end();
-  return { attempts, before, after: await fault.metrics() };
-}
-
 /** Packets from `place`, with an address of it as their source, as fast as one thread gets them out. */
 async function packets(place: string, source: string, ...what: string[]): Promise<void> {
   await once(fault.world.script(place, "packet-flood.ts", String(FLOOD_SECONDS), source, ...what), "exit");
 }
 
 const flooded = (pod: string, ...what: string[]) =>
-  beside(() => packets(pod, fault.world.lab.pod(pod).address.ipv4, ...what));
+  beside(fault, () => packets(pod, fault.world.lab.pod(pod).address.ipv4, ...what));
 
 /** APP asks a resolver, and says something where it may, from 64 ports each, and keeps them. */
 async function listening(resolver: string) {
@@ -75,16 +46,6 @@ setTimeout(() => process.exit(0), 60_000);`;
   const child = fault.world.lab.spawn(APP, [process.execPath, "-e", code], { stdio: ["ignore", "pipe", "inherit"] });
   await once(child.stdout!, "data");
   return child;
-}
-
-function expectAllKinds(attempts: readonly Attempt[]): void {
-  for (const kind of ["tls", "tcp", "dns", "udp"] as const) {
-    expect(attempts.filter((one) => one.kind === kind).length).toBeGreaterThan(60);
-  }
-}
-
-function failed(attempts: readonly Attempt[]): string[] {
-  return attempts.flatMap(({ kind, problem }) => (problem === "" ? [] : [`${kind}: ${problem}`]));
 }
 
 describe("a pod that floods", () => {
@@ -135,7 +96,9 @@ describe("a flood of answers to a pod that has asked", () => {
     await fault.start({ config: { resolvers } });
     const child = await listening(RESOLVER);
     const node = world.lab.node(1).address.ipv4;
-    const { attempts, before, after } = await beside(() => packets("outside", RESOLVER, `answer:${node}:${ANSWERED}`));
+    const { attempts, before, after } = await beside(fault, () =>
+      packets("outside", RESOLVER, `answer:${node}:${ANSWERED}`),
+    );
     child.kill("SIGKILL");
     expect(after.of("queue_dropped_packets_total", { queue: "strict" })).toBe(0);
     expect(failed(attempts)).toEqual([]);
@@ -152,7 +115,7 @@ describe("a flood of answers to a pod that has asked", () => {
     const child = await listening(SERVICES.dns.ipv4);
     const dns = world.lab.pod("kube-system/dns").address.ipv4;
     const app = world.lab.pod(APP).address.ipv4;
-    const { attempts, after } = await beside(() => packets("kube-system/dns", dns, `answer:${app}:${ANSWERED}`));
+    const { attempts, after } = await beside(fault, () => packets("kube-system/dns", dns, `answer:${app}:${ANSWERED}`));
     child.kill("SIGKILL");
     expect(after.of("queue_dropped_packets_total", { queue: "strict" })).toBe(0);
     expect(failed(attempts)).toEqual([]);
@@ -176,7 +139,9 @@ describe("a flood of answers to a pod that has asked", () => {
     await fault.start();
     const child = await listening(SERVICES.dns.ipv4);
     const node = world.lab.node(1).address.ipv4;
-    const { attempts, before, after } = await beside(() => packets("outside", PARTNER, `reply:${node}:${REPLIED}`));
+    const { attempts, before, after } = await beside(fault, () =>
+      packets("outside", PARTNER, `reply:${node}:${REPLIED}`),
+    );
     child.kill("SIGKILL");
     expect(failed(attempts)).toEqual([]);
     expectAllKinds(attempts);
@@ -185,4 +150,45 @@ describe("a flood of answers to a pod that has asked", () => {
     expect(asked).toBeLessThan(attempts.length * 20);
     expect(after.of("flood_dropped_packets_total")).toBe(0);
   });
+});
+
+describe("a pod that opens flows which its address allows as fast as it can", () => {
+  /** The echo server outside forks for each datagram; it is not what is tried here. */
+  const SILENT = { first: 9_001, count: 90 };
+
+  test("costs its neighbour no flow, and of the records no more than are counted", async () => {
+    const { world } = fault;
+    const last = SILENT.first + SILENT.count - 1;
+    const silence = `add table ip silence; add chain ip silence raw { type filter hook prerouting priority -300; }; add rule ip silence raw udp dport ${SILENT.first}-${last} drop`;
+    await run(inNetworkOnly(world.lab.netns("outside"), ["nft", silence]), { timeoutMs: 5_000 });
+    await fault.start();
+    const begun = new Date().toISOString();
+    const words = [
+      String(FLOOD_SECONDS),
+      world.lab.pod(APP).address.ipv4,
+      PARTNER,
+      ...Object.values(SILENT).map(String),
+    ];
+    const flood = () => once(world.script(APP, "flow-flood.ts", ...words), "exit");
+    const { attempts, after } = await beside(fault, flood);
+    expect(failed(attempts)).toEqual([]);
+    expectAllKinds(attempts);
+    const opened = after.of("carried_flows_total", { stage: "opened" });
+    const settled = await world.until("a log that is written", writtenLog, 30_000);
+    const lost = settled.of("records_lost_total");
+    const mine = [`${world.flows}.1`, world.flows]
+      .flatMap((path) => world.records(path))
+      .filter(({ event, workload, time }) => event === "decision" && workload?.name === "other" && time >= begun);
+    const kept = mine.filter(({ destination }) => [8443, 9000].includes(destination?.port ?? 0)).length;
+    const made = attempts.filter(({ kind }) => kind === "udp" || kind === "tcp").length;
+    expect(made - kept).toBeLessThanOrEqual(lost);
+    expect(opened).toBeGreaterThan(1_000);
+    expect(lost).toBeLessThan(opened / 4);
+  });
+
+  async function writtenLog() {
+    const [first, second] = [await fault.metrics(), await sleep(1_000).then(() => fault.metrics())];
+    const still = first.of("records_written_total") === second.of("records_written_total");
+    return still && second.of("records_pending_bytes") === 0 ? second : null;
+  }
 });

@@ -18,6 +18,9 @@ export interface Attempt {
 }
 
 const LIMIT_MS = 8_000;
+/** Below those that the kernel gives away by itself. */
+const FIRST_UDP_PORT = 20_000;
+const UDP_PORTS = 10_000;
 const [rate, file, server, tlsName, tlsAddress, dnsName, tcpAddress, port, udpPort] = process.argv.slice(2) as [
   string,
   string,
@@ -37,6 +40,7 @@ socket.on("message", (message) => asked.get(message.readUInt16BE(0))?.());
 socket.connect(53, server);
 await new Promise((resolve) => socket.once("connect", resolve));
 let nextId = 1;
+let nextUdpPort = 0;
 const pending = new Set<Promise<void>>();
 
 async function measured(kind: Attempt["kind"], work: () => Promise<unknown>): Promise<void> {
@@ -90,9 +94,9 @@ const tls = () =>
   );
 const tcp = () => opened(() => connectTcp({ host: tcpAddress, port: Number(port) }), "connect");
 
-/** A flow of its own. Sent again twice, as clients do: the echo server forks for each datagram, and may lose one by itself. */
+/** A flow of its own, from a port that none had lately. Sent again twice, as clients do: the echo server forks for each datagram, and may lose one by itself. */
 function udp(): Promise<void> {
-  const echoed = createSocket("udp4");
+  const echoed = createSocket("udp4").bind(FIRST_UDP_PORT + (nextUdpPort++ % UDP_PORTS));
   const say = () => echoed.send("hello", Number(udpPort), tcpAddress);
   const timers: NodeJS.Timeout[] = [];
   return new Promise<void>((resolve, reject) => {

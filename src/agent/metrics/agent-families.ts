@@ -185,6 +185,12 @@ const RECORDS: readonly Family<MetricsSource>[] = [
     "Flows that were found to have ended after such a loss: their end record says closedBy unknown, and has no sizes.",
     (s) => s.numbers.endings.found,
   ),
+  single(
+    "counter",
+    "sallyport_vanished_flows_total",
+    "Connections that the packet lane gave up because conntrack does not know them. Their SYN was dropped behind our rules, as by the network policy of a CNI; or nobody was told how they ended. Rising fast: find out who drops what is allowed here.",
+    (s) => s.numbers.endings.vanished,
+  ),
 ];
 
 const AROUND: readonly Family<MetricsSource>[] = [

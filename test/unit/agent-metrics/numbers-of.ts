@@ -110,7 +110,7 @@ export function numbersOf(changes: Changes = {}): AgentNumbers {
     floods: { policed: 24, crowding: 26 },
     resolver: { times: new LatencyHistogram(), failures: 8, refused: 9 },
     open: { size: 10 },
-    endings: { found: 25 },
+    endings: { found: 25, vanished: 26 },
     flowLog: { run: "abcd", counts: { written: 11, lost: 12, pendingBytes: 13 } },
     journal: { counters: { records: 18, compactions: 19, failures: 20, unwritten: 21, leftOut: 22, size: 23 } },
     kernel: {

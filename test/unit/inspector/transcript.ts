@@ -95,6 +95,7 @@ export class Transcript {
   readonly injected: { packet: Uint8Array; towards: string }[] = [];
   readonly resolves: ResolveRequest[] = [];
   readonly ended: FlowTuple[] = [];
+  readonly doubted: FlowTuple[] = [];
   readonly carried: CarriedPairs | null;
   readonly told: CarriedPairs | null;
   readonly replacements = new Map<number, Uint8Array>();
@@ -144,6 +145,7 @@ export class Transcript {
       resolve: (request) => this.resolves.push(request),
       record: (event) => this.records.push(event),
       end: (flow) => this.ended.push(flow),
+      doubt: (flows) => this.doubted.push(...flows),
     };
   }
 
