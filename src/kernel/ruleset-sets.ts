@@ -23,6 +23,19 @@ export interface RulesetSets {
   readonly asideUntil: number;
 }
 
+/** Knows nothing. */
+export const NO_SETS: RulesetSets = {
+  podRanges: [],
+  workloads: [],
+  observed: [],
+  inside: [],
+  internalEndpoints: [],
+  resolvers: [],
+  podInterfaces: [],
+  bypass: [],
+  asideUntil: 0,
+};
+
 export interface BypassedRange {
   readonly cidr: Cidr;
   /** In milliseconds of `bypassClock`. */

@@ -1,10 +1,11 @@
+import { createHash } from "node:crypto";
 import { ANSWER, type Generation, STATE } from "../model/verdict.ts";
 import { ASKED, inPlace, type MarkLayout, markLayout, STATE_BITS } from "./marks.ts";
 import { answerChains } from "./ruleset-answer.ts";
 import { CROWDING_COUNTER, crowdingChains, crowdingSets } from "./ruleset-crowding.ts";
 import { judgeChains } from "./ruleset-judge.ts";
 import { POLICE_COUNTERS, policeChains, policeSets } from "./ruleset-police.ts";
-import { ASIDE_SET, bypassClock, type RulesetSets, renderSets, setNames } from "./ruleset-sets.ts";
+import { ASIDE_SET, bypassClock, NO_SETS, type RulesetSets, renderSets, setNames } from "./ruleset-sets.ts";
 import { TOLD_COUNTER } from "./ruleset-told.ts";
 
 export const TABLE_NAME = "sallyport";
@@ -131,6 +132,7 @@ export function renderRuleset(spec: RulesetSpec, now = bypassClock()): string {
     policeSets(),
     crowdingSets(),
     counters(),
+    `chain ${shapeChain(words)} {\n}`,
     hookChains(words),
     judgeChains(words),
     policeChains(words),
@@ -141,8 +143,22 @@ export function renderRuleset(spec: RulesetSpec, now = bypassClock()): string {
 }
 
 /**
+ * An empty chain that nothing leads to; its name says what shape the sets and hooks of the table have, for `renderRefill`. The same for all
+ * rulesets of this program.
+ */
+function shapeChain(w: Vocabulary): string {
+  const hooks = hookChains(w).match(/^chain .*\ntype .*$/gm) ?? [];
+  const shape = [renderSets(NO_SETS, 0), policeSets(), crowdingSets(), ...hooks].join("\n");
+  return `shape_${createHash("sha256").update(shape).digest("hex").slice(0, 16)}`;
+}
+
+/**
  * The same table as input of `nft -f -`, put over one that is there: rules and sets are emptied and filled in one transaction, but
- * no hook goes. nft refuses where what is there has another shape. A hook that goes does harm in two ways:
+ * no hook goes. It is refused where what is there has another shape: the chain that says so is missing then. That is not left to the
+ * kernel, for not every one compares a set that is declared again with the one that is there: before Linux 6.2 type, flags and
+ * `timeout` of the old one silently stay, and what an older agent let live for longer would.
+ *
+ * A hook that goes does harm in two ways:
  *
  * - The kernel drops every packet that waits in any queue of the namespace, and a client would send its SYN again after a second.
  * - A packet on its way to a queue at that moment is not dropped. It remembers the place of its hook in the list, and goes on
@@ -151,7 +167,8 @@ export function renderRuleset(spec: RulesetSpec, now = bypassClock()): string {
 export function renderRefill(spec: RulesetSpec, now = bypassClock()): string {
   const whole = renderRuleset(spec, now);
   const sets = setNames(spec.sets).map((name) => `flush set ${TABLE} ${name}\n`);
-  return `flush table ${TABLE}\n${sets.join("")}${whole.slice(whole.indexOf(`table ${TABLE} {`))}`;
+  const shape = `flush chain ${TABLE} ${shapeChain(vocabulary(spec))}\n`;
+  return `flush table ${TABLE}\n${shape}${sets.join("")}${whole.slice(whole.indexOf(`table ${TABLE} {`))}`;
 }
 
 /** In one transaction with nothing else: what the table held is open from here on. */

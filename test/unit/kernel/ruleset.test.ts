@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { canonicalTable } from "../../../src/kernel/nftables.ts";
 import { type RulesetSpec, renderRefill, renderRuleset, TABLE } from "../../../src/kernel/ruleset.ts";
-import { type RulesetSets, renderSetUpdate } from "../../../src/kernel/ruleset-sets.ts";
+import { NO_SETS, type RulesetSets, renderSetUpdate } from "../../../src/kernel/ruleset-sets.ts";
 import { renderQueueChain } from "../../../src/kernel/xtables.ts";
 import { parseAddress } from "../../../src/net/address.ts";
 import { parseCidr } from "../../../src/net/cidr.ts";
@@ -40,18 +40,6 @@ const spec: RulesetSpec = {
   sets,
 };
 
-const NO_SETS: RulesetSets = {
-  podRanges: [],
-  workloads: [],
-  observed: [],
-  inside: [],
-  internalEndpoints: [],
-  resolvers: [],
-  podInterfaces: [],
-  bypass: [],
-  asideUntil: 0,
-};
-
 describe("the nft text", () => {
   test.each([
     ["xtables", spec],
@@ -79,6 +67,16 @@ describe("the nft text", () => {
     expect(text.split("table inet sallyport {")[1]).toBe(renderRuleset(spec).split("table inet sallyport {")[1]);
   });
 
+  test("a refill says what shape it counts on, which no setting of a node changes", () => {
+    const shapes = [
+      spec,
+      { ...spec, method: "native", failMode: "Open", markMask: 0x3f000000, sets: NO_SETS } as const,
+      { ...spec, podLinks: ["eni*"], generation: 1, other: true, queueNumber: 99 } as const,
+    ].map((value) => /^flush chain inet sallyport (shape_\w+)$/m.exec(renderRefill(value))?.[1]);
+    expect(new Set(shapes).size).toBe(1);
+    expect(renderRuleset(spec)).toContain(`  chain ${shapes[0]} {\n  }\n`);
+  });
+
   test("every ruleset takes the answers of both generations", () => {
     for (const generation of [0, 1] as const) {
       const text = renderRuleset({ ...spec, generation });
@@ -100,7 +98,8 @@ describe("the nft text", () => {
       const targets = new Set([...text.matchAll(/(?:goto|jump) (\w+)/g)].map((match) => match[1]));
       const hooks = new Set([...text.matchAll(/chain (\w+) \{\n\s+type filter hook/g)].map((match) => match[1]));
       expect([...targets].filter((name) => !chains.has(name))).toEqual([]);
-      expect([...chains].filter((name) => !targets.has(name) && !hooks.has(name))).toEqual([]);
+      const unused = [...chains].filter((name) => !targets.has(name) && !hooks.has(name));
+      expect(unused).toEqual([expect.stringMatching(/^shape_[0-9a-f]{16}$/)]);
     }
   });
 
