@@ -40,7 +40,8 @@ socket.on("message", (message) => asked.get(message.readUInt16BE(0))?.());
 socket.connect(53, server);
 await new Promise((resolve) => socket.once("connect", resolve));
 let nextId = 1;
-let nextUdpPort = 0;
+/** Goes on with time: nor do two of these clients, one after the other, use the same ones. */
+let nextUdpPort = Math.floor((Date.now() / 1_000) * Number(rate));
 const pending = new Set<Promise<void>>();
 
 async function measured(kind: Attempt["kind"], work: () => Promise<unknown>): Promise<void> {
