@@ -23,10 +23,11 @@ export interface ClusterReport {
       /** The process that watches over the agent. */
       readonly supervisor: number;
     };
-    readonly idle: { readonly seconds: number; readonly requests: number; readonly bytes: number };
+    readonly idle: { readonly seconds: number; readonly requests: number; readonly bytes: number } | null;
     /** Pods of other nodes that came and went, and what the agent was told meanwhile. */
-    readonly foreign: { readonly pods: number; readonly seconds: number; readonly bytes: number };
+    readonly foreign: { readonly pods: number; readonly seconds: number; readonly bytes: number } | null;
   };
+  /** Null, as others: not measured. */
   readonly controller: {
     /** Seconds to have read everything, and to have written every status. */
     readonly synced: number;
@@ -35,14 +36,14 @@ export interface ClusterReport {
     readonly rest: number;
     readonly peak: number;
     readonly processor: number;
-  };
+  } | null;
   /** What so many agents cost the API server: memory, processor seconds a second while idle, and for each change and agent. */
   readonly watching: {
     readonly agents: number;
     readonly memory: number;
     readonly idle: number;
     readonly perEvent: number;
-  };
+  } | null;
 }
 
 export function renderClusterReport(report: ClusterReport): string {
@@ -54,17 +55,16 @@ export function renderClusterReport(report: ClusterReport): string {
     aim === undefined ? "" : `${aim} ${unit}`,
     value <= limit ? "yes" : "**no**",
   ];
-  const rate = agent.idle.requests / agent.idle.seconds;
-  const foreign = agent.foreign.bytes - (agent.idle.bytes / agent.idle.seconds) * agent.foreign.seconds;
+  const { idle, foreign } = agent;
   const limits = table(
     ["measure", "measured", "at most", "aim", "holds"],
     [
       most("agent, 110 pods, 200 policies of theirs", agent.memory.rest, 150, "MiB"),
       most("policy change to enforced, p99", agent.change.p99, 300, "ms", 50),
       most("cold start to enforced", agent.ready.median, 5000, "ms", 3000),
-      ["API requests of an idle agent", `${rate.toFixed(3)}/s`, "0.05/s", "", rate <= 0.05 ? "yes" : "**no**"],
-      ["told of a pod of another node", `${number(Math.max(0, foreign / agent.foreign.pods))} B`, "0 B", "", ""],
-      most("controller", controller.rest, 1024, "MiB"),
+      ...(idle === null ? [] : [requestsOf(idle)]),
+      ...(idle === null || foreign === null ? [] : [toldOf(foreign, idle)]),
+      ...(controller === null ? [] : [most("controller", controller.rest, 1024, "MiB")]),
     ],
   );
   const more = table(
@@ -77,27 +77,46 @@ export function renderClusterReport(report: ClusterReport): string {
       ],
       ["agent after the changes; the most there ever was", mib(agent.memory.afterChanges, agent.memory.peak)],
       ["the agent's supervisor", mib(agent.memory.supervisor)],
-      ["controller, the most there ever was", mib(controller.peak)],
-      [
-        "controller: everything read; every status written",
-        `${controller.synced.toFixed(1)} s; ${controller.settled.toFixed(0)} s`,
-      ],
-      ["controller: statuses written", number(controller.writes)],
+      ...(controller === null ? [] : controllerRows(controller)),
       ["API server at rest; the most there ever was", mib(apiServer.rest, apiServer.peak)],
-      [
-        `${watching.agents} more agents that watch: memory of the API server, each`,
-        `${((watching.memory / watching.agents) * 1024).toFixed(0)} KiB`,
-      ],
-      [
-        "… its processor time while nothing happens, each",
-        `${((watching.idle / watching.agents) * 1e6).toFixed(0)} µs a second`,
-      ],
-      ["… its processor time to tell one agent of one change", `${(watching.perEvent * 1e6).toFixed(0)} µs`],
+      ...(watching === null ? [] : watchingRows(watching)),
       ...filled.map(({ what, count, seconds }) => [`writing ${what}`, `${number(count)} in ${seconds.toFixed(0)} s`]),
     ],
   );
   const shape = `${number(size.nodes)} nodes, ${number(size.pods)} pods, ${number(size.namespaces)} namespaces, 10,004 policies`;
   return `${shape}; ${report.machine}, ${report.date}\n\n${limits}\n\n${more}\n`;
+}
+
+function requestsOf({ requests, seconds }: NonNullable<ClusterReport["agent"]["idle"]>): string[] {
+  const rate = requests / seconds;
+  return ["API requests of an idle agent", `${rate.toFixed(3)}/s`, "0.05/s", "", rate <= 0.05 ? "yes" : "**no**"];
+}
+
+function toldOf(
+  foreign: NonNullable<ClusterReport["agent"]["foreign"]>,
+  idle: NonNullable<ClusterReport["agent"]["idle"]>,
+): string[] {
+  const bytes = foreign.bytes - (idle.bytes / idle.seconds) * foreign.seconds;
+  return ["told of a pod of another node", `${number(Math.max(0, bytes / foreign.pods))} B`, "0 B", "", ""];
+}
+
+function controllerRows({ peak, synced, settled, writes }: NonNullable<ClusterReport["controller"]>): string[][] {
+  return [
+    ["controller, the most there ever was", mib(peak)],
+    ["controller: everything read; every status written", `${synced.toFixed(1)} s; ${settled.toFixed(0)} s`],
+    ["controller: statuses written", number(writes)],
+  ];
+}
+
+function watchingRows({ agents, memory, idle, perEvent }: NonNullable<ClusterReport["watching"]>): string[][] {
+  return [
+    [
+      `${agents} more agents that watch: memory of the API server, each`,
+      `${((memory / agents) * 1024).toFixed(0)} KiB`,
+    ],
+    ["… its processor time while nothing happens, each", `${((idle / agents) * 1e6).toFixed(0)} µs a second`],
+    ["… its processor time to tell one agent of one change", `${(perEvent * 1e6).toFixed(0)} µs`],
+  ];
 }
 
 function mib(...values: readonly number[]): string {

@@ -1,7 +1,9 @@
 /**
  * A cluster of 5,000 nodes on a real API server, and one agent and one controller in it, root only: `node bench/cluster/run.ts
- * [--nodes N] [--changes N] [--idle SECONDS] [--watchers N] [--out FILE]`. With N nodes the rest shrinks with them, but not the
- * policies. Prints a table and writes it to FILE.md, the figures to FILE.json (bench/results/cluster).
+ * [--nodes N] [--namespaces N] [--changes N] [--starts N] [--idle SECONDS] [--watchers N] [--out FILE]`. With N nodes the rest shrinks
+ * with them, but not the policies. What is 0 of starts, seconds or watchers is not measured, and with `--no-controller` neither is that.
+ * What an agent takes depends on policies and namespaces alone: `--nodes 50 --namespaces 10000 --no-controller --idle 0 --watchers 0`
+ * takes three minutes. Prints a table and writes it to FILE.md, the figures to FILE.json (bench/results/cluster).
  */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus, totalmem } from "node:os";
@@ -14,8 +16,11 @@ import { type ClusterReport, renderClusterReport } from "./report.ts";
 import { ClusterStage, processorSeconds, resident } from "./stage.ts";
 
 const { values } = parseArgs({
+  allowNegative: true,
   options: {
     nodes: { type: "string", default: "5000" },
+    namespaces: { type: "string" },
+    controller: { type: "boolean", default: true },
     changes: { type: "string", default: "100" },
     starts: { type: "string", default: "3" },
     idle: { type: "string", default: "180" },
@@ -24,7 +29,11 @@ const { values } = parseArgs({
   },
 });
 const nodes = Number(values.nodes);
-const size: ClusterSize = { nodes, pods: nodes * 30, namespaces: Math.max(500, nodes * 2) };
+const size: ClusterSize = {
+  nodes,
+  pods: nodes * 30,
+  namespaces: Number(values.namespaces ?? Math.max(500, nodes * 2)),
+};
 const CONTROLLER_MS = 15 * 60_000;
 const SETTLE_MS = 10_000;
 
@@ -37,9 +46,9 @@ async function measure(stage: ClusterStage): Promise<ClusterReport> {
   const apiServerRest = await resident(apiServer);
   say(`the API server takes ${apiServerRest.toFixed(0)} MiB`);
 
-  const controller = await measureController(stage);
+  const controller = values.controller ? await measureController(stage) : null;
   const agent = await measureAgent(stage);
-  const watching = await measureWatching(stage, apiServer);
+  const watching = Number(values.watchers) > 0 ? await measureWatching(stage, apiServer) : null;
   return {
     ...{ date: new Date().toISOString().slice(0, 10), size, filled, controller, agent, watching },
     machine: `${availableParallelism()} × ${cpus()[0]?.model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB`,
@@ -47,7 +56,7 @@ async function measure(stage: ClusterStage): Promise<ClusterReport> {
   };
 }
 
-async function measureController(stage: ClusterStage): Promise<ClusterReport["controller"]> {
+async function measureController(stage: ClusterStage): Promise<NonNullable<ClusterReport["controller"]>> {
   const began = performance.now();
   const child = stage.startController();
   const pid = child.pid ?? 0;
@@ -91,6 +100,7 @@ async function measureAgent(stage: ClusterStage): Promise<ClusterReport["agent"]
   const supervisor = (await resident(world.agent?.child.pid ?? pid)) * (world.agent?.child.pid === pid ? 0 : 1);
   const change = await stage.changes(Number(values.changes), say);
   const afterChanges = await resident(pid);
+  say(`the agent takes ${rest.toFixed(0)} MiB, after the changes ${afterChanges.toFixed(0)}`);
   const idle = await measureIdle(stage, pid);
   const memory = { ...{ rest, afterChanges, peak: await resident(pid, "VmHWM") }, supervisor };
   return {
@@ -105,6 +115,7 @@ async function measureIdle(
   pid: number,
 ): Promise<Pick<ClusterReport["agent"], "idle" | "foreign">> {
   const seconds = Number(values.idle);
+  if (seconds === 0) return { idle: null, foreign: null };
   const requests = () => stage.agentMetric("sallyport_api_requests_total");
   await pause(SETTLE_MS);
   const [asked, got] = [await requests(), await stage.received(pid)];
@@ -126,7 +137,10 @@ async function measureIdle(
 }
 
 /** What more agents cost the API server. */
-async function measureWatching(stage: ClusterStage, apiServer: number): Promise<ClusterReport["watching"]> {
+async function measureWatching(
+  stage: ClusterStage,
+  apiServer: number,
+): Promise<NonNullable<ClusterReport["watching"]>> {
   const agents = Number(values.watchers);
   const driver = stage.start("driver.ts", stage.sizeWords);
   const without = await broadcast(driver, apiServer);
