@@ -1,6 +1,7 @@
 import type { Policy } from "../model/policy.ts";
 import type { Workload } from "../model/workload.ts";
 import type { Address } from "../net/address.ts";
+import { positionsByNamespace } from "./by-namespace.ts";
 import { Closings } from "./closing.ts";
 import { CLASS_FLAG, FIRST_OWN_TIER, TIERS } from "./layout.ts";
 import { mayAskResolvers } from "./questions.ts";
@@ -36,7 +37,7 @@ export function classify(
   { systemNamespaces, resolvers }: ClassSettings,
   bypassed: ReadonlySet<number> = NOBODY,
 ): Classes {
-  const candidates = candidatesByNamespace(policies, workloads);
+  const candidates = positionsByNamespace(policies, new Set(workloads.map(({ namespace }) => namespace)));
   const classes: WorkloadClass[] = [];
   const byPolicies = new Map<string, number>();
   const byLabels = new Map<string, number>();
@@ -77,25 +78,6 @@ function setAside({ policies, flags }: WorkloadClass, twins: Map<Policy, Policy>
 /** Not by spreading: a packed policy would lose what its prototype has. */
 function inAudit({ kind, name, namespace, tier, priority, defaultDeny, subject, rules }: Policy): Policy {
   return { kind, name, namespace, tier, priority, mode: "Audit", defaultDeny, subject, rules };
-}
-
-/** Positions of the policies that could select in a namespace: those of the cluster, and its own. */
-function candidatesByNamespace(policies: readonly Policy[], workloads: readonly Workload[]): Map<string, number[]> {
-  const own = new Map<string, number[]>();
-  const cluster: number[] = [];
-  for (const [at, policy] of policies.entries()) {
-    if (policy.namespace === null) cluster.push(at);
-    else own.set(policy.namespace, [...(own.get(policy.namespace) ?? []), at]);
-  }
-  const candidates = new Map<string, number[]>();
-  for (const { namespace } of workloads) {
-    if (candidates.has(namespace)) continue;
-    candidates.set(
-      namespace,
-      [...cluster, ...(own.get(namespace) ?? [])].sort((a, b) => a - b),
-    );
-  }
-  return candidates;
 }
 
 function labelKey(workload: Workload): string {

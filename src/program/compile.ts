@@ -30,7 +30,10 @@ export interface CompileInput {
  */
 export function compileProgram(input: CompileInput): ProgramData {
   const { workloads, config } = input;
-  const ordered = [...input.policies].sort(comparePolicies);
+  const namespaces = new Set(workloads.map(({ namespace }) => namespace));
+  const ordered = input.policies
+    .filter(({ namespace }) => namespace === null || namespaces.has(namespace))
+    .sort(comparePolicies);
   const classes = classify(ordered, workloads, config, input.bypassed);
   const compiler = new RuleCompiler(input.groups);
   const laidOut = layOutClasses(classes, compiler);

@@ -90,8 +90,11 @@ const LONGEST_MESSAGE = 1_000;
 export function nodeStatus(input: NodeStatusInput): NodeStatus {
   const { version, listing, workloads, systemNamespaces, config, notEnforced, uninstalling } = input;
   const notReady = uninstalling ? "Sallyport is being uninstalled: its rules go when the agent ends" : input.notReady;
+  const byNamespace = Map.groupBy(workloads, ({ namespace }) => namespace);
   const policies = listing.flatMap((one) => {
-    const selected = one.policy === null ? [] : workloads.filter((pod) => selects(one.policy!, pod, systemNamespaces));
+    const { policy } = one;
+    const pods = policy?.namespace == null ? workloads : (byNamespace.get(policy.namespace) ?? []);
+    const selected = policy === null ? [] : pods.filter((pod) => selects(policy, pod, systemNamespaces));
     if (selected.length === 0 && one.refused === null) return [];
     const { key, uid } = one.object;
     const about = { kind: one.kind, key, uid, generation: generationOf(one.object) };

@@ -1,5 +1,6 @@
 import { type Policy, policyRef } from "../../model/policy.ts";
 import type { Workload } from "../../model/workload.ts";
+import { positionsByNamespace } from "../../program/by-namespace.ts";
 import { selects } from "../../program/select.ts";
 import type { UnheldPod } from "../../workloads/objects.ts";
 import type { Logger } from "../log.ts";
@@ -62,12 +63,21 @@ export function coverageReport(
   let crossing = 0;
   let unknown = 0;
   let open = 0;
-  for (const [pod, { state, message, openAtStart = false }] of findings) {
+  const all = [...findings];
+  const outside = all.filter(([, { state }]) => state !== "crossing" && state !== "unknown");
+  const candidates = positionsByNamespace(
+    outside.length === 0 ? [] : policies,
+    outside.map(([pod]) => pod.namespace),
+  );
+  for (const [pod, { state, message, openAtStart = false }] of all) {
     if (openAtStart) open++;
     if (state === "crossing") crossing++;
     else if (state === "unknown") unknown++;
     else {
-      const by = policies.find((policy) => policy.mode === "Enforce" && selects(policy, pod, systemNamespaces));
+      const by = candidates
+        .get(pod.namespace)!
+        .map((at) => policies[at]!)
+        .find((policy) => policy.mode === "Enforce" && selects(policy, pod, systemNamespaces));
       if (by === undefined && systemNamespaces.includes(pod.namespace)) continue;
       const words = by === undefined ? message : `\`${policyRef(by)}\` selects it in vain: ${message}`;
       const { namespace, name } = pod;
