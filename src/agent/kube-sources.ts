@@ -3,6 +3,7 @@ import type { KubeObject } from "../kube/object.ts";
 import type { Policy } from "../model/policy.ts";
 import { IdentityTable } from "../workloads/identity.ts";
 import { ClusterWorkloads } from "../workloads/kube-objects.ts";
+import { TEXT_PACKER } from "../workloads/text-packer.ts";
 import { bootID } from "./bypass/bypass-file.ts";
 import { ClusterConfig, CONFIG_NAME } from "./cluster/config.ts";
 import type { Denials } from "./cluster/denials.ts";
@@ -22,9 +23,10 @@ import type { ResourceName } from "./cluster/resources.ts";
 import { whyNotRead } from "./cluster/standard.ts";
 import { StatusWriter } from "./cluster/status-writer.ts";
 import { isUninstalling } from "./cluster/uninstall.ts";
-import { ClusterWatcher } from "./cluster/watcher.ts";
+import { ClusterWatcher, type WatcherListener } from "./cluster/watcher.ts";
 import { Coverage } from "./coverage/coverage.ts";
 import type { Logger } from "./log.ts";
+import { collectGarbage } from "./memory-keeper.ts";
 import type { AgentParts } from "./metrics/numbers.ts";
 import { whyUnhealthy } from "./metrics/readiness.ts";
 import { ownAddresses } from "./sources.ts";
@@ -67,7 +69,7 @@ export class KubeSources {
   readonly #options: KubeSourcesOptions;
   readonly #memory: ClusterMemory;
   readonly #watcher: ClusterWatcher;
-  readonly #documents = new ClusterDocuments();
+  readonly #documents = new ClusterDocuments(TEXT_PACKER);
   readonly #config = new ClusterConfig();
   readonly #identities = new IdentityTable();
   readonly #workloads = new ClusterWorkloads(this.#identities);
@@ -91,7 +93,11 @@ export class KubeSources {
     this.#memory = new ClusterMemory(folder, node, (problem) =>
       log.warn({ event: "cluster-not-written", problem }, "a restart would not know the cluster"),
     );
-    const listener = { onChange: (name: ResourceName) => this.#onChange(name), onSynced: () => this.#onSynced() };
+    const listener: WatcherListener = {
+      hold: (name, packing) => (isDocuments(name) ? this.#documents.reading(name, packing) : packing.hold),
+      onChange: (name) => this.#onChange(name),
+      onSynced: () => this.#onSynced(),
+    };
     this.#coverage = new Coverage({ log, changed: () => this.#status?.changed() });
     this.#watcher = new ClusterWatcher(access, { node, namespace }, this.#memory, listener, log);
   }
@@ -106,6 +112,8 @@ export class KubeSources {
       sources.#documents.remember(sources.#memory.read(GOOD)?.objects ?? []);
       sources.#watcher.start();
       await sources.#ready();
+      // What the lists left behind would be beside what the lane and the readers of the kernel need next: the most there ever is.
+      collectGarbage();
       return sources;
     } catch (error) {
       void sources.close();
@@ -242,8 +250,11 @@ export class KubeSources {
     return false;
   }
 
-  /** What the API server holds is needed to tell what has changed. */
-  putAway(): void {}
+  /** Lets what is known take as little memory as it can. */
+  putAway(): void {
+    this.#watcher.putAway();
+    this.#documents.putAway();
+  }
 
   /** Resolves when what is known is written down. */
   close(): Promise<void> {
@@ -256,8 +267,7 @@ export class KubeSources {
   }
 
   #onChange(name: ResourceName): void {
-    const documents = POLICY_RESOURCES.find((resource) => resource === name);
-    if (documents !== undefined) this.#stale.add(documents);
+    if (isDocuments(name)) this.#stale.add(name);
     this.#soon();
   }
 
@@ -294,7 +304,7 @@ export class KubeSources {
     if (config === null) return problem ?? "there is no configuration";
     const namespaces = this.#watcher.objects("namespaces");
     const pods = [...objects("pods")].map(({ value }) => value);
-    const snapshot = this.#workloads.read(pods, (name) => namespaces.get(name)?.value);
+    const snapshot = this.#workloads.read(pods, (name) => namespaces.get(name));
     for (const problem of snapshot.problems) this.#sayOnce(problem);
     const { policies } = this.#documents;
     this.#listings.set(policies, this.#documents.listing);
@@ -342,4 +352,8 @@ export class KubeSources {
     this.#sayings.add(problem);
     this.#options.log.warn({ event: "workload-left-out", problem });
   }
+}
+
+function isDocuments(name: ResourceName): name is DocumentResource {
+  return (POLICY_RESOURCES as readonly ResourceName[]).includes(name);
 }

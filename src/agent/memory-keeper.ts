@@ -8,8 +8,11 @@ const FIRST_CHECK_MS = 2_300;
 const WORTH_BYTES = 8 * 1024 * 1024;
 /** A main thread that is busy is interrupted no more often. */
 const BUSY_PAUSE_MS = 60_000;
-/** Share of its time in which the main thread runs; below this nobody notices the pause. */
-const QUIET = 0.1;
+/** Nor is one that rests, unless much has come: after each release the young generation grows again, by as much as is worth one. */
+const QUIET_PAUSE_MS = 10_000;
+const MUCH_BYTES = 24 * 1024 * 1024;
+/** Share of its time in which the main thread runs; below this few notice the pause. */
+const QUIET = 0.25;
 
 /** What a collection freed outside the heap (buffers, the state of a compression) is freed in later turns. */
 const SETTLE_MS = 100;
@@ -53,8 +56,10 @@ export class MemoryKeeper {
   check(now: number): void {
     const { release, trim, resident, busy } = this.#options;
     const quiet = busy() < QUIET;
-    if (resident() - this.#floor < WORTH_BYTES) return;
-    if (!quiet && now - this.#releasedAt < BUSY_PAUSE_MS) return;
+    const grown = resident() - this.#floor;
+    if (grown < WORTH_BYTES) return;
+    const pause = !quiet ? BUSY_PAUSE_MS : grown < MUCH_BYTES ? QUIET_PAUSE_MS : 0;
+    if (now - this.#releasedAt < pause) return;
     release();
     this.#releasedAt = now;
     this.#settling = setTimeout(() => {

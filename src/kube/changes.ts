@@ -29,6 +29,7 @@ export function changesBetween(before: KubeObject | undefined, object: KubeObjec
 }
 
 /** The API server writes the fields of an object in the same order each time; another order costs an apply, no more. */
-export function same(a: KubeObject, b: KubeObject): boolean {
-  return a.uid === b.uid && JSON.stringify(a.value) === JSON.stringify(b.value);
+export function same(known: KubeObject, told: KubeObject): boolean {
+  if (known.uid !== told.uid) return false;
+  return known.is?.(told.value) ?? JSON.stringify(known.value) === JSON.stringify(told.value);
 }

@@ -5,9 +5,16 @@ export interface KubeObject {
   /** `namespace/name`, or the name alone. */
   readonly key: string;
   readonly uid: string;
-  /** The object, trimmed. */
+  /** The object, trimmed. Of one that is held packed it is made anew each time: ask once. */
   readonly value: Fields;
+  /** Where it is known without `value`: of what the object's author wrote. */
+  readonly generation?: number;
+  /** Whether `value` is the same. Where there is no such method its text tells. */
+  is?(value: Fields): boolean;
 }
+
+/** How an object is held from now on: as it is, or in less memory. */
+export type Hold = (object: KubeObject) => KubeObject;
 
 /** Takes from an object what is read of it; the rest is never kept. */
 export type Trim = (object: Fields) => Fields;
@@ -24,8 +31,9 @@ export function fields(value: unknown): Fields {
 }
 
 /** Of what the object's author wrote; 0 where it is not said. */
-export function generationOf({ value }: KubeObject): number {
-  const { generation } = fields(value["metadata"]);
+export function generationOf(object: Pick<KubeObject, "value" | "generation">): number {
+  if (object.generation !== undefined) return object.generation;
+  const { generation } = fields(object.value["metadata"]);
   return typeof generation === "number" ? generation : 0;
 }
 

@@ -3,7 +3,7 @@ import { Backoff } from "./backoff.ts";
 import { type Change, changesBetween, differences, same } from "./changes.ts";
 import { type KubeClient, KubeError } from "./client.ts";
 import { listPages, pathOf, type Selection } from "./listing.ts";
-import { type Fields, fields, type KubeObject, keep, type Trim } from "./object.ts";
+import { type Fields, fields, type Hold, type KubeObject, keep, type Trim } from "./object.ts";
 import { LineCutter, LineTooLong } from "./pieces.ts";
 
 /** The objects of one kind, perhaps only some of them. */
@@ -11,6 +11,8 @@ export interface Resource extends Selection {
   /** As it stands in logs, metrics and status. */
   readonly name: string;
   readonly trim: Trim;
+  /** Default: as they are. */
+  readonly hold?: Hold;
   /** An API server may be without it, or not tell us: then there are none. */
   readonly optional?: boolean;
   /** Its kind is defined in the API server, by a definition that may change. */
@@ -121,7 +123,7 @@ export class Reflector {
     return this.#synced;
   }
 
-  /** What an earlier run knew, for as long as there is no list. */
+  /** What an earlier run knew, held as the resource says, for as long as there is no list. */
   remember(objects: Iterable<KubeObject>): void {
     if (this.#synced) return;
     for (const object of objects) this.#objects.set(object.key, object);
@@ -219,11 +221,6 @@ export class Reflector {
     this.#told = true;
     this.trouble = null;
     const before = this.#objects;
-    // One object for one content: what is made of it is remembered by it.
-    for (const [key, object] of found) {
-      const known = before.get(key);
-      if (known !== undefined && same(known, object)) found.set(key, known);
-    }
     const changes = differences(before, found);
     this.#objects = found;
     this.#version = version;
@@ -239,7 +236,9 @@ export class Reflector {
     return listPages(this.#client, this.resource, {
       onItem: (text) => {
         const object = this.#read(text, trim);
-        found.set(object.key, object);
+        const known = this.#objects.get(object.key);
+        // One object for one content: what is made of it is remembered by it.
+        found.set(object.key, known !== undefined && same(known, object) ? known : this.#hold(object));
       },
       onRestart: () => found.clear(),
       onOpen: () => this.#heard(),
@@ -337,18 +336,23 @@ export class Reflector {
     if (typeof version === "string" && version !== "") this.#version = version;
   }
 
-  #apply(type: string, object: KubeObject): void {
-    const before = this.#objects.get(object.key);
+  #apply(type: string, told: KubeObject): void {
+    const before = this.#objects.get(told.key);
     if (type === "DELETED") {
       // The end of an object that another of its name has replaced is not the end of that one.
-      if (before === undefined || before.uid !== object.uid) return;
-      this.#objects.delete(object.key);
+      if (before === undefined || before.uid !== told.uid) return;
+      this.#objects.delete(told.key);
       this.#listener.onChanges([{ type: "removed", object: before }], this);
       return;
     }
-    if (before !== undefined && same(before, object)) return;
+    if (before !== undefined && same(before, told)) return;
+    const object = this.#hold(told);
     this.#objects.set(object.key, object);
     this.#listener.onChanges(changesBetween(before, object), this);
+  }
+
+  #hold(object: KubeObject): KubeObject {
+    return this.resource.hold?.(object) ?? object;
   }
 
   #heard(): void {

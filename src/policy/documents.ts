@@ -2,10 +2,11 @@ import type { AgentConfig } from "../model/config.ts";
 import type { DestinationGroup, Policy, StandardKind } from "../model/policy.ts";
 import { oneLine, shown } from "./check.ts";
 import { type FileReading, Places, type ReadDocument, readFile } from "./file-reading.ts";
-import { PackedPolicy, Subjects } from "./packed-policy.ts";
-import { RulePacking, type TextPacker } from "./packed-rules.ts";
+import { PackedPolicy, type PolicyPacking, Subjects } from "./packed-policy.ts";
+import { type TextPacker, TextPacking } from "./packed-texts.ts";
 import type { Problem, ProblemCode } from "./problem.ts";
 import type { ReadObject } from "./reading.ts";
+import { RulesAtHand } from "./rules-at-hand.ts";
 import { type Located, warnAbout } from "./warnings.ts";
 import type { Position, SourceProblem } from "./yaml-source.ts";
 
@@ -41,7 +42,7 @@ export function loadDocuments(files: readonly DocumentFile[]): LoadedDocuments {
 /** Reads documents again and again: what has the text it had before costs nothing, and what is made of it is the same object. */
 export class DocumentReader {
   readonly #warnings: boolean;
-  readonly #packing: RulePacking | null;
+  readonly #packing: Omit<PolicyPacking, "subjects"> | null;
   #files = new Map<string, FileReading>();
 
   /**
@@ -50,7 +51,7 @@ export class DocumentReader {
    */
   constructor(warnings: boolean, packer: TextPacker | null = null) {
     this.#warnings = warnings;
-    this.#packing = packer === null ? null : new RulePacking(packer);
+    this.#packing = packer === null ? null : { rules: new TextPacking(packer), atHand: new RulesAtHand() };
   }
 
   /**
@@ -58,7 +59,7 @@ export class DocumentReader {
    * those that the AgentConfig among the documents lists.
    */
   load(files: readonly DocumentFile[], sources: readonly StandardKind[] | null = null): LoadedDocuments {
-    const packing = this.#packing === null ? null : { subjects: new Subjects(), rules: this.#packing };
+    const packing = this.#packing === null ? null : { ...this.#packing, subjects: new Subjects() };
     const readings = files.map((file) => readFile(file, this.#files.get(file.path) ?? null, packing));
     this.#files = new Map(readings.map((reading) => [reading.file.path, reading]));
     const assembly = new Assembly(this.#warnings);

@@ -1,6 +1,5 @@
 import type { Path } from "./check.ts";
-import { copyOf, PackedPolicy, type Subjects } from "./packed-policy.ts";
-import type { RulePacking } from "./packed-rules.ts";
+import { copyOf, PackedPolicy, type PolicyPacking } from "./packed-policy.ts";
 import { type ReadObject, readObjects } from "./reading.ts";
 import { readSource, type Span } from "./source.ts";
 import { type Position, readYaml, type SourceDocument, type SourceProblem } from "./yaml-source.ts";
@@ -22,12 +21,6 @@ export interface FileReading {
   readonly documents: readonly ReadDocument[];
 }
 
-/** What the policies of a reading share. */
-export interface Packing {
-  readonly subjects: Subjects;
-  readonly rules: RulePacking;
-}
-
 interface SourceFile {
   readonly path: string;
   readonly text: string;
@@ -35,7 +28,11 @@ interface SourceFile {
 }
 
 /** Reads a file; what has the same text in `before` is taken from there. `packing`: policies are packed, with this. */
-export function readFile(file: SourceFile, before: FileReading | null, packing: Packing | null = null): FileReading {
+export function readFile(
+  file: SourceFile,
+  before: FileReading | null,
+  packing: PolicyPacking | null = null,
+): FileReading {
   if (before !== null && before.file === file) return before;
   if (file.problem !== undefined) return { file, problems: [file.problem], documents: [] };
   packing?.rules.next();
@@ -71,13 +68,13 @@ function knownTexts(before: FileReading | null): Map<string, ReadDocument> {
 }
 
 /** The same, without a part of the file's text in it. */
-function pack(object: ReadObject, { subjects, rules }: Packing): ReadObject {
+function pack(object: ReadObject, packing: PolicyPacking): ReadObject {
   const { content } = object;
   if (content?.type === "policy") {
-    return { ...object, content: { type: "policy", value: new PackedPolicy(content.value, subjects, rules) } };
+    return { ...object, content: { type: "policy", value: new PackedPolicy(content.value, packing) } };
   }
   if (content?.type === "standard" && content.value !== null) {
-    return { ...object, content: { ...content, value: new PackedPolicy(content.value, subjects, rules) } };
+    return { ...object, content: { ...content, value: new PackedPolicy(content.value, packing) } };
   }
   return content?.type === "group" ? { ...object, content: { type: "group", value: copyOf(content.value) } } : object;
 }

@@ -1,9 +1,17 @@
 import type { Policy, Rule, Subject } from "../model/policy.ts";
-import type { PackedRules, RulePacking } from "./packed-rules.ts";
+import type { PackedPlace, TextPacking } from "./packed-texts.ts";
+import type { RulesAtHand } from "./rules-at-hand.ts";
+
+/** What the policies of one source share. */
+export interface PolicyPacking {
+  readonly subjects: Subjects;
+  readonly rules: TextPacking;
+  readonly atHand: RulesAtHand;
+}
 
 /**
  * A policy whose rules are text until somebody asks for them: of the policies of a cluster few concern a node, and as
- * objects their rules take four times as much. Each reading of `rules` makes them anew: ask once.
+ * objects their rules take four times as much. A reading of `rules` may make them anew: ask once.
  * The texts of a document are slices that keep the whole file in memory; nothing in here is one.
  */
 export class PackedPolicy implements Policy {
@@ -15,10 +23,10 @@ export class PackedPolicy implements Policy {
   readonly mode: Policy["mode"];
   readonly defaultDeny: boolean;
   readonly subject: Subject;
-  readonly #rules: PackedRules;
-  readonly #index: number;
+  readonly #rules: PackedPlace;
+  readonly #atHand: RulesAtHand;
 
-  constructor(policy: Policy, subjects: Subjects, packing: RulePacking) {
+  constructor(policy: Policy, { subjects, rules, atHand }: PolicyPacking) {
     this.kind = policy.kind;
     this.name = copyOf(policy.name);
     this.namespace = policy.namespace === null ? null : copyOf(policy.namespace);
@@ -27,20 +35,28 @@ export class PackedPolicy implements Policy {
     this.mode = policy.mode;
     this.defaultDeny = policy.defaultDeny;
     this.subject = subjects.share(policy.subject);
-    const { rules, index } = packing.add(policy.rules);
-    this.#rules = rules;
-    this.#index = index;
+    this.#rules = rules.add(JSON.stringify(policy.rules));
+    this.#atHand = atHand;
   }
 
   get rules(): readonly Rule[] {
-    return this.#rules.of(this.#index);
+    const known = this.#atHand.of(this);
+    if (known !== undefined) return known;
+    const { texts, index } = this.#rules;
+    const text = texts.of(index);
+    const rules = JSON.parse(text) as Rule[];
+    this.#atHand.keep(this, rules, text.length);
+    return rules;
   }
 
   /** Lets the rules take as little memory as they can. */
   putAway(): void {
-    this.#rules.putAway();
+    this.#rules.texts.putAway();
   }
 }
+
+/** So many different ones are known; beyond it one that comes again is another object. */
+const MOST_SUBJECTS = 10_000;
 
 /** The same subject is the same object: the policies of one namespace name the same few sets of pods. */
 export class Subjects {
@@ -50,6 +66,7 @@ export class Subjects {
     const text = JSON.stringify(subject);
     let shared = this.#known.get(text);
     if (shared === undefined) {
+      if (this.#known.size >= MOST_SUBJECTS) this.#known.clear();
       shared = copyOf(subject);
       this.#known.set(text, shared);
     }

@@ -1,8 +1,12 @@
-import { generationOf, type KubeObject } from "../../kube/object.ts";
+import { generationOf, type Hold, type KubeObject } from "../../kube/object.ts";
 import type { DestinationGroup, Policy, StandardKind } from "../../model/policy.ts";
-import { type ClusterReading, type Flaw, readClusterGroup, readClusterPolicy } from "../../policy/cluster-reading.ts";
+import { type Flaw, readClusterGroup, readClusterPolicy } from "../../policy/cluster-reading.ts";
+import { PackedPolicy, type PolicyPacking, Subjects } from "../../policy/packed-policy.ts";
+import { type TextPacker, TextPacking } from "../../policy/packed-texts.ts";
+import { RulesAtHand } from "../../policy/rules-at-hand.ts";
 import type { Kind } from "../../policy/schema.ts";
 import { readStandardPolicy } from "../../policy/standard/reading.ts";
+import { type ObjectPacking, type Packed, PackedObject } from "./packed-objects.ts";
 import { KIND_OF, type KindResource } from "./resources.ts";
 import { STANDARD_KIND_OF, STANDARD_RESOURCES, type StandardResource } from "./standard.ts";
 
@@ -37,15 +41,30 @@ export const INSTEAD: Readonly<Record<Refused["instead"], string>> = {
   nothing: "it is left out",
 };
 
-type Content =
-  | { readonly type: "policy"; readonly value: Policy }
-  | { readonly type: "group"; readonly value: DestinationGroup };
+/** What is made of an object: one of them, or neither. */
+interface Content {
+  readonly policy: Policy | null;
+  readonly group: DestinationGroup | null;
+}
 
-interface Entry {
-  readonly object: KubeObject;
-  readonly content: Content | null;
-  readonly refused: Refused | null;
+interface Entry extends ListedObject, Content {}
+
+/** An object as it is written, whatever it said before. */
+interface Reading extends Content {
+  readonly flaw: Flaw | null;
   readonly inside: readonly string[];
+}
+
+/** An object that could be read. */
+interface Good extends Content {
+  readonly object: KubeObject;
+}
+
+interface Lists {
+  readonly policies: readonly Policy[];
+  readonly groups: readonly DestinationGroup[];
+  readonly refused: readonly Refused[];
+  readonly listing: readonly ListedObject[];
 }
 
 type OwnResource = Exclude<KindResource, "agentconfigs">;
@@ -65,9 +84,24 @@ const NOTHING_INSIDE: readonly string[] = [];
  * read is no mistake of its author's.
  */
 export class ClusterDocuments {
-  readonly #entries = new Map<string, Entry>();
-  /** Of objects that could be read, by kind and key. */
-  readonly #good = new Map<string, { readonly object: KubeObject; readonly content: Content }>();
+  readonly #entries = new Map<DocumentResource, Map<string, Entry>>(POLICY_RESOURCES.map((name) => [name, new Map()]));
+  /** Of objects that now are bad, what they said when they could be read; by resource and key. */
+  readonly #good = new Map<string, Good>();
+  readonly #packing: PolicyPacking | null;
+  #lists: Lists | null = null;
+
+  /** `packer`: policies are to take little memory, and time when their rules are asked for. */
+  constructor(packer: TextPacker | null = null) {
+    this.#packing = packer === null ? null : packingOf(packer);
+  }
+
+  /**
+   * How objects of a resource are held: packed, and read at once. So the reading of thousands is no turn of its own, and none of them
+   * has to be made anew for it.
+   */
+  reading(resource: DocumentResource, packing: ObjectPacking): Hold {
+    return (object) => new ReadObject(object, packing.pack(object), this.#packed(readAs(resource, object)));
+  }
 
   /** What could be read last, before a restart. */
   remember(good: Iterable<KubeObject>): void {
@@ -76,105 +110,149 @@ export class ClusterDocuments {
       const resource = OWN_RESOURCES.find((name) => name === object.key.slice(0, slash));
       if (resource === undefined) continue;
       const one = { ...object, key: object.key.slice(slash + 1) };
-      const { value, flaw } = readDocument(resource, one);
-      if (value !== null && flaw === null) this.#good.set(object.key, { object: one, content: value });
+      const { policy, group, flaw } = readAs(resource, one);
+      if (flaw === null) this.#good.set(object.key, { object: one, policy, group });
     }
   }
 
   /** What has to be remembered beside the objects themselves: the good versions of those that now are bad. */
   get remembered(): readonly KubeObject[] {
-    return [...this.#entries].flatMap(([id, { refused }]) => {
-      const good = refused?.instead === "last-good" ? this.#good.get(id) : undefined;
-      return good === undefined ? [] : [{ ...good.object, key: id }];
+    return [...this.#good].flatMap(([id, { object }]) => {
+      const slash = id.indexOf("/");
+      const entry = this.#entries.get(id.slice(0, slash) as DocumentResource)?.get(id.slice(slash + 1));
+      return entry?.refused?.instead === "last-good" ? [{ key: id, uid: object.uid, value: object.value }] : [];
     });
   }
 
   /** Reads the objects of a resource as they are now; those that are the same objects as before cost nothing. */
   take(resource: DocumentResource, objects: ReadonlyMap<string, KubeObject>): void {
-    const prefix = `${resource}/`;
-    for (const id of this.#entries.keys()) {
-      if (!id.startsWith(prefix) || objects.has(id.slice(prefix.length))) continue;
-      this.#entries.delete(id);
-      this.#good.delete(id);
+    const entries = this.#entries.get(resource)!;
+    for (const key of entries.keys()) {
+      if (objects.has(key)) continue;
+      entries.delete(key);
+      this.#lists = null;
+      this.#good.delete(`${resource}/${key}`);
     }
     for (const [key, object] of objects) {
-      const id = prefix + key;
-      if (this.#entries.get(id)?.object !== object) this.#entries.set(id, this.#read(id, resource, object));
+      const before = entries.get(key);
+      if (before?.object === object) continue;
+      entries.set(key, this.#read(resource, object, before));
+      this.#lists = null;
     }
   }
 
   get policies(): readonly Policy[] {
-    return this.#contents().flatMap((content) => (content.type === "policy" ? [content.value] : []));
+    return this.#known.policies;
   }
 
   get groups(): readonly DestinationGroup[] {
-    return this.#contents().flatMap((content) => (content.type === "group" ? [content.value] : []));
+    return this.#known.groups;
   }
 
   /** Those of the policies and groups; of the AgentConfig its reader tells. */
   get refused(): readonly Refused[] {
-    return [...this.#entries.values()].flatMap(({ refused }) => refused ?? []);
+    return this.#known.refused;
   }
 
   /** All that is known of them. */
   get listing(): readonly ListedObject[] {
-    return [...this.#entries].map(([id, { object, content, refused, inside }]) => {
-      const kind = DOCUMENT_KINDS[id.slice(0, id.indexOf("/")) as DocumentResource];
-      return { kind, object, policy: content?.type === "policy" ? content.value : null, refused, inside };
-    });
+    return this.#known.listing;
   }
 
-  #contents(): Content[] {
-    return [...this.#entries.values()].flatMap(({ content }) => content ?? []);
+  /** Lets rules take as little memory as they can. */
+  putAway(): void {
+    this.#packing?.rules.putAway();
   }
 
-  #read(id: string, resource: DocumentResource, object: KubeObject): Entry {
-    if (isStandard(resource)) return readStandard(resource, object);
-    const inside = NOTHING_INSIDE;
-    const { value, flaw } = readDocument(resource, object);
-    if (flaw === null && value !== null) {
-      this.#good.set(id, { object, content: value });
-      return { object, content: value, refused: null, inside };
-    }
-    const refused = refusedAs(resource, object, flaw ?? { reason: "Invalid", message: "not read" });
-    const { uid } = object;
-    const { reason } = refused;
-    const good = this.#good.get(id);
-    if (good?.object.uid !== uid) this.#good.delete(id);
-    else if (reason === "Invalid") {
-      return { object, content: good.content, refused: { ...refused, instead: "last-good" }, inside };
-    }
-    return {
-      object,
-      content: value,
-      refused: { ...refused, instead: value === null ? "nothing" : "strictest" },
-      inside,
-    };
+  /** The same lists for as long as nothing changes: pods come and go, and there may be thousands of policies. */
+  get #known(): Lists {
+    this.#lists ??= listsOf([...this.#entries.values()].flatMap((entries) => [...entries.values()]));
+    return this.#lists;
   }
+
+  #read(resource: DocumentResource, object: KubeObject, before: Entry | undefined): Entry {
+    const kind = DOCUMENT_KINDS[resource];
+    const { key, uid } = object;
+    const read = object instanceof ReadObject ? object.takeReading() : null;
+    const { policy, group, flaw, inside } = read ?? this.#packed(readAs(resource, object));
+    const id = `${resource}/${key}`;
+    if (flaw === null) {
+      this.#good.delete(id);
+      return { kind, object, policy, group, refused: null, inside };
+    }
+    const refused = refusedAs(kind, object, flaw);
+    const instead = policy === null && group === null ? "nothing" : "strictest";
+    const asItIs = { kind, object, policy, group, refused: { ...refused, instead }, inside } as const;
+    if (isStandard(resource)) return asItIs;
+    const good = before?.refused === null ? before : this.#good.get(id);
+    if (good?.object.uid !== uid) {
+      this.#good.delete(id);
+      return asItIs;
+    }
+    const was = { policy: good.policy, group: good.group };
+    this.#good.set(id, { object: good.object, ...was });
+    return refused.reason === "Invalid" ? { ...asItIs, ...was, refused: { ...refused, instead: "last-good" } } : asItIs;
+  }
+
+  #packed(reading: Reading): Reading {
+    const { policy } = reading;
+    if (policy === null || this.#packing === null) return reading;
+    return { ...reading, policy: new PackedPolicy(policy, this.#packing) };
+  }
+}
+
+function listsOf(listing: readonly Entry[]): Lists {
+  const policies: Policy[] = [];
+  const groups: DestinationGroup[] = [];
+  const refused: Refused[] = [];
+  for (const entry of listing) {
+    if (entry.policy !== null) policies.push(entry.policy);
+    if (entry.group !== null) groups.push(entry.group);
+    if (entry.refused !== null) refused.push(entry.refused);
+  }
+  return { policies, groups, refused, listing };
+}
+
+/** An object with what was read of it, until that is taken. */
+class ReadObject extends PackedObject {
+  #reading: Reading | null;
+
+  constructor(object: KubeObject, packed: Packed, reading: Reading) {
+    super(object, packed);
+    this.#reading = reading;
+  }
+
+  takeReading(): Reading | null {
+    const reading = this.#reading;
+    this.#reading = null;
+    return reading;
+  }
+}
+
+function packingOf(packer: TextPacker): PolicyPacking {
+  return { rules: new TextPacking(packer, true), subjects: new Subjects(), atHand: new RulesAtHand() };
 }
 
 function isStandard(resource: DocumentResource): resource is StandardResource {
   return Object.hasOwn(STANDARD_KIND_OF, resource);
 }
 
-function refusedAs(resource: DocumentResource, object: KubeObject, { reason, message }: Flaw) {
+function refusedAs(kind: Refused["kind"], object: KubeObject, { reason, message }: Flaw) {
   const { key, uid } = object;
-  return { kind: DOCUMENT_KINDS[resource], key, uid, generation: generationOf(object), reason, problem: message };
+  return { kind, key, uid, generation: generationOf(object), reason, problem: message };
 }
 
-function readStandard(resource: StandardResource, object: KubeObject): Entry {
-  const { value, flaw, inside } = readStandardPolicy(STANDARD_KIND_OF[resource], object.value);
-  const content = value === null ? null : ({ type: "policy", value } as const);
-  const refused = flaw === null ? null : ({ ...refusedAs(resource, object, flaw), instead: "strictest" } as const);
-  return { object, content, refused, inside };
-}
-
-function readDocument(resource: OwnResource, object: KubeObject): ClusterReading<Content | null> {
+function readAs(resource: DocumentResource, object: KubeObject): Reading {
+  const { value: said } = object;
+  if (isStandard(resource)) {
+    const { value, flaw, inside } = readStandardPolicy(STANDARD_KIND_OF[resource], said);
+    return { policy: value, group: null, flaw, inside };
+  }
   const kind = KIND_OF[resource];
   if (kind === "DestinationGroup") {
-    const { value, flaw } = readClusterGroup(object.value);
-    return { value: value === null ? null : { type: "group", value }, flaw };
+    const { value, flaw } = readClusterGroup(said);
+    return { policy: null, group: value, flaw, inside: NOTHING_INSIDE };
   }
-  const { value, flaw } = readClusterPolicy(kind, object.value);
-  return { value: { type: "policy", value }, flaw };
+  const { value, flaw } = readClusterPolicy(kind, said);
+  return { policy: value, group: null, flaw, inside: NOTHING_INSIDE };
 }

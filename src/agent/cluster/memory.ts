@@ -1,18 +1,19 @@
 import { closeSync, constants, fstatSync, openSync, readFileSync } from "node:fs";
 import { open, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { fields, type KubeObject } from "../../kube/object.ts";
+import { fields, type Hold, type KubeObject } from "../../kube/object.ts";
 import { type Address, parseAddress } from "../../net/address.ts";
+import { TEXT_PACKER } from "../../workloads/text-packer.ts";
 import { clusterName, makeStateFolder } from "../journal/folder.ts";
+import { decodeMemory, encodeMemory } from "./memory-file.ts";
 
-/** A file of another format is not read. */
-const FORMAT = 1;
 const MAX_BYTES = 64 * 1024 * 1024;
 /** Changes of a resource are written together, at most this often, and so that writing takes a twentieth of the time. */
 const WRITE_EVERY_MS = 1_000;
 const WRITE_SHARE = 20;
 const FIRST_WRITE_MS = 100;
-const PIECE = 500;
+/** Bytes that are written at once. */
+const PIECE = 256 * 1024;
 
 const { O_CREAT, O_NOFOLLOW, O_RDONLY, O_TRUNC, O_WRONLY } = constants;
 
@@ -39,20 +40,12 @@ export class ClusterMemory {
     this.#onTrouble = onTrouble;
   }
 
-  /** Null: nothing that can be used. @throws Error where the folder cannot be trusted */
-  read(resource: string): Remembered | null {
+  /** As `hold` holds them; null: nothing that can be used. @throws Error where the folder cannot be trusted */
+  read(resource: string, hold: Hold = (object) => object): Remembered | null {
     makeStateFolder(this.#folder);
-    const text = readWhole(this.#path(resource));
-    if (text === null) return null;
-    try {
-      const [head = "", ...lines] = text.split("\n");
-      const { format, node, savedAt, count } = JSON.parse(head) as Record<string, unknown>;
-      const whole = lines.pop() === "" && lines.length === count;
-      if (format !== FORMAT || node !== this.#node || typeof savedAt !== "number" || !whole) return null;
-      return { objects: lines.map((line) => JSON.parse(line) as KubeObject), savedAt };
-    } catch {
-      return null;
-    }
+    const objects: KubeObject[] = [];
+    const head = readMemory(this.#path(resource), (object) => objects.push(hold(object)));
+    return head?.node === this.#node ? { objects, savedAt: head.savedAt } : null;
   }
 
   /** Something has changed; `take` says what is to be written when it is. */
@@ -84,11 +77,9 @@ export class ClusterMemory {
       makeStateFolder(this.#folder);
       const file = await open(next, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600);
       try {
-        const head = { format: FORMAT, node: this.#node, savedAt: Date.now(), count: objects.length };
-        let size = (await file.write(`${JSON.stringify(head)}\n`)).bytesWritten;
-        for (let at = 0; at < objects.length; at += PIECE) {
-          const lines = objects.slice(at, at + PIECE).map((object) => `${JSON.stringify(object)}\n`);
-          const piece = Buffer.from(lines.join(""));
+        const head = { node: this.#node, savedAt: Date.now() };
+        let size = 0;
+        for (const piece of inPieces(encodeMemory(head, objects, TEXT_PACKER))) {
           size += piece.length;
           if (size > MAX_BYTES) throw new Error(`${resource} take more than ${MAX_BYTES >> 20} MiB`);
           await file.writeFile(piece);
@@ -106,24 +97,41 @@ export class ClusterMemory {
 
 /** The pods of a node and their addresses, as its agent last wrote them down; none where it did not. */
 export function rememberedPods(folder: string): readonly { namespace: string; addresses: readonly Address[] }[] {
-  const text = readWhole(join(folder, clusterName("pods")));
-  if (text === null) return [];
+  const pods: { namespace: string; addresses: readonly Address[] }[] = [];
+  const head = readMemory(join(folder, clusterName("pods")), ({ key, value }) => {
+    const { podIPs, podIP } = fields(value["status"]);
+    const { hostNetwork } = fields(value["spec"]);
+    if (hostNetwork === true) return;
+    const listed = Array.isArray(podIPs) ? podIPs.map((one) => fields(one)["ip"]) : [podIP];
+    const addresses = listed.flatMap((ip) => (typeof ip === "string" ? (parseAddress(ip) ?? []) : []));
+    pods.push({ namespace: key.split("/")[0]!, addresses });
+  });
+  return head === null ? [] : pods;
+}
+
+/** What `take` was given counts if this returns something. */
+function readMemory(path: string, take: (object: KubeObject) => void): ReturnType<typeof decodeMemory> {
+  const file = readWhole(path);
+  if (file === null) return null;
   try {
-    return text
-      .split("\n")
-      .slice(1, -1)
-      .flatMap((line) => {
-        const { key, value } = JSON.parse(line) as KubeObject;
-        const { podIPs, podIP } = fields(value["status"]);
-        const { hostNetwork } = fields(value["spec"]);
-        if (hostNetwork === true) return [];
-        const listed = Array.isArray(podIPs) ? podIPs.map((one) => fields(one)["ip"]) : [podIP];
-        const addresses = listed.flatMap((ip) => (typeof ip === "string" ? (parseAddress(ip) ?? []) : []));
-        return [{ namespace: key.split("/")[0]!, addresses }];
-      });
+    return decodeMemory(file, TEXT_PACKER, take);
   } catch {
-    return [];
+    return null;
   }
+}
+
+function* inPieces(parts: Iterable<Uint8Array>): Generator<Uint8Array> {
+  let piece: Uint8Array[] = [];
+  let size = 0;
+  for (const part of parts) {
+    piece.push(part);
+    size += part.length;
+    if (size < PIECE) continue;
+    yield Buffer.concat(piece);
+    piece = [];
+    size = 0;
+  }
+  yield Buffer.concat(piece);
 }
 
 /** Calls `write` after a change, never twice at the same time, and not again for a while. */
@@ -161,7 +169,7 @@ class Writer {
   }
 }
 
-function readWhole(path: string): string | null {
+function readWhole(path: string): Buffer | null {
   let descriptor: number;
   try {
     descriptor = openSync(path, O_RDONLY | O_NOFOLLOW);
@@ -170,7 +178,7 @@ function readWhole(path: string): string | null {
   }
   try {
     const { size } = fstatSync(descriptor);
-    return size > MAX_BYTES ? null : readFileSync(descriptor, "utf8");
+    return size > MAX_BYTES ? null : readFileSync(descriptor);
   } catch {
     return null;
   } finally {

@@ -1,10 +1,12 @@
 import type { ClusterAccess } from "../../kube/access.ts";
 import { KubeClient } from "../../kube/client.ts";
-import type { KubeObject } from "../../kube/object.ts";
+import type { Hold, KubeObject } from "../../kube/object.ts";
 import { Reflector, type Resource } from "../../kube/reflector.ts";
 import type { StandardKind } from "../../model/policy.ts";
+import { TEXT_PACKER } from "../../workloads/text-packer.ts";
 import { type Logger, RateLimit } from "../log.ts";
 import type { ClusterMemory } from "./memory.ts";
+import { ObjectPacking } from "./packed-objects.ts";
 import { type Place, REQUIRED, type ResourceName, resourcesOf } from "./resources.ts";
 import {
   type SourceState,
@@ -18,10 +20,21 @@ import {
 const SAY_TROUBLE_EVERY_MS = 60_000;
 
 export interface WatcherListener {
+  /** How objects of which a cluster has thousands are held. */
+  hold(resource: ResourceName, packing: ObjectPacking): Hold;
   onChange(resource: ResourceName): void;
   /** The API server has told what there is of one more of them. */
   onSynced(): void;
 }
+
+/** Of these there are as many as the cluster is large. */
+const PACKED: ReadonlySet<ResourceName> = new Set([
+  "namespaces",
+  "clusteregresspolicies",
+  "egresspolicies",
+  "destinationgroups",
+  ...STANDARD_RESOURCES,
+]);
 
 const NONE: ReadonlyMap<string, KubeObject> = new Map();
 
@@ -30,6 +43,7 @@ export class ClusterWatcher {
   readonly client: KubeClient;
   readonly #byName = new Map<ResourceName, Reflector>();
   readonly #remembered = new Map<ResourceName, number>();
+  readonly #packings = new Map<ResourceName, ObjectPacking>();
   readonly #memory: ClusterMemory;
   readonly #listener: WatcherListener;
   readonly #log: Logger;
@@ -46,7 +60,10 @@ export class ClusterWatcher {
     const { name } = resource;
     const limit = new RateLimit(SAY_TROUBLE_EVERY_MS);
     const write = (): void => this.#memory.changed(name, () => reflector.objects.values());
-    const reflector: Reflector = new Reflector(resource, this.client, {
+    const packing = PACKED.has(name) ? new ObjectPacking(TEXT_PACKER) : null;
+    if (packing !== null) this.#packings.set(name, packing);
+    const held: Resource = packing === null ? resource : { ...resource, hold: this.#listener.hold(name, packing) };
+    const reflector: Reflector = new Reflector(held, this.client, {
       onChanges: () => {
         write();
         this.#listener.onChange(name);
@@ -79,7 +96,7 @@ export class ClusterWatcher {
 
   #start(name: ResourceName): void {
     const reflector = this.#byName.get(name)!;
-    const remembered = this.#memory.read(name);
+    const remembered = this.#memory.read(name, reflector.resource.hold);
     if (remembered !== null) {
       reflector.remember(remembered.objects);
       this.#remembered.set(name, remembered.savedAt);
@@ -101,6 +118,7 @@ export class ClusterWatcher {
         reflector.close();
         this.#byName.delete(name);
         this.#remembered.delete(name);
+        this.#packings.delete(name);
       }
     }
     return changed;
@@ -145,6 +163,11 @@ export class ClusterWatcher {
   /** Of what is only remembered, when the oldest of it was written down, in milliseconds of Unix time; 0: there is none. */
   get rememberedFrom(): number {
     return this.#remembered.size === 0 ? 0 : Math.min(...this.#remembered.values());
+  }
+
+  /** Lets what is held take as little memory as it can. */
+  putAway(): void {
+    for (const packing of this.#packings.values()) packing.putAway();
   }
 
   close(): void {

@@ -64,7 +64,9 @@ export async function loadPodScene(cluster: LiveCluster, name: PodName): Promise
     liveDocuments(cluster, name.namespace, sources, (one) => unread.push(one)),
     configured,
   ]);
-  const pods = new ClusterWorkloads(new IdentityTable()).read([pod], () => namespace ?? undefined);
+  const pods = new ClusterWorkloads(new IdentityTable()).read([pod], () =>
+    namespace === null ? undefined : { value: namespace },
+  );
   const { policies, groups, listing } = documents;
   const program = openProgram(compileProgram({ epoch: 1, policies, groups, workloads: pods.workloads, config }));
   const from = `${name.namespace}/${name.name}`;

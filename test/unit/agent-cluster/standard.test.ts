@@ -11,7 +11,7 @@ import {
   standardResource,
   whyNotRead,
 } from "../../../src/agent/cluster/standard.ts";
-import { ClusterWatcher } from "../../../src/agent/cluster/watcher.ts";
+import { ClusterWatcher, type WatcherListener } from "../../../src/agent/cluster/watcher.ts";
 import { createLogger } from "../../../src/agent/log.ts";
 import type { KubeObject } from "../../../src/kube/object.ts";
 import { workload } from "../../support/cases.ts";
@@ -112,7 +112,11 @@ describe("watches of standard policies", () => {
   beforeEach(async () => {
     folder = mkdtempSync(join(tmpdir(), "sallyport-standard-"));
     stub = await StubApiServer.start();
-    const listener = { onChange: (name: string) => void changed.push(name), onSynced: () => undefined };
+    const listener: WatcherListener = {
+      hold: (_, packing) => packing.hold,
+      onChange: (name) => void changed.push(name),
+      onSynced: () => undefined,
+    };
     const memory = new ClusterMemory(join(folder, "state"), "node", () => undefined);
     watcher = new ClusterWatcher(
       stub.access,

@@ -43,6 +43,19 @@ describe("memory is given back", () => {
     expect(check(15_000)).toBe("release trim");
   });
 
+  test("not again and again where little comes back each time, but at once where it is much", () => {
+    const held = { resident: 150 * MIB, busy: 0 };
+    const { check } = processWith(held);
+    expect(check(0)).toBe("release trim");
+    held.resident = 123 * MIB;
+    expect(check(2_000)).toBe("");
+    held.resident = 124 * MIB;
+    expect(check(4_000)).toBe("release trim");
+    held.resident = 110 * MIB;
+    expect(check(13_999)).toBe("");
+    expect(check(14_000)).toBe("release trim");
+  });
+
   test("once a minute from a main thread that is busy, at once when it rests", () => {
     const held = { resident: 150 * MIB, busy: 0.9 };
     const { check } = processWith(held);

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Backoff } from "../../../src/kube/backoff.ts";
 import type { Change } from "../../../src/kube/changes.ts";
 import { KubeClient } from "../../../src/kube/client.ts";
-import { fields, pick } from "../../../src/kube/object.ts";
+import { fields, type Hold, pick } from "../../../src/kube/object.ts";
 import { Reflector, type ReflectorTimes } from "../../../src/kube/reflector.ts";
 import { Session } from "../../../src/kube/session.ts";
 import { FreezingRelay } from "../../support/freezing-relay.ts";
@@ -42,6 +42,7 @@ interface Options {
   readonly pings?: Partial<typeof PINGS>;
   readonly optional?: boolean;
   readonly custom?: boolean;
+  readonly hold?: Hold;
   readonly server?: string;
 }
 
@@ -56,6 +57,7 @@ function start(options: Options = {}): void {
       trim: (object) => ({ metadata: pick(object["metadata"], "name", "labels") }),
       optional: options.optional ?? false,
       custom: options.custom ?? false,
+      ...(options.hold === undefined ? {} : { hold: options.hold }),
     },
     client,
     {
@@ -112,6 +114,31 @@ describe("list and watch", () => {
     say("MODIFIED", pod("b", "2", "y"));
     say("DELETED", pod("a", "1"));
     await settled(["+ns/a/1", "synced", "+ns/b/2", "~ns/b/2=y", "-ns/a/1"]);
+  });
+
+  test("an object is held as the resource says, once for each content, and it says itself what is the same", async () => {
+    const held: string[] = [];
+    const hold: Hold = ({ key, uid, value }) => {
+      const text = JSON.stringify(value);
+      held.push(`${key}/${uid}`);
+      return { key, uid, value, is: (other) => JSON.stringify(other) === text };
+    };
+    start({ hold });
+    const say = await listed(pod("a", "1"), pod("b", "1"));
+    await settled(["+ns/a/1 +ns/b/1", "synced"]);
+    const a = reflector.objects.get("ns/a");
+    say("MODIFIED", { ...pod("a", "1", "", "6"), status: { phase: "Running" } });
+    say("MODIFIED", pod("a", "2", "", "7"));
+    say("MODIFIED", pod("b", "1", "y", "8"));
+    await settled(["+ns/a/1 +ns/b/1", "synced", "-ns/a/1 +ns/a/2", "~ns/b/1=y"]);
+    const b = reflector.objects.get("ns/b");
+    say.asked.stream.destroy();
+    answer(await server.next(), { message: "gone" }, 410);
+    answer(await server.next(), listOf("9", [pod("a", "2"), pod("b", "1", "y"), pod("c", "1")]));
+    await settled(["+ns/a/1 +ns/b/1", "synced", "-ns/a/1 +ns/a/2", "~ns/b/1=y", "+ns/c/1"]);
+    expect(held).toEqual(["ns/a/1", "ns/b/1", "ns/a/2", "ns/b/1", "ns/c/1"]);
+    expect(reflector.objects.get("ns/a")).not.toBe(a);
+    expect(reflector.objects.get("ns/b")).toBe(b);
   });
 
   test("a re-creation seen as one MODIFIED is a removal and an addition; its late DELETED takes nothing", async () => {
