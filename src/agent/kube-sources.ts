@@ -18,6 +18,7 @@ import {
 } from "./cluster/documents.ts";
 import { ClusterMemory } from "./cluster/memory.ts";
 import { type NodeStatus, nodeStatus, publicRangesText } from "./cluster/node-status.ts";
+import { nodesOf, RANGES_NAME } from "./cluster/ranges.ts";
 import { type ClusterReport, clusterReport } from "./cluster/report.ts";
 import type { ResourceName } from "./cluster/resources.ts";
 import { whyNotRead } from "./cluster/standard.ts";
@@ -193,12 +194,13 @@ export class KubeSources {
    * Keeps the status of this node up to date for as long as the sources are open. `parts`: the agent, and whether it is well.
    */
   tellStatus(version: string, parts: () => StatusParts, denials: Denials): void {
-    const { node, log } = this.#options;
+    const { node, namespace, log } = this.#options;
     this.#status = new StatusWriter({
       client: this.#watcher.client,
       node,
       nodeUid: () => this.#watcher.objects("nodes").get(node)?.uid ?? null,
       status: () => this.#nodeStatus(version, parts(), denials),
+      nodes: () => nodesOf(this.#watcher.objects("ranges").get(`${namespace}/${RANGES_NAME}`)?.value ?? {}),
       log,
     });
   }

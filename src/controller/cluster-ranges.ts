@@ -1,4 +1,4 @@
-import { RANGES_KEY, RANGES_NAME } from "../agent/cluster/ranges.ts";
+import { NODES_KEY, RANGES_KEY, RANGES_NAME } from "../agent/cluster/ranges.ts";
 import type { Logger } from "../agent/log.ts";
 import type { KubeClient } from "../kube/client.ts";
 import { type Fields, fields, pick } from "../kube/object.ts";
@@ -39,6 +39,15 @@ export function podRangesOf(nodes: Iterable<Fields>): string {
   return cidrUnion(found).map(formatCidr).join("\n");
 }
 
+/**
+ * How many nodes there are, as agents are told: the next power of two, which is told anew only when it is no more than half true. Each writing is
+ * told to all nodes.
+ */
+export function roundedNodes(count: number, told: number): number {
+  if (count <= told && count * 4 > told) return told;
+  return 2 ** Math.ceil(Math.log2(Math.max(1, count)));
+}
+
 function isOfOneNode(cidr: Cidr): boolean {
   return cidr.bits >= (cidrIsIPv4(cidr) ? WIDEST.v4 : WIDEST.v6);
 }
@@ -55,6 +64,7 @@ export class ClusterRanges implements ReflectorListener {
   readonly #log: Logger;
   /** What the ConfigMap says, as far as this replica wrote it. */
   #written: string | null = null;
+  #toldNodes = 0;
   #timer: NodeJS.Timeout | null = null;
   #closed = false;
 
@@ -105,10 +115,14 @@ export class ClusterRanges implements ReflectorListener {
   async #write(): Promise<void> {
     if (!this.reflector.synced || !this.#leads()) return;
     const ranges = podRangesOf([...this.reflector.objects.values()].map(({ value }) => value));
-    if (ranges === this.#written) return;
+    const nodes = roundedNodes(this.reflector.objects.size, this.#toldNodes);
+    const data = { [RANGES_KEY]: ranges, [NODES_KEY]: String(nodes) };
+    const text = JSON.stringify(data);
+    if (text === this.#written) return;
     try {
-      await this.#put({ [RANGES_KEY]: ranges });
-      this.#written = ranges;
+      await this.#put(data);
+      this.#written = text;
+      this.#toldNodes = nodes;
       this.#log.info({ event: "pod-ranges", ranges: ranges.split("\n").slice(0, 16) });
     } catch (error) {
       this.#log.warn({

@@ -11,6 +11,7 @@ import { Judge } from "./judge.ts";
 import { NodeReports } from "./node-reports.ts";
 import { type Judgement, objectStatus } from "./object-status.ts";
 import { NODE_STATUSES, statusPath, WRITTEN } from "./sallyport-objects.ts";
+import { StatusPace } from "./status-pace.ts";
 
 export interface ControllerTimes {
   /** Changes that come within this time are looked at together. */
@@ -43,6 +44,7 @@ export class Controller implements ReflectorListener {
   readonly #events: Pick<DenialEvents, "changed" | "lookAgain">;
   readonly #reports = new NodeReports();
   readonly #judge = new Judge();
+  readonly #pace: StatusPace;
   /** What is to be said of each object by itself; null: something was written since. */
   #judgementOf: ((id: string) => Judgement) | null = null;
   /** UIDs of objects whose status may have changed although nobody wrote them. */
@@ -51,6 +53,7 @@ export class Controller implements ReflectorListener {
   /** Told of all groups when one of them has changed. */
   onGroups: ((groups: ReadonlyMap<string, KubeObject>) => void) | null = null;
   #timer: NodeJS.Timeout | null = null;
+  #timerAt = 0;
   #round: Promise<void> = Promise.resolve();
   #closed = false;
 
@@ -68,6 +71,7 @@ export class Controller implements ReflectorListener {
     this.#times = times;
     this.#written = new Map(WRITTEN.map((resource) => [resource.name, new Reflector(resource, client, this)]));
     this.#nodes = new Reflector(NODE_STATUSES, client, this);
+    this.#pace = new StatusPace(() => this.#nodes.objects.size);
   }
 
   /** All that there is has been read. */
@@ -145,7 +149,10 @@ export class Controller implements ReflectorListener {
   }
 
   #soon(afterMs: number): void {
-    if (this.#closed || this.#timer !== null) return;
+    const at = performance.now() + afterMs;
+    if (this.#closed || (this.#timer !== null && this.#timerAt <= at)) return;
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timerAt = at;
     this.#timer = setTimeout(() => {
       this.#timer = null;
       this.#round = this.#round
@@ -180,7 +187,8 @@ export class Controller implements ReflectorListener {
     const now = new Date().toISOString().replace(/\.\d+/, "");
     const looked = objects.filter(({ object }) => everything || this.#stale.has(object.uid));
     this.#stale.clear();
-    return looked.flatMap(({ resource, object }) => {
+    let later = Number.POSITIVE_INFINITY;
+    const due = looked.flatMap(({ resource, object }) => {
       const before = fields(object.value["status"]) as PolicyStatusText;
       const judged = {
         generation: generationOf(object),
@@ -189,8 +197,15 @@ export class Controller implements ReflectorListener {
         selects: resource === "clusteregresspolicies" || resource === "egresspolicies",
       };
       const status = objectStatus(judged, before, now);
-      return isDeepStrictEqual(before, status) ? [] : [{ resource, object, status }];
+      if (isDeepStrictEqual(before, status)) return [];
+      const wait = this.#pace.wait(object.uid, before, status, performance.now());
+      if (wait === 0) return [{ resource, object, status }];
+      this.#stale.add(object.uid);
+      later = Math.min(later, wait);
+      return [];
     });
+    if (later < Number.POSITIVE_INFINITY) this.#soon(later);
+    return due;
   }
 
   /** @returns false: to be tried again */
@@ -205,6 +220,7 @@ export class Controller implements ReflectorListener {
         timeoutMs: WRITE_TIMEOUT_MS,
       });
       this.counts.writes++;
+      this.#pace.wrote(object.uid, performance.now());
       return true;
     } catch (error) {
       // Gone or replaced meanwhile: the watch tells.

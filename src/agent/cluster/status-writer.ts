@@ -1,9 +1,11 @@
+import { isDeepStrictEqual } from "node:util";
 import { Backoff } from "../../kube/backoff.ts";
 import { type KubeClient, KubeError } from "../../kube/client.ts";
 import { API_VERSION } from "../../policy/schema.ts";
 import { type Logger, RateLimit } from "../log.ts";
 import type { NodeCondition, NodeStatus } from "./node-status.ts";
 import { GROUP } from "./resources.ts";
+import { type Saying, sayingOf, spreadMs } from "./spread.ts";
 
 const EVERY_MS = 5_000;
 const SAY_EVERY_MS = 60_000;
@@ -20,12 +22,15 @@ export interface StatusWriterOptions {
   readonly nodeUid: () => string | null;
   /** What is to be written now. */
   readonly status: () => NodeStatus;
+  /** How many nodes the cluster has, about; 0: not known. */
+  readonly nodes: () => number;
   readonly log: Logger;
 }
 
 /**
  * Writes the status of this node's agent to the API server: when it has changed, at most every five seconds, and not at all
- * while nothing happens. Server-side apply, so that nothing has to be read first.
+ * while nothing happens. Server-side apply, so that nothing has to be read first. What other nodes have to say too is said at a moment of this
+ * node's own (spread.ts).
  */
 export class StatusWriter {
   readonly #options: StatusWriterOptions;
@@ -34,9 +39,12 @@ export class StatusWriter {
   readonly #look: NodeJS.Timeout;
   #timer: NodeJS.Timeout | null = null;
   #writing: Promise<void> | null = null;
+  #due: NodeJS.Timeout | undefined;
   #next = 0;
   /** What was written last. */
-  #written = "";
+  #written: Saying | null = null;
+  /** When what is to be said is written, of which other nodes have to say the same; null: nothing waits. */
+  #dueAt: number | null = null;
   #since = new Map<string, { readonly status: string; readonly time: string }>();
   #closed = false;
   #first = true;
@@ -67,17 +75,21 @@ export class StatusWriter {
   close(): void {
     this.#closed = true;
     clearInterval(this.#look);
+    clearTimeout(this.#due);
     if (this.#timer !== null) clearTimeout(this.#timer);
   }
 
   async #write(): Promise<void> {
     const status = this.#options.status();
-    const text = JSON.stringify([status, this.#options.nodeUid()]);
+    const saying = sayingOf(status, this.#options.nodeUid());
     const confirm = performance.now() > this.#confirmAt;
-    if (text === this.#written && !confirm) return;
+    const nothingNew = isDeepStrictEqual(saying, this.#written);
+    if (nothingNew) this.#dueAt = null;
+    if (!confirm && (nothingNew || this.#waits(saying))) return;
     try {
       await this.#apply(status);
-      this.#written = text;
+      this.#written = saying;
+      this.#dueAt = null;
       if (this.#first || confirm)
         this.#confirmAt = this.#first ? performance.now() + CONFIRM_MS : Number.POSITIVE_INFINITY;
       this.#first = false;
@@ -94,6 +106,19 @@ export class StatusWriter {
         `the cluster does not see what this node enforces; EgressNodeStatus \`${this.#options.node}\` is tried again`,
       );
     }
+  }
+
+  /** Whether it is not yet the moment to say it; looked at again when it is, and at every change. */
+  #waits(saying: Saying): boolean {
+    if (this.#written === null) return false;
+    const spread = spreadMs(this.#written, saying, this.#options.nodes());
+    const now = performance.now();
+    this.#dueAt ??= now + Math.random() * spread;
+    const left = Math.min(this.#dueAt - now, spread);
+    if (left <= 0) return false;
+    clearTimeout(this.#due);
+    this.#due = setTimeout(() => this.changed(), left);
+    return true;
   }
 
   async #apply(status: NodeStatus): Promise<void> {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { rangesOf } from "../../../src/agent/cluster/ranges.ts";
-import { podRangesOf } from "../../../src/controller/cluster-ranges.ts";
+import { podRangesOf, roundedNodes } from "../../../src/controller/cluster-ranges.ts";
 
 const node = (...podCIDRs: unknown[]) => ({ spec: { podCIDR: podCIDRs[0], podCIDRs } });
 
@@ -24,4 +24,16 @@ test("no node can make more than its pods inside", () => {
   );
   expect(podRangesOf(nodes)).toBe("");
   expect(podRangesOf([node("10.42.0.0/16", "2001:db8::/48")])).toBe("10.42.0.0/16\n2001:db8::/48");
+});
+
+test.each([
+  [0, 0, 1],
+  [5, 0, 8],
+  [8, 8, 8],
+  [9, 8, 16],
+  [5, 16, 16],
+  [4, 16, 4],
+  [5_000, 0, 8192],
+])("%d nodes, after %d were told, are told as %d", (count, told, expected) => {
+  expect(roundedNodes(count, told)).toBe(expected);
 });
