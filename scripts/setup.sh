@@ -18,7 +18,7 @@ fail() {
 # command:package. Commands are looked for, not packages: what was built by hand counts too.
 NEEDED="nft:nftables iptables-nft:iptables conntrack:conntrack ip:iproute2 knotd:knot unbound:unbound nginx:nginx-light
 sshd:openssh-server ssh:openssh-client socat:socat dig:bind9-dnsutils curl:curl openssl:openssl nc.openbsd:netcat-openbsd
-ping:iputils-ping ps:procps"
+ping:iputils-ping ps:procps /lib/systemd/systemd:systemd"
 # What the measurements run besides; a path is looked for as a file.
 BENCH="haproxy:haproxy squid:squid-openssl gcc:gcc /usr/include/stdio.h:libc6-dev
 /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream"
