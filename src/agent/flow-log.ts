@@ -21,6 +21,8 @@ export class FlowLog {
   readonly #gone = new Map<number, Workload>();
   /** Told of each denial of a known workload; the event is borrowed. */
   onDenial: ((event: FlowEvent, workload: Workload) => void) | null = null;
+  /** Told of each decision, of whatever workload. */
+  onFlow: ((workloadId: number) => void) | null = null;
 
   constructor(sink: FlowSink | null) {
     this.#sink = sink;
@@ -45,6 +47,7 @@ export class FlowLog {
 
   /** `run`: the run of the agent that numbered the flow. */
   event(event: FlowEvent, run = this.run): void {
+    this.onFlow?.(event.workloadId);
     if (this.onDenial !== null && event.decision.action === "Deny") this.#tellDenial(event);
     const sink = this.#sink;
     if (sink === null) return;

@@ -26,6 +26,7 @@ import { StatusWriter } from "./cluster/status-writer.ts";
 import { isUninstalling } from "./cluster/uninstall.ts";
 import { ClusterWatcher, type WatcherListener } from "./cluster/watcher.ts";
 import { Coverage } from "./coverage/coverage.ts";
+import type { FlowCounts } from "./coverage/flow-counts.ts";
 import type { Logger } from "./log.ts";
 import { collectGarbage } from "./memory-keeper.ts";
 import type { AgentParts } from "./metrics/numbers.ts";
@@ -193,8 +194,9 @@ export class KubeSources {
   /**
    * Keeps the status of this node up to date for as long as the sources are open. `parts`: the agent, and whether it is well.
    */
-  tellStatus(version: string, parts: () => StatusParts, denials: Denials): void {
+  tellStatus(version: string, parts: () => StatusParts, denials: Denials, flows: FlowCounts): void {
     const { node, namespace, log } = this.#options;
+    this.#coverage.signs = { denied: (pod) => denials.lastOf(pod), flows: (pod) => flows.of(pod) };
     this.#status = new StatusWriter({
       client: this.#watcher.client,
       node,

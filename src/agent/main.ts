@@ -10,6 +10,7 @@ import { Applier } from "./applier.ts";
 import { BootRules } from "./boot-rules.ts";
 import { BypassWatch } from "./bypass/bypass-watch.ts";
 import { Denials } from "./cluster/denials.ts";
+import { FlowCounts } from "./coverage/flow-counts.ts";
 import { FlowFile } from "./flow-file.ts";
 import { FlowLog, lostLine } from "./flow-log.ts";
 import { FlowSink } from "./flow-sink.ts";
@@ -97,8 +98,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     sources.follow();
     bypass.follow();
     const denials = new Denials();
-    if (options.kube !== null) flowLog.onDenial = (event, workload) => denials.add(event, workload);
-    sources.tellStatus(version, () => agent.parts, denials);
+    const flows = new FlowCounts();
+    if (options.kube !== null) {
+      flowLog.onDenial = (event, workload) => denials.add(event, workload);
+      flowLog.onFlow = (workloadId) => flows.add(workloadId);
+    }
+    sources.tellStatus(version, () => agent.parts, denials, flows);
     keeper.start();
     const replaced = (): void => {
       sources.silence();

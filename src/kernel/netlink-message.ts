@@ -182,6 +182,11 @@ export function readHostU32(bytes: Uint8Array, at: number, end: number): number 
   return at + 4 > end ? 0 : hostU32(bytes, at);
 }
 
+/** 64 bits in the host's order (little-endian) at `at`; exact up to 2^53; 0 where `end` comes first. */
+export function readHostU64(bytes: Uint8Array, at: number, end: number): number {
+  return at + 8 > end ? 0 : hostU32(bytes, at) + hostU32(bytes, at + 4) * 4294967296;
+}
+
 function hostU32(bytes: Uint8Array, at: number): number {
   return (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0;
 }

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { OUTSIDE } from "../../src/lab/addresses.ts";
 import type { Lab } from "../../src/lab/lab.ts";
-import { run } from "../../src/lab/process.ts";
+import { must, run } from "../../src/lab/process.ts";
 import { metric, parseOpenMetrics } from "../support/open-metrics.ts";
 import type { Cluster } from "./cluster.ts";
 import { onMachine } from "./machine.ts";
@@ -12,6 +12,8 @@ import { fetched, type Sallyport } from "./sallyport.ts";
 import { sharedRelease } from "./shared-release.ts";
 
 const SPACE = "identity";
+/** Of a pod that is forwarded past the rules in the midst of this file, and found out by its end. */
+const PAST = "identity-past";
 const HELD = { role: "held" };
 const EVIL = OUTSIDE.evil;
 const PARTNER = OUTSIDE.partner;
@@ -19,6 +21,9 @@ const PARTNER = OUTSIDE.partner;
 const PORT = 9999;
 const SENT = 3;
 const SOON = { timeout: 20_000, interval: 250 };
+
+/** Much, and to where nobody counts. */
+const CHATTER = `while true; do echo x | socat -u - UDP4-SENDTO:${PARTNER.ipv4}:${PORT + 1}; sleep 0.02; done`;
 
 /** Every pod of this file that is held may reach one address, and nothing else. */
 const POLICY = {
@@ -57,13 +62,16 @@ beforeAll(async () => {
     pod("passing", { network: "macvlan" }),
     pod("free", { network: "macvlan", labels: {} }),
     pod("host", { network: "host" }),
+    { apiVersion: "v1", kind: "Namespace", metadata: { name: PAST } },
+    podObject("redirected", { namespace: PAST }),
   ]);
-  await kubectl("wait", "--for=condition=Ready", "pod", "--all", "-n", SPACE, "--timeout=60s");
+  for (const space of [SPACE, PAST])
+    await kubectl("wait", "--for=condition=Ready", "pod", "--all", "-n", space, "--timeout=60s");
 }, 300_000);
 
 afterAll(async () => {
   await kubectl("delete", "clusteregresspolicy", "identity", "--ignore-not-found");
-  await kubectl("delete", "namespace", SPACE, "--ignore-not-found", "--timeout=60s");
+  await kubectl("delete", "namespace", SPACE, PAST, "--ignore-not-found", "--timeout=60s");
 }, 90_000);
 
 describe("a pod whose traffic does not cross the rules", () => {
@@ -105,6 +113,18 @@ describe("a pod whose traffic does not cross the rules", () => {
     await kubectl("delete", "pod", "-n", SPACE, "free");
     await expect.poll(notEnforced, SOON).toEqual(["host HostNetwork", "passing NotRoutedByNode"]);
   });
+});
+
+test("something at the interface of a pod begins to forward past the node's IP stack", async () => {
+  const { dev } = JSON.parse(await onNode("ip", "-json", "route", "get", await addressOf("redirected", PAST)))[0];
+  await onNode("tc", "qdisc", "add", "dev", dev, "clsact");
+  // Questions for the gateway's hardware address go up.
+  const all = ["protocol", "ip", "u32", "match", "u32", "0", "0"];
+  const out = ["action", "mirred", "egress", "redirect", "dev", "eth0"];
+  await onNode("tc", "filter", "add", "dev", dev, "ingress", ...all, ...out);
+  // Not before: a pod that was seen is believed for a while.
+  const { status, stderr } = await cluster.exec(PAST, "redirected", ["sh", "-c", `(${CHATTER}) >/dev/null 2>&1 &`]);
+  expect(status, stderr).toBe(0);
 });
 
 test.each([0, 1])("pods on one bridge find each other, in each family (%i)", async (family) => {
@@ -193,6 +213,14 @@ describe("a pod that sends from its first moment", () => {
   });
 });
 
+test("the pod that is forwarded past the rules has been found out, and no other", async () => {
+  const unseen = async () =>
+    (await nodeStatus()).notEnforced
+      .filter(({ reason }) => reason === "NotSeenByHooks")
+      .map(({ namespace, pod: name }) => `${namespace}/${name}`);
+  await expect.poll(unseen, { timeout: 60_000, interval: 500 }).toEqual([`${PAST}/redirected`]);
+});
+
 interface NodeStatus {
   readonly notEnforced: readonly { namespace: string; pod: string; reason: string; message: string }[];
 }
@@ -209,8 +237,12 @@ async function notEnforced(): Promise<string[]> {
     .sort();
 }
 
-async function addressOf(name: string): Promise<string> {
-  return (await kubectl("get", "pod", name, "-n", SPACE, "-o", "jsonpath={.status.podIP}")).trim();
+async function onNode(...argv: readonly string[]): Promise<string> {
+  return must(onMachine(cluster.machine, argv));
+}
+
+async function addressOf(name: string, space = SPACE): Promise<string> {
+  return (await kubectl("get", "pod", name, "-n", space, "-o", "jsonpath={.status.podIP}")).trim();
 }
 
 /** From a pod with no more than the capabilities that every pod has by default (NET_RAW), datagrams from an address of its choice. */

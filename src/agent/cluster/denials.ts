@@ -64,6 +64,7 @@ interface PodDenials {
   readonly kept: Map<string, Kept>;
   /** All since the first that is kept. */
   total: number;
+  last: number;
   second: number;
   looked: number;
   /** What is left of `news`, at that time. */
@@ -97,6 +98,7 @@ export class Denials {
     const { time } = event;
     const pod = this.#podOf(workload, time);
     pod.total++;
+    pod.last = Math.max(pod.last, time);
     const second = Math.floor(time / 1000);
     if (second !== pod.second) {
       pod.second = second;
@@ -138,11 +140,16 @@ export class Denials {
     return this.#told;
   }
 
+  /** When a pod was last denied something, in milliseconds of Unix time; 0: that is not known, or long ago. */
+  lastOf(workloadId: number): number {
+    return this.#pods.get(workloadId)?.last ?? 0;
+  }
+
   #podOf(workload: Workload, time: number): PodDenials {
     let pod = this.#pods.get(workload.id);
     if (pod === undefined) {
       const { news } = this.#limits;
-      pod = { workload, kept: new Map(), total: 0, second: 0, looked: 0, news, newsAt: time, fresh: false };
+      pod = { workload, kept: new Map(), total: 0, last: 0, second: 0, looked: 0, news, newsAt: time, fresh: false };
       this.#pods.set(workload.id, pod);
     }
     return pod;

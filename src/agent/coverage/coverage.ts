@@ -1,14 +1,18 @@
 import { networkInterfaces } from "node:os";
+import { Conntrack } from "../../kernel/conntrack.ts";
 import { Routing } from "../../kernel/routing.ts";
 import type { AgentConfig } from "../../model/config.ts";
 import type { Policy } from "../../model/policy.ts";
 import type { Workload } from "../../model/workload.ts";
-import type { Address } from "../../net/address.ts";
+import { type Address, parseAddress } from "../../net/address.ts";
 import type { UnheldPod } from "../../workloads/objects.ts";
 import { type Logger, RateLimit } from "../log.ts";
 import { readRoutes } from "../pod-interfaces.ts";
+import { keyOf, takeCensus } from "./census.ts";
+import { type Outlet, outletsOf } from "./outlets.ts";
 import { type CoverageReport, coverageReport, type Finding, NOTHING_KNOWN, sayChanges } from "./report.ts";
 import { type Known, NEW, settle } from "./settle.ts";
+import { type Signs, UNSEEN_LIMITS, type UnseenLimits, UnseenWatch } from "./unseen.ts";
 import { CachedWays, heldAtStart, outwardInterfaces, whyBypassed } from "./way.ts";
 
 /** The pods of this node and what is said of them. */
@@ -25,6 +29,7 @@ export interface CoverageOptions {
   readonly log: Logger;
   /** The report is another. */
   readonly changed: () => void;
+  readonly unseen?: UnseenLimits;
 }
 
 /** After a change of pods. The address of a new one is told when its interface is there. */
@@ -33,6 +38,8 @@ const SOON_MS = 50;
 const EVERY_MS = 10_000;
 const LOOK_AGAIN_MS = 1_000;
 const TROUBLE_EVERY_MS = 60_000;
+/** So many times as long as the last walk over conntrack took there is no other. */
+const REST = 50;
 
 const NO_CONFIG: CoveredPods["config"] = { systemNamespaces: [], podCIDRs: [], podInterfaces: [] };
 
@@ -50,6 +57,8 @@ export class Coverage {
   readonly #options: CoverageOptions;
   readonly #routing = new Routing();
   readonly #troubles = new RateLimit(TROUBLE_EVERY_MS);
+  readonly #unseen: UnseenWatch;
+  readonly #everyMs: number;
   #pods: CoveredPods = { workloads: [], unheld: [], policies: [], config: NO_CONFIG, nodeAddresses: [] };
   /** By the pod's id. */
   #known = new Map<number, Known>();
@@ -57,9 +66,15 @@ export class Coverage {
   #timer: NodeJS.Timeout | null = null;
   #due = Infinity;
   #closed = false;
+  #restUntil = 0;
+  /** What else tells that a pod is seen. */
+  signs: Signs = { denied: () => 0, flows: () => 0 };
 
   constructor(options: CoverageOptions) {
     this.#options = options;
+    const { unseen = UNSEEN_LIMITS } = options;
+    this.#unseen = new UnseenWatch(unseen);
+    this.#everyMs = Math.min(EVERY_MS, unseen.windowMs);
   }
 
   get report(): CoverageReport {
@@ -88,7 +103,7 @@ export class Coverage {
       this.#due = Infinity;
       this.#look(performance.now());
       const settled = [...this.#known.values()].every(({ since }) => since === 0);
-      this.#lookIn(settled ? EVERY_MS : LOOK_AGAIN_MS);
+      this.#lookIn(settled ? this.#everyMs : Math.min(this.#everyMs, LOOK_AGAIN_MS));
     }, milliseconds);
   }
 
@@ -112,10 +127,17 @@ export class Coverage {
     const outward = outwardInterfaces(readRoutes(), networkInterfaces(), nodeAddresses);
     const ways = new CachedWays(this.#routing);
     const known = new Map<number, Known>();
+    if (this.#unseen.isDue(now)) this.#compare(ways, now);
     for (const { id, addresses } of workloads) {
       let message: string | null = null;
       for (const address of addresses) message ??= whyBypassed(address, ways, outward);
-      const found: Finding | null = message === null ? null : { state: "NotRoutedByNode", message };
+      const unseen = this.#unseen.whyUnseen(id);
+      const found: Finding | null =
+        message !== null
+          ? { state: "NotRoutedByNode", message }
+          : unseen === null
+            ? null
+            : { state: "NotSeenByHooks", message: unseen };
       const openAtStart = message === null && !addresses.every((address) => heldAtStart(address, ways, config));
       known.set(id, { ...settle(this.#known.get(id) ?? NEW, found, now), openAtStart });
     }
@@ -127,6 +149,37 @@ export class Coverage {
       known.set(pod.id, why === "NoAddress" ? settle(before, finding, now) : { ...finding, since: 0 });
     }
     return known;
+  }
+
+  /** What came from pods with what was seen of it; the answer may come later. */
+  #compare(ways: CachedWays, now: number): void {
+    const linksOf = new Map<number, Set<number>>();
+    for (const { id, addresses } of this.#pods.workloads) {
+      const links = addresses.map((address) => ways.routeTo(address).link).filter((index) => index !== 0);
+      if (links.length > 0) linksOf.set(id, new Set(links));
+    }
+    const outlets = outletsOf(linksOf, this.#routing.counted());
+    const asked = this.#unseen.look(outlets, this.signs, now);
+    if (asked.length > 0 && now >= this.#restUntil) void this.#ask(asked, now);
+  }
+
+  async #ask(asked: readonly Outlet[], began: number): Promise<void> {
+    this.#restUntil = Number.POSITIVE_INFINITY;
+    const suspects = new Set(asked.flatMap(({ pods }) => pods));
+    const own = this.#pods.workloads.filter(({ id }) => suspects.has(id));
+    const pods = new Map(own.flatMap(({ id, addresses }) => addresses.map((address) => [keyOf(address), id] as const)));
+    const conntrack = new Conntrack();
+    try {
+      this.#unseen.judge(asked, await takeCensus(conntrack, pods, nodeKeys()), performance.now());
+    } catch (error) {
+      const suppressed = this.#troubles.allow(performance.now());
+      if (suppressed !== null) this.#options.log.warn({ event: "coverage-unknown", error: String(error), suppressed });
+    } finally {
+      conntrack.close();
+      const now = performance.now();
+      this.#restUntil = now + (now - began) * REST;
+      this.#lookIn(0);
+    }
   }
 
   #tell(): void {
@@ -142,4 +195,10 @@ export class Coverage {
     sayChanges(before, this.#report, this.#options.log);
     this.#options.changed();
   }
+}
+
+/** Addresses of the node itself. */
+function nodeKeys(): ReadonlySet<string> {
+  const all = Object.values(networkInterfaces()).flatMap((entries) => entries ?? []);
+  return new Set(all.flatMap(({ address }) => parseAddress(address.split("%")[0] ?? "") ?? []).map(keyOf));
 }

@@ -6,7 +6,7 @@ import type { UnheldPod } from "../../workloads/objects.ts";
 import type { Logger } from "../log.ts";
 
 /** Why a pod is not enforced, in one word. */
-export type UnheldReason = UnheldPod["why"] | "NotRoutedByNode";
+export type UnheldReason = UnheldPod["why"] | "NotRoutedByNode" | "NotSeenByHooks";
 
 /** What was found out of one pod. `unknown`: nothing yet, it has just started. */
 export interface Finding {

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { readLink, readRoute } from "../../../src/kernel/routing.ts";
 
 const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text.replaceAll(/\s/g, ""), "hex"));
@@ -19,11 +19,24 @@ test("routes as the kernel tells them", () => {
   expect(read(UNREACHABLE)).toEqual({ kind: "none", link: 0, gateway: null });
 });
 
-test("a link, its kind and its bridge", () => {
+describe("a link", () => {
   const name = "0a000300 766574683700 0000";
   const info = "10001280 09000100 7665746800 000000";
-  const link = bytes(`00000100 06000000 00000000 00000000 ${name} 08000a00 05000000 ${info}`);
-  expect(readLink(link, 0, link.length)).toEqual({ index: 6, name: "veth7", kind: "veth", controller: 5 });
+  const more = { index: 6, name: "veth7", kind: "veth", controller: 5 };
+  const link = (attributes: string) => {
+    const all = bytes(`00000100 06000000 00000000 00000000 ${name} 08000a00 05000000 ${info} ${attributes}`);
+    return readLink(all, 0, all.length);
+  };
+
+  test("its kind and its bridge", () => {
+    expect(link("")).toEqual({ ...more, peer: 0, received: 0 });
+  });
+
+  test("its other end, where that is in this namespace, and what it received", () => {
+    const statistics = "0c001700 0700000001000000";
+    expect(link(`08000500 09000000 ${statistics}`)).toEqual({ ...more, peer: 9, received: 2 ** 32 + 7 });
+    expect(link("08000500 09000000 08002500 00000000")).toMatchObject({ peer: 0 });
+  });
 });
 
 test("nothing that comes makes it throw or read past the end", () => {

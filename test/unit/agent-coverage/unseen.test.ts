@@ -1,0 +1,166 @@
+import { describe, expect, test } from "vitest";
+import { type Census, keyOf, takeCensus } from "../../../src/agent/coverage/census.ts";
+import { type Outlet, outletsOf } from "../../../src/agent/coverage/outlets.ts";
+import { UNSEEN_LIMITS, UnseenWatch } from "../../../src/agent/coverage/unseen.ts";
+import type { ConntrackEntry, Tuple } from "../../../src/kernel/conntrack-entry.ts";
+import type { CountedLink } from "../../../src/kernel/routing.ts";
+import { parseAddress } from "../../../src/net/address.ts";
+
+const address = (text: string) => parseAddress(text)!;
+
+describe("where pods' packets come in", () => {
+  const links = ["pod1 veth", "pod2 netkit", "cni0 bridge", "eth0 ", "host veth 6", "net veth 5", "lxc1 veth"]
+    .concat(["lxc2 veth", "port veth", "tun0 tun"])
+    .map((text, at): CountedLink => {
+      const [name = "", kind = "", peer = "0"] = text.split(" ");
+      const controller = name === "port" ? 3 : 0;
+      return { index: at + 1, name, kind, controller, peer: Number(peer), received: 10 ** at };
+    });
+  const outlets = (pods: readonly (readonly number[])[]) =>
+    outletsOf(new Map(pods.map((indices, at) => [at + 1, new Set(indices)])), links).map(
+      ({ name, pods, received }) => `${name}: ${pods.join()} ${received}`,
+    );
+
+  test("by a link of its own; what comes by a bridge, hardware or a tunnel is not told apart", () => {
+    expect(outlets([[1], [2], [3], [3], [4], [10], [99]])).toEqual(["pod1: 1 1", "pod2: 2 10"]);
+  });
+
+  test("by links that no route names, where routes lead to a pair of links of the node", () => {
+    // Neither ports of bridges nor the pair itself, but also those of pods with routes that nobody asked about.
+    expect(outlets([[1], [5], [5]])).toEqual(["pod1: 1 1", `the pods' interfaces: 2,3 ${10 + 10 ** 6 + 10 ** 7}`]);
+    expect(outlets([[5]])).toEqual([`the pods' interfaces: 1 ${1 + 10 + 10 ** 6 + 10 ** 7}`]);
+  });
+
+  test("by both, where families differ", () => {
+    expect(outlets([[1, 2], [3]])).toEqual(["pod1: 1 1", "pod2: 1 10"]);
+  });
+});
+
+describe("what conntrack knows of pods", () => {
+  const pods = new Map([
+    [keyOf(address("10.0.0.1")), 1],
+    [keyOf(address("10.0.0.2")), 2],
+    [keyOf(address("fd00::1")), 1],
+  ]);
+  const node = new Set(["192.0.2.11", "10.0.0.254"].map((text) => keyOf(address(text))));
+
+  /** `A>B N/M`: N packets from A to B, M back. */
+  function entry(text: string, status = 2): ConntrackEntry {
+    const [ends = "", packets = ""] = text.split(" ");
+    const [from = "", to = ""] = ends.split(">");
+    const [there = 0, back = 0] = packets.split("/").map(Number);
+    const rest = { protocol: 6, sourcePort: 1, destinationPort: 2, icmpId: 0, icmpType: 0, icmpCode: 0 };
+    const tuple = (source: string, destination: string): Tuple => {
+      return { source: address(source), destination: address(destination), ...rest };
+    };
+    return {
+      ...{ id: 1, original: tuple(from, to), reply: tuple(to, from), mark: 0, status, tcpState: 3 },
+      ...{ originalCounters: { packets: there, bytes: 0 }, replyCounters: { packets: back, bytes: 0 } },
+      ...{ start: 0, stop: 0, timeout: 9 },
+    };
+  }
+  const census = async (...entries: readonly ConntrackEntry[]) => {
+    const conntrack = {
+      *dumpInPieces(family: string, each: (entry: ConntrackEntry) => void) {
+        for (const one of entries) if ((one.original.source.w2 === 0xffff) === (family === "ipv4")) each(one);
+        yield;
+      },
+    };
+    const { forwarded, toNode } = await takeCensus(conntrack, pods, node);
+    return [Object.fromEntries(forwarded), Object.fromEntries(toNode)];
+  };
+
+  test("packets that they sent, as client and as server, by who was at the other end", async () => {
+    expect(
+      await census(
+        entry("10.0.0.1>203.0.113.7 5/9"),
+        entry("fd00::1>2001:db8::7 2/0"),
+        entry("10.0.0.9>10.0.0.2 4/3"),
+        entry("10.0.0.1>10.0.0.2 10/20"),
+        entry("192.0.2.11>10.0.0.2 6/7"),
+        entry("10.0.0.2>10.0.0.254 8/8"),
+        entry("10.0.0.9>203.0.113.7 50/50"),
+      ),
+    ).toEqual([{ 1: 17, 2: 23 }, { 2: 15 }]);
+  });
+
+  test("where nothing is counted every flow counts for many", async () => {
+    expect(await census(entry("10.0.0.1>203.0.113.7 0/0"))).toEqual([{ 1: 1_000 }, {}]);
+    expect(await census(entry("203.0.113.7>10.0.0.1 0/0"))).toEqual([{ 1: 1_000 }, {}]);
+    expect(await census(entry("203.0.113.7>10.0.0.1 0/0", 0))).toEqual([{ 1: 0 }, {}]);
+  });
+});
+
+describe("pods that are not seen", () => {
+  const NONE = { denied: () => 0, flows: () => 0 };
+
+  /** Window by window: what came from the pod, what conntrack has of it and of its flows with the node, and flows that were decided; `!` where it was denied something. */
+  function watch(...windows: readonly string[]): string {
+    const unseen = new UnseenWatch();
+    const { windowMs } = UNSEEN_LIMITS;
+    let received = 1_000_000;
+    let denied = 0;
+    let flows = 0;
+    const signs = { denied: () => denied, flows: () => flows };
+    let said = "";
+    const outlet = (): Outlet => ({ name: "pod1", own: true, pods: [7], received });
+    unseen.look([outlet()], signs, 0);
+    for (const [at, window] of windows.entries()) {
+      const now = (at + 1) * windowMs;
+      const [sent = 0, forwarded = 0, toNode = 0, decided = 0] = window.replace("!", "").split(" ").map(Number);
+      received += sent;
+      flows += decided;
+      if (window.includes("!")) denied = now;
+      const census: Census = { forwarded: new Map([[7, forwarded]]), toNode: new Map([[7, toNode]]) };
+      expect(unseen.isDue(now - 1)).toBe(false);
+      unseen.judge(unseen.look([outlet()], signs, now), census, now);
+      said += unseen.whyUnseen(7) === null ? "." : "N";
+    }
+    return said;
+  }
+
+  test.each<readonly [string, readonly string[], string]>([
+    ["much of which nothing is known", ["500", "500", "500", "500"], "..NN"],
+    ["much of which next to nothing is known", ["5000 9", "5000 9", "5000 9"], "..N"],
+    ["much of which a part is known", ["500 50", "500", "500", "500"], "...."],
+    ["little", ["99", "99", "99", "99", "99"], "....."],
+    ["much, a pause, and more", ["500", "3", "500", "0", "500"], "....N"],
+    ["what is denied all the time", ["500!", "500!", "500!", "500!"], "...."],
+    ["what is denied now and then", ["500!", "500", "500!", "500", "500"], "....N"],
+    ["what goes to the node, or answers it", ["500 0 450", "500 0 450", "500 0 450", "500 0 450"], "...."],
+    ["more than goes to the node", ["5000 0 450", "5000 0 450", "5000 0 450"], "..N"],
+    ["what others drop after it was decided", ["500 0 0 50", "500 0 0 500"], ".."],
+    ["what comes to the stack now and then", ["5000 3 0 3", "5000 3 0 3", "5000 3 0 3"], "..N"],
+    ["what is seen again", ["500", "500", "500", "500 500", "500"], "..N.."],
+    ["what is denied at last", ["500", "500", "500", "500 0 0 90!", "500"], "..N.."],
+  ])("%s: %j is %s", (_, windows, said) => {
+    expect(watch(...windows)).toBe(said);
+  });
+
+  test("a pod that was seen is asked about again after ten minutes", () => {
+    const { windowMs, believedMs } = UNSEEN_LIMITS;
+    const quiet = Array.from({ length: believedMs / windowMs }, () => "500");
+    expect(watch("500 500", ...quiet, "500", "500")).toMatch(/^\.+N$/);
+  });
+
+  test("many pods behind interfaces that cannot be told apart are reported together", () => {
+    const unseen = new UnseenWatch();
+    const outlet = (received: number): Outlet => ({ name: "the pods' interfaces", own: false, pods: [1, 2], received });
+    for (let at = 0; at < 4; at++) {
+      const now = at * UNSEEN_LIMITS.windowMs;
+      const asked = unseen.look([outlet(at * 1_000)], NONE, now);
+      unseen.judge(asked, { forwarded: new Map([[2, 5]]), toNode: new Map() }, now);
+    }
+    expect(unseen.whyUnseen(1)).toMatch(/what comes in by the pods' interfaces is not known/);
+    expect(unseen.whyUnseen(2)).toBe(unseen.whyUnseen(1));
+    expect(unseen.whyUnseen(3)).toBeNull();
+  });
+
+  test("another pod behind an interface of the same name begins anew, and so does one whose counter does", () => {
+    const unseen = new UnseenWatch();
+    const { windowMs } = UNSEEN_LIMITS;
+    const look = (at: number, pod: number, received: number) =>
+      unseen.look([{ name: "pod1", own: true, pods: [pod], received }], NONE, at * windowMs).length;
+    expect([look(0, 1, 0), look(1, 1, 500), look(2, 2, 900), look(3, 2, 950), look(4, 2, 10)]).toEqual([0, 1, 0, 0, 0]);
+  });
+});
