@@ -189,7 +189,8 @@ export class ReviewServer {
       drop: (refusal) => {
         chunks.length = 0;
         gone.abort();
-        this.#refuse(response, ...refusal);
+        // Its answer may be on the way already.
+        if (!response.headersSent) this.#refuse(response, ...refusal);
       },
     };
     request.on("data", (chunk: Buffer) => {
