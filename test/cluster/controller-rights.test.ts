@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { RANGES_KEY, RANGES_NAME } from "../../src/agent/cluster/ranges.ts";
+import { NODES_KEY, RANGES_KEY, RANGES_NAME } from "../../src/agent/cluster/ranges.ts";
 import { UNINSTALL_KEY } from "../../src/agent/cluster/uninstall.ts";
 import { createLogger } from "../../src/agent/log.ts";
 import { ClusterRanges } from "../../src/controller/cluster-ranges.ts";
@@ -193,7 +193,7 @@ describe.skipIf(!apiServerBuilt())("the controller, on a real API server", () =>
     });
 
     test("its uninstallation says that, and no ranges", async () => {
-      await forbidden(put(uninstall, { ...word, ...ranges }), "says what is inside the cluster");
+      await forbidden(put(uninstall, { ...word, ...ranges }), "say what is inside the cluster");
       const said = await put(uninstall, word);
       expect(said.status, said.body.message).toBe(200);
       expect(said.body["data"]).toEqual({ [RANGES_KEY]: "10.2.0.0/16", ...word });
@@ -202,9 +202,11 @@ describe.skipIf(!apiServerBuilt())("the controller, on a real API server", () =>
     });
 
     test("who may write ConfigMaps anywhere says neither, and takes neither away", async () => {
-      await forbidden(put(everywhere, { [RANGES_KEY]: "0.0.0.0/0" }), "says what is inside the cluster");
+      await forbidden(put(everywhere, { [RANGES_KEY]: "0.0.0.0/0" }), "say what is inside the cluster");
+      const crowd = { data: { [NODES_KEY]: "1000000000" } };
+      await forbidden(everywhere.send("PATCH", RANGES, crowd, MERGE), "say what is inside the cluster");
       const none = { data: { [RANGES_KEY]: null } };
-      await forbidden(everywhere.send("PATCH", RANGES, none, MERGE), "says what is inside the cluster");
+      await forbidden(everywhere.send("PATCH", RANGES, none, MERGE), "say what is inside the cluster");
       const unsaid = { data: { [UNINSTALL_KEY]: null } };
       await forbidden(everywhere.send("PATCH", RANGES, unsaid, MERGE), "its own uninstallation writes it");
       const beside = await everywhere.send("PATCH", RANGES, { data: { other: "1" } }, MERGE);
@@ -233,7 +235,7 @@ describe.skipIf(!apiServerBuilt())("the controller, on a real API server", () =>
       const writer = new ClusterRanges(client, NAMESPACE, () => true, createLogger("error"));
       writer.start();
       const written = async () => (await admin.send("GET", RANGES)).body["data"];
-      await expect.poll(written, { timeout: 15_000 }).toEqual({ [RANGES_KEY]: "10.9.1.0/24" });
+      await expect.poll(written, { timeout: 15_000 }).toEqual({ [RANGES_KEY]: "10.9.1.0/24", [NODES_KEY]: "1" });
       writer.close();
     });
   });
