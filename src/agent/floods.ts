@@ -24,6 +24,8 @@ export class Floods {
   /** Packets by address when last read. */
   #last: ReadonlyMap<string, number> = new Map();
   readonly #dropped = new Map<string, number>();
+  /** Times that something was said of a workload. */
+  readonly #said = new Map<string, number>();
   /** What the last report said. */
   readonly #told = new Map<string, number>();
   #timer: NodeJS.Timeout | null = null;
@@ -52,6 +54,7 @@ export class Floods {
   onPoliced(address: Address, perSecond: number): void {
     this.policed++;
     const text = formatAddress(address);
+    this.#note(this.#nameOf(text));
     this.#log.warn(
       { event: "flood-policed", workload: this.#nameOf(text), address: text, perSecond },
       "this workload crowds the queue: what it asks beyond the rate is dropped",
@@ -62,9 +65,10 @@ export class Floods {
   /** The kernel opens no new flows for `address`, whose workload has so many entries, of `limit` that conntrack holds. `news`: it did a moment ago. */
   onCrowding(address: Address, entries: number, limit: number, news: boolean): void {
     this.#watch();
+    const text = formatAddress(address);
+    this.#note(this.#nameOf(text));
     if (!news) return;
     this.crowding++;
-    const text = formatAddress(address);
     this.#log.warn(
       { event: "conntrack-crowded", workload: this.#nameOf(text), address: text, entries, limit },
       "this workload has more than its share of conntrack: it opens no new flows until that is over",
@@ -75,6 +79,7 @@ export class Floods {
   onBarred(workloads: readonly number[]): void {
     for (const id of workloads) {
       const workload = this.#byId.get(id) ?? NOBODY;
+      this.#note(workload);
       this.#log.warn(
         { event: "flows-crowded", workload },
         "this workload opens flows faster than they can be recorded: each is asked about for a while",
@@ -91,6 +96,17 @@ export class Floods {
       await this.#reading;
     }
     return this.#dropped;
+  }
+
+  /** A number that grows whenever something that this workload sent was dropped for a flood, as far as that was read. */
+  signsOf(workloadId: number): number {
+    const name = this.#byId.get(workloadId) ?? NOBODY;
+    return (this.#said.get(name) ?? 0) + (this.#dropped.get(name) ?? 0);
+  }
+
+  #note(name: string): void {
+    const key = this.#said.has(name) || this.#said.size < MOST_NAMES ? name : OTHERS;
+    this.#said.set(key, (this.#said.get(key) ?? 0) + 1);
   }
 
   #watch(): void {

@@ -26,7 +26,7 @@ import { StatusWriter } from "./cluster/status-writer.ts";
 import { isUninstalling } from "./cluster/uninstall.ts";
 import { ClusterWatcher, type WatcherListener } from "./cluster/watcher.ts";
 import { Coverage } from "./coverage/coverage.ts";
-import type { FlowCounts } from "./coverage/flow-counts.ts";
+import type { Signs } from "./coverage/unseen.ts";
 import type { Logger } from "./log.ts";
 import { collectGarbage } from "./memory-keeper.ts";
 import type { AgentParts } from "./metrics/numbers.ts";
@@ -192,11 +192,12 @@ export class KubeSources {
   }
 
   /**
-   * Keeps the status of this node up to date for as long as the sources are open. `parts`: the agent, and whether it is well.
+   * Keeps the status of this node up to date for as long as the sources are open. `parts`: the agent, and whether it is well; `signs`: what it
+   * knows of pods that are seen.
    */
-  tellStatus(version: string, parts: () => StatusParts, denials: Denials, flows: FlowCounts): void {
+  tellStatus(version: string, parts: () => StatusParts, denials: Denials, signs: Signs): void {
     const { node, namespace, log } = this.#options;
-    this.#coverage.signs = { denied: (pod) => denials.lastOf(pod), flows: (pod) => flows.of(pod) };
+    this.#coverage.signs = signs;
     this.#status = new StatusWriter({
       client: this.#watcher.client,
       node,

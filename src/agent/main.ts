@@ -103,7 +103,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       flowLog.onDenial = (event, workload) => denials.add(event, workload);
       flowLog.onFlow = (workloadId) => flows.add(workloadId);
     }
-    sources.tellStatus(version, () => agent.parts, denials, flows);
+    sources.tellStatus(version, () => agent.parts, denials, {
+      refused: (pod) => denials.lastOf(pod) + agent.parts.floods.signsOf(pod),
+      flows: (pod) => flows.of(pod),
+    });
     keeper.start();
     const replaced = (): void => {
       sources.silence();

@@ -148,7 +148,7 @@ test("what goes past the rules is found out, and of honest pods nothing is said"
   }
   const cidr = parseCidr("10.244.0.0/16");
   if (!cidr.ok) throw new Error(cidr.problem);
-  coverage.signs = { denied: (id) => (PODS[id] === "denied" ? ++denials : 0), flows: () => 0 };
+  coverage.signs = { refused: (id) => (PODS[id] === "denied" ? ++denials : 0), flows: () => 0 };
   coverage.set({
     workloads: PODS.map((name, id) => ({
       ...{ id, uid: name, namespace: "ns", name, labels: {}, namespaceLabels: {}, serviceAccount: "default" },

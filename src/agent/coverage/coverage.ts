@@ -68,7 +68,7 @@ export class Coverage {
   #closed = false;
   #restUntil = 0;
   /** What else tells that a pod is seen. */
-  signs: Signs = { denied: () => 0, flows: () => 0 };
+  signs: Signs = { refused: () => 0, flows: () => 0 };
 
   constructor(options: CoverageOptions) {
     this.#options = options;

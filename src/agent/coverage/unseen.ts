@@ -24,8 +24,8 @@ export const UNSEEN_LIMITS: UnseenLimits = {
 
 /** What the agent itself knows of a pod, by its id. */
 export interface Signs {
-  /** When it was last denied something, by any clock: what is denied leaves nothing in conntrack. */
-  readonly denied: (pod: number) => number;
+  /** Grows whenever something that it sent was denied, or dropped for a flood: that leaves nothing in conntrack. */
+  readonly refused: (pod: number) => number;
   /** Flows that were decided so far: what others drop after us leaves nothing in conntrack either. */
   readonly flows: (pod: number) => number;
 }
@@ -34,8 +34,7 @@ interface Known {
   received: number;
   /** In the last window. */
   sent: number;
-  /** When one of its pods was last denied something. */
-  denied: number;
+  refused: number;
   flows: number;
   /** Flows of the last window. */
   flowsNow: number;
@@ -65,7 +64,7 @@ export class UnseenWatch {
   }
 
   /** @returns outlets of which conntrack has to be asked: `judge` them */
-  look(outlets: readonly Outlet[], { denied, flows }: Signs, now: number): readonly Outlet[] {
+  look(outlets: readonly Outlet[], { refused, flows }: Signs, now: number): readonly Outlet[] {
     const { packets, part, believedMs } = this.#limits;
     this.#outlets = outlets;
     this.#windowFrom = now;
@@ -73,22 +72,29 @@ export class UnseenWatch {
     const asked: Outlet[] = [];
     for (const outlet of outlets) {
       const key = keyOf(outlet);
-      const last = Math.max(...outlet.pods.map(denied));
+      const refusals = outlet.pods.reduce((sum, pod) => sum + refused(pod), 0);
       const decided = outlet.pods.reduce((sum, pod) => sum + flows(pod), 0);
-      const begin = { received: outlet.received, sent: 0, denied: last, flows: decided, flowsNow: 0, ...UNDECIDED };
+      const begin = {
+        received: outlet.received,
+        sent: 0,
+        refused: refusals,
+        flows: decided,
+        flowsNow: 0,
+        ...UNDECIDED,
+      };
       const one = this.#known.get(key) ?? begin;
       known.set(key, one);
       // Fewer than before: one of its links is gone.
       one.sent = Math.max(0, outlet.received - one.received);
       one.received = outlet.received;
-      const deniedNow = last > one.denied;
-      one.denied = last;
+      const refusedNow = refusals > one.refused;
+      one.refused = refusals;
       one.flowsNow = Math.max(0, decided - one.flows);
       one.flows = decided;
       if (one.sent < packets || now < one.believedUntil) continue;
       if (one.flowsNow * part >= one.sent) believe(one, now + believedMs);
       // What it sends may be dropped faster than it is told, and leave nothing: such a window says nothing.
-      else if (!deniedNow) asked.push(outlet);
+      else if (!refusedNow) asked.push(outlet);
     }
     this.#known = known;
     return asked;

@@ -92,16 +92,16 @@ describe("what conntrack knows of pods", () => {
 });
 
 describe("pods that are not seen", () => {
-  const NONE = { denied: () => 0, flows: () => 0 };
+  const NONE = { refused: () => 0, flows: () => 0 };
 
-  /** Window by window: what came from the pod, what conntrack has of it and of its flows with the node, and flows that were decided; `!` where it was denied something. */
+  /** Window by window: what came from the pod, what conntrack has of it and of its flows with the node, and flows that were decided; `!` where something was refused. */
   function watch(...windows: readonly string[]): string {
     const unseen = new UnseenWatch();
     const { windowMs } = UNSEEN_LIMITS;
     let received = 1_000_000;
     let denied = 0;
     let flows = 0;
-    const signs = { denied: () => denied, flows: () => flows };
+    const signs = { refused: () => denied, flows: () => flows };
     let said = "";
     const outlet = (): Outlet => ({ name: "pod1", own: true, pods: [7], received });
     unseen.look([outlet()], signs, 0);

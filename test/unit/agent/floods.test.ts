@@ -5,7 +5,7 @@ import type { Workload } from "../../../src/model/workload.ts";
 import { parseAddress } from "../../../src/net/address.ts";
 
 const WILD = parseAddress("10.244.1.2")!;
-const workload = { namespace: "app-ns", name: "wild", addresses: [WILD] } as unknown as Workload;
+const workload = { id: 7, namespace: "app-ns", name: "wild", addresses: [WILD] } as unknown as Workload;
 
 let kernel: Map<string, number>;
 let lines: string[];
@@ -42,6 +42,19 @@ describe("a flood", () => {
     ]);
     expect(floods.policed).toBe(1);
     expect([...(await floods.dropped())]).toEqual([["app-ns/wild", 700]]);
+  });
+
+  test("leaves a sign on its workload with all that is said or dropped, and on no other", async () => {
+    const signs = () => floods.signsOf(7);
+    expect(signs()).toBe(0);
+    floods.onPoliced(WILD, 16_000);
+    expect(signs()).toBe(1);
+    kernel.set("10.244.1.2", 500);
+    await seconds(10);
+    expect(signs()).toBe(501);
+    floods.onCrowding(WILD, 90_000, 262_144, false);
+    floods.onBarred([7]);
+    expect([signs(), floods.signsOf(8)]).toEqual([503, 0]);
   });
 
   test("that is over is asked about no more, and its count stays", async () => {
