@@ -3,6 +3,7 @@ import { type Outcome, paperRows, type Row, translatedRows, tryRows } from "../.
 import { STORIES } from "../../examples/two-apps/stories.ts";
 import { World } from "../../examples/two-apps/world.ts";
 import { OUTSIDE } from "../../src/lab/addresses.ts";
+import { expectRow, keepWarm, untilWarm, warmGroups } from "../support/warm-rows.ts";
 
 /**
  * The shared case table on real traffic: every row that `sallyport test` decides on paper is tried with a real client, over
@@ -49,6 +50,52 @@ describe("two apps", () => {
     });
     expect(payload).toEqual([]);
   });
+});
+
+describe("again, while the kernel does by itself what it was allowed to a moment ago", () => {
+  const LIMIT_MS = 180_000;
+
+  // docs/adr/0014-carried-flows.md: flows that their address decides.
+  test(
+    "what goes where it opens flows: what is allowed there is allowed, and what is not is denied",
+    async () => {
+      const decided = ({ record }: Outcome) => record?.reason === "RuleMatched" && record.application === "Unknown";
+      const groups = warmGroups(ROWS, outcomes, (row, outcome) => /^(tcp|udp):/.test(row.to) && decided(outcome));
+      expect(groups.length).toBeGreaterThan(1);
+      for (const { warmed, rows } of groups) {
+        await untilWarm(world, warmed.from, "carried", () => expectRow(world, warmed, title(warmed)));
+        for (const row of rows) await expectRow(world, row, title(row));
+        const [{ hostname }, others] = [new URL(warmed.to), ROWS.filter(({ from }) => from === warmed.from)];
+        const beside = others.filter((row) => row.action === "Deny" && new URL(row.to).hostname === hostname);
+        for (const row of beside) await expectRow(world, row, title(row));
+      }
+    },
+    LIMIT_MS,
+  );
+
+  // docs/adr/0017-told-syns.md: connections that only a name decides.
+  test(
+    "what goes where it lets SYNs go: the same",
+    async () => {
+      const named = ["TLS", "HTTP"];
+      const groups = warmGroups(
+        ROWS,
+        outcomes,
+        (row, { record }) => /^https?:/.test(row.to) && named.includes(record?.application ?? ""),
+      );
+      expect(groups.some(({ rows }) => rows.some(({ action }) => action === "Deny"))).toBe(true);
+      for (const group of groups) {
+        const stop = keepWarm(world, group);
+        try {
+          await untilWarm(world, group.warmed.from, "told", () => new Promise((resolve) => setTimeout(resolve, 50)));
+          for (const row of [...group.rows, ...group.rows]) await expectRow(world, row, title(row));
+        } finally {
+          stop();
+        }
+      }
+    },
+    LIMIT_MS,
+  );
 });
 
 describe("over time", () => {
