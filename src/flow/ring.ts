@@ -51,6 +51,16 @@ function open(buffer: SharedArrayBuffer): Memory {
   };
 }
 
+/** What is skipped is not in use: a writer that begins at the start again leaves nearly the whole ring behind. */
+function fillOf({ header, words, size }: Memory): number {
+  const read = Atomics.load(header, READ) >>> 0;
+  const used = (Atomics.load(header, WRITTEN) - read) >>> 0;
+  const at = read & (size - 1);
+  const skipped = used > 0 && words[at / 4] === SKIP ? size - at : 0;
+  // The reader may have passed it between the two looks.
+  return Math.max(0, used - skipped) / size;
+}
+
 /**
  * The writing end of a ring of flow events between one thread and another. It never waits: an event that finds no room is
  * counted and gone, so that a slow reader cannot delay a verdict. A record becomes visible by one atomic store behind its
@@ -87,8 +97,7 @@ export class RingWriter {
 
   /** How full the ring is, 0 to 1. */
   get fill(): number {
-    const { header, size } = this.#memory;
-    return ((Atomics.load(header, WRITTEN) - Atomics.load(header, READ)) >>> 0) / size;
+    return fillOf(this.#memory);
   }
 
   /** Tells the reader of a decision before it is first used. -1: no room for that. */
@@ -152,10 +161,9 @@ export class RingReader {
     return Atomics.load(this.#memory.header, LOST) >>> 0;
   }
 
-  /** How much of it is in use, 0 to 1. */
+  /** How full the ring is, 0 to 1. */
   get fill(): number {
-    const { header, size } = this.#memory;
-    return ((Atomics.load(header, WRITTEN) - Atomics.load(header, READ)) >>> 0) / size;
+    return fillOf(this.#memory);
   }
 
   /** The next event, borrowed until the next call, or null when there is none now. A record that cannot be read is counted as lost. */
