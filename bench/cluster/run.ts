@@ -100,9 +100,11 @@ async function measureAgent(stage: ClusterStage): Promise<ClusterReport["agent"]
   const supervisor = (await resident(world.agent?.child.pid ?? pid)) * (world.agent?.child.pid === pid ? 0 : 1);
   const change = await stage.changes(Number(values.changes), say);
   const afterChanges = await resident(pid);
-  say(`the agent takes ${rest.toFixed(0)} MiB, after the changes ${afterChanges.toFixed(0)}`);
+  await pause(SETTLE_MS);
+  const later = await resident(pid);
+  say(`the agent takes ${rest.toFixed(0)} MiB, after the changes ${afterChanges.toFixed(0)}, then ${later.toFixed(0)}`);
   const idle = await measureIdle(stage, pid);
-  const memory = { ...{ rest, afterChanges, peak: await resident(pid, "VmHWM") }, supervisor };
+  const memory = { ...{ rest, afterChanges, later, peak: await resident(pid, "VmHWM") }, supervisor };
   return {
     ...{ ready: summarize(ready), change: { ...summarize(change), p99: percentile(change, 0.99) }, memory },
     ...idle,

@@ -1,4 +1,5 @@
 import type { ClusterAccess } from "../kube/access.ts";
+import type { Change } from "../kube/changes.ts";
 import type { KubeObject } from "../kube/object.ts";
 import type { Policy } from "../model/policy.ts";
 import { IdentityTable } from "../workloads/identity.ts";
@@ -34,7 +35,7 @@ import { whyUnhealthy } from "./metrics/readiness.ts";
 import { ownAddresses } from "./sources.ts";
 import type { Inputs } from "./state.ts";
 
-/** Changes that come together are applied together, at most this often. */
+/** A change is applied at once, those that follow together, at most this often, and so that it takes no more than half the time. */
 const COALESCE_MS = 10;
 /** How long an API server may take to answer at the start before what was remembered is enforced. */
 const REMEMBERED_AFTER_MS = 2_000;
@@ -75,7 +76,8 @@ export class KubeSources {
   readonly #config = new ClusterConfig();
   readonly #identities = new IdentityTable();
   readonly #workloads = new ClusterWorkloads(this.#identities);
-  readonly #stale = new Set<DocumentResource>(POLICY_RESOURCES);
+  /** Keys of objects that may have changed since they were taken; null: any may have. */
+  readonly #stale = new Map<DocumentResource, Set<string> | null>(POLICY_RESOURCES.map((name) => [name, null]));
   readonly #coverage: Coverage;
   /** Refused objects that were said, by UID and generation; and other problems. */
   #said = new Set<string>();
@@ -84,6 +86,8 @@ export class KubeSources {
   readonly #bootID = bootID();
   #inputs: Inputs | null = null;
   #timer: NodeJS.Timeout | null = null;
+  /** When the next change may be applied. */
+  #notBefore = 0;
   #open = false;
   #status: StatusWriter | null = null;
   /** By the list of policies that was made of it. */
@@ -97,7 +101,7 @@ export class KubeSources {
     );
     const listener: WatcherListener = {
       hold: (name, packing) => (isDocuments(name) ? this.#documents.reading(name, packing) : packing.hold),
-      onChange: (name) => this.#onChange(name),
+      onChange: (name, changes) => this.#onChange(name, changes),
       onSynced: () => this.#onSynced(),
     };
     this.#coverage = new Coverage({ log, changed: () => this.#status?.changed() });
@@ -271,8 +275,12 @@ export class KubeSources {
     return this.#memory.close();
   }
 
-  #onChange(name: ResourceName): void {
-    if (isDocuments(name)) this.#stale.add(name);
+  #onChange(name: ResourceName, changes: readonly Change[]): void {
+    if (isDocuments(name)) {
+      const keys = this.#stale.get(name) ?? (this.#stale.has(name) ? null : new Set<string>());
+      for (const { object } of changes) keys?.add(object.key);
+      this.#stale.set(name, keys);
+    }
     this.#soon();
   }
 
@@ -285,12 +293,18 @@ export class KubeSources {
 
   #soon(): void {
     if (!this.#open) return;
-    this.#timer ??= setTimeout(() => {
-      this.#timer = null;
-      const before = this.#inputs;
-      this.#build();
-      if (this.#inputs !== null && this.#inputs !== before) this.#options.changed(this.#inputs);
-    }, COALESCE_MS);
+    this.#timer ??= setTimeout(
+      () => {
+        this.#timer = null;
+        const began = performance.now();
+        const before = this.#inputs;
+        this.#build();
+        if (this.#inputs !== null && this.#inputs !== before) this.#options.changed(this.#inputs);
+        const ended = performance.now();
+        this.#notBefore = ended + Math.max(COALESCE_MS, ended - began);
+      },
+      Math.max(0, this.#notBefore - performance.now()),
+    );
   }
 
   /** Makes inputs of what is known. @returns why that cannot be done, one line; null: done */
@@ -301,8 +315,8 @@ export class KubeSources {
       discover(objects),
     );
     this.#sayPublicRanges();
-    if (config !== null) for (const name of this.#watcher.follow(config.sources)) this.#stale.add(name);
-    for (const name of this.#stale) this.#documents.take(name, this.#watcher.objects(name));
+    if (config !== null) for (const name of this.#watcher.follow(config.sources)) this.#stale.set(name, null);
+    for (const [name, keys] of this.#stale) this.#documents.take(name, this.#watcher.objects(name), keys ?? undefined);
     if (this.#stale.size > 0) this.#memory.changed(GOOD, () => this.#documents.remembered);
     this.#stale.clear();
     this.#sayRefused();

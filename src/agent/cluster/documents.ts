@@ -124,20 +124,26 @@ export class ClusterDocuments {
     });
   }
 
-  /** Reads the objects of a resource as they are now; those that are the same objects as before cost nothing. */
-  take(resource: DocumentResource, objects: ReadonlyMap<string, KubeObject>): void {
+  /**
+   * Reads the objects of a resource as they are now; those that are the same objects as before cost nothing. `changed`: the keys of all that may
+   * have changed since; default: all.
+   */
+  take(
+    resource: DocumentResource,
+    objects: ReadonlyMap<string, KubeObject>,
+    changed: Iterable<string> = [...this.#entries.get(resource)!.keys(), ...objects.keys()],
+  ): void {
     const entries = this.#entries.get(resource)!;
-    for (const key of entries.keys()) {
-      if (objects.has(key)) continue;
-      entries.delete(key);
-      this.#lists = null;
-      this.#good.delete(`${resource}/${key}`);
-    }
-    for (const [key, object] of objects) {
+    for (const key of changed) {
+      const object = objects.get(key);
       const before = entries.get(key);
       if (before?.object === object) continue;
-      entries.set(key, this.#read(resource, object, before));
       this.#lists = null;
+      if (object !== undefined) entries.set(key, this.#read(resource, object, before));
+      else {
+        entries.delete(key);
+        this.#good.delete(`${resource}/${key}`);
+      }
     }
   }
 

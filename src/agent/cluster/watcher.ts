@@ -1,4 +1,5 @@
 import type { ClusterAccess } from "../../kube/access.ts";
+import type { Change } from "../../kube/changes.ts";
 import { KubeClient } from "../../kube/client.ts";
 import type { Hold, KubeObject } from "../../kube/object.ts";
 import { Reflector, type Resource } from "../../kube/reflector.ts";
@@ -22,7 +23,7 @@ const SAY_TROUBLE_EVERY_MS = 60_000;
 export interface WatcherListener {
   /** How objects of which a cluster has thousands are held. */
   hold(resource: ResourceName, packing: ObjectPacking): Hold;
-  onChange(resource: ResourceName): void;
+  onChange(resource: ResourceName, changes: readonly Change[]): void;
   /** The API server has told what there is of one more of them. */
   onSynced(): void;
 }
@@ -64,9 +65,9 @@ export class ClusterWatcher {
     if (packing !== null) this.#packings.set(name, packing);
     const held: Resource = packing === null ? resource : { ...resource, hold: this.#listener.hold(name, packing) };
     const reflector: Reflector = new Reflector(held, this.client, {
-      onChanges: () => {
+      onChanges: (changes) => {
         write();
-        this.#listener.onChange(name);
+        this.#listener.onChange(name, changes);
       },
       onSynced: () => {
         this.#remembered.delete(name);

@@ -35,6 +35,21 @@ describe("documents of an API server", () => {
     read(documents, a);
     expect(documents.policies).toHaveLength(1);
   });
+
+  test("only those that may have changed are looked at, where that is known", () => {
+    const documents = new ClusterDocuments();
+    const [a, b, c] = [cluster("a", SPEC), cluster("b", SPEC, "u2"), cluster("c", SPEC, "u3")];
+    read(documents, a, b);
+    const lists = documents.policies;
+    const take = (changed: readonly string[], ...objects: readonly KubeObject[]) =>
+      documents.take("clusteregresspolicies", new Map(objects.map((object) => [object.key, object])), changed);
+    take(["a", "gone"], a, b);
+    expect(documents.policies).toBe(lists);
+    take(["b", "c"], a, c);
+    expect(documents.policies.map(({ name }) => name)).toEqual(["a", "c"]);
+    take(["a"], cluster("a", { ...SPEC, priority: 9 }), c);
+    expect(documents.policies.map(({ priority }) => priority)).toEqual([9, 3]);
+  });
 });
 
 const FOUND: Found = {

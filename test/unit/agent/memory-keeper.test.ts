@@ -47,13 +47,22 @@ describe("memory is given back", () => {
     const held = { resident: 150 * MIB, busy: 0 };
     const { check } = processWith(held);
     expect(check(0)).toBe("release trim");
-    held.resident = 123 * MIB;
+    held.resident = 115 * MIB;
     expect(check(2_000)).toBe("");
-    held.resident = 124 * MIB;
+    held.resident = 116 * MIB;
     expect(check(4_000)).toBe("release trim");
     held.resident = 110 * MIB;
     expect(check(13_999)).toBe("");
     expect(check(14_000)).toBe("release trim");
+  });
+
+  test("every ten seconds at most from a main thread that works", () => {
+    const held = { resident: 150 * MIB, busy: 0.2 };
+    const { check } = processWith(held);
+    expect(check(0)).toBe("release trim");
+    held.resident = 200 * MIB;
+    expect(check(9_999)).toBe("");
+    expect(check(10_000)).toBe("release trim");
   });
 
   test("once a minute from a main thread that is busy, at once when it rests", () => {
