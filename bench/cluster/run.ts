@@ -36,6 +36,7 @@ const size: ClusterSize = {
 };
 const CONTROLLER_MS = 15 * 60_000;
 const SETTLE_MS = 10_000;
+const QUIET_CHANGES = 40;
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
@@ -98,13 +99,17 @@ async function measureAgent(stage: ClusterStage): Promise<ClusterReport["agent"]
   await pause(SETTLE_MS);
   const rest = await resident(pid);
   const supervisor = (await resident(world.agent?.child.pid ?? pid)) * (world.agent?.child.pid === pid ? 0 : 1);
+  await stage.quietChanges(QUIET_CHANGES);
+  const [afterChanges, peak] = [await resident(pid), await resident(pid, "VmHWM")];
+  say(`the agent takes ${rest.toFixed(0)} MiB, after ${QUIET_CHANGES} changes ${afterChanges.toFixed(0)}`);
+  await pause(1_000);
   const change = await stage.changes(Number(values.changes), say);
-  const afterChanges = await resident(pid);
-  await pause(SETTLE_MS);
-  const later = await resident(pid);
-  say(`the agent takes ${rest.toFixed(0)} MiB, after the changes ${afterChanges.toFixed(0)}, then ${later.toFixed(0)}`);
+  const withFlows = await resident(pid);
   const idle = await measureIdle(stage, pid);
-  const memory = { ...{ rest, afterChanges, later, peak: await resident(pid, "VmHWM") }, supervisor };
+  const memory = {
+    ...{ rest, afterChanges, peak, withFlows, peakWithFlows: await resident(pid, "VmHWM") },
+    supervisor,
+  };
   return {
     ...{ ready: summarize(ready), change: { ...summarize(change), p99: percentile(change, 0.99) }, memory },
     ...idle,

@@ -144,6 +144,16 @@ export class ClusterStage {
     return sum;
   }
 
+  /** Changes of the policy of the client's pod with no traffic beside them, two a second. */
+  async quietChanges(count: number): Promise<void> {
+    const driver = this.start("driver.ts", this.sizeWords);
+    for (let i = 0; i < count; i++) {
+      await driver.ask(patchOfClient(i % 2 === 0));
+      await pause(500);
+    }
+    driver.child.stdin?.end();
+  }
+
   /** Changes of the policy of the client's pod, as the probe sees them: from the request's sending to the first flow. */
   async changes(count: number, say: (line: string) => void): Promise<number[]> {
     const seconds = count + 60;
@@ -157,14 +167,12 @@ export class ClusterStage {
       seen.push({ at: Number(at) / 1e6, open: outcome === "open" });
     });
     const driver = this.start("driver.ts", this.sizeWords);
-    const path = "/apis/sallyport.dev/v1alpha1/namespaces/bench-ns/egresspolicies/client";
     const times: number[] = [];
     await pause(500);
     for (let i = 0; i < count; i++) {
       const open = i % 2 === 0;
-      const { spec } = clientPolicy(open) as { spec: object };
       const known = seen.length;
-      const { sent } = await driver.ask<{ sent: number }>(`patch ${path} ${JSON.stringify({ spec })}`);
+      const { sent } = await driver.ask<{ sent: number }>(patchOfClient(open));
       const first = () => seen.slice(known).find((one) => one.open === open);
       await until(async () => first() !== undefined, "the changed policy", 15_000);
       times.push(first()!.at - sent);
@@ -175,6 +183,12 @@ export class ClusterStage {
     child.kill("SIGTERM");
     return times;
   }
+}
+
+function patchOfClient(open: boolean): string {
+  const { spec } = clientPolicy(open) as { spec: object };
+  const path = "/apis/sallyport.dev/v1alpha1/namespaces/bench-ns/egresspolicies/client";
+  return `patch ${path} ${JSON.stringify({ spec })}`;
 }
 
 /** A program that is spoken to line by line. */

@@ -43,8 +43,9 @@ afterAll(async () => {
 }, 60_000);
 
 describe("ranges that Nodes say are their pods'", () => {
-  test("are told by the controller", () => {
+  test("are told by the controller, and how many Nodes there are", async () => {
     expect(told).not.toBe("");
+    expect(await ranges("jsonpath={.data.nodes}")).toBe("1");
   });
 
   test("do not make public addresses inside, and the node says so", async () => {
