@@ -151,20 +151,28 @@ async function measureWatching(
   const agents = Number(values.watchers);
   const driver = stage.start("driver.ts", stage.sizeWords);
   const without = await broadcast(driver, apiServer);
+  const idleWithout = await idleShare(apiServer);
   const before = await resident(apiServer);
   const watchers = stage.start("watchers.ts", [1, agents]);
   if ((await watchers.line()) !== "open") throw new Error("the watches could not be opened");
   await pause(SETTLE_MS);
   const memory = (await resident(apiServer)) - before;
-  const began = await processorSeconds(apiServer);
-  await pause(30_000);
-  const idle = ((await processorSeconds(apiServer)) - began) / 30;
+  const idle = Math.max(0, (await idleShare(apiServer)) - idleWithout);
   const withThem = await broadcast(driver, apiServer);
   watchers.child.stdin?.end();
   driver.child.stdin?.end();
   const perEvent = (withThem - without) / agents;
   say(`${agents} agents: ${memory.toFixed(0)} MiB, ${(perEvent * 1e6).toFixed(0)} µs for a change and an agent`);
   return { agents, memory, idle, perEvent };
+}
+
+const IDLE_SECONDS = 30;
+
+/** Processor seconds a second of a process to which nothing happens. */
+async function idleShare(pid: number): Promise<number> {
+  const began = await processorSeconds(pid);
+  await pause(IDLE_SECONDS * 1000);
+  return ((await processorSeconds(pid)) - began) / IDLE_SECONDS;
 }
 
 const BROADCASTS = 40;

@@ -60,6 +60,7 @@ export class DocumentReader {
    */
   load(files: readonly DocumentFile[], sources: readonly StandardKind[] | null = null): LoadedDocuments {
     const packing = this.#packing === null ? null : { ...this.#packing, subjects: new Subjects() };
+    packing?.atHand.changed();
     const readings = files.map((file) => readFile(file, this.#files.get(file.path) ?? null, packing));
     this.#files = new Map(readings.map((reading) => [reading.file.path, reading]));
     const assembly = new Assembly(this.#warnings);

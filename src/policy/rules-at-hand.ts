@@ -12,11 +12,13 @@ interface Kept {
 
 /**
  * Rules of packed policies that were asked for lately: whoever compiles after a change asks for the rules of the same policies again, and
- * all but one of them are as they were. Bounded, for on some node all policies may be asked for.
+ * all but one of them are as they were. Bounded, for on some node all policies may be asked for. A policy that is not there any more is let go of
+ * at the second change after: it holds the block of texts that it stood in.
  */
 export class RulesAtHand {
-  /** The one that was asked for longest ago comes first. */
-  readonly #kept = new Map<Policy, Kept>();
+  /** Since the last change, and between the one before and that. */
+  #now = new Map<Policy, Kept>();
+  #before = new Map<Policy, Kept>();
   readonly #most: number;
   #size = 0;
 
@@ -25,23 +27,36 @@ export class RulesAtHand {
   }
 
   of(policy: Policy): readonly Rule[] | undefined {
-    const kept = this.#kept.get(policy);
-    if (kept === undefined) return undefined;
-    this.#kept.delete(policy);
-    this.#kept.set(policy, kept);
-    return kept.rules;
+    const known = this.#now.get(policy);
+    if (known !== undefined) return known.rules;
+    const older = this.#before.get(policy);
+    if (older === undefined) return undefined;
+    this.#before.delete(policy);
+    this.#now.set(policy, older);
+    return older.rules;
   }
 
   /** `length`: characters of their text. */
   keep(policy: Policy, rules: readonly Rule[], length: number): void {
     const size = length + EACH;
-    if (size > this.#most) return;
-    this.#kept.set(policy, { rules, size });
+    if (size > this.#most || this.of(policy) !== undefined) return;
+    this.#now.set(policy, { rules, size });
     this.#size += size;
-    for (const [oldest, { size: freed }] of this.#kept) {
-      if (this.#size <= this.#most) return;
-      this.#kept.delete(oldest);
-      this.#size -= freed;
+    for (const kept of [this.#before, this.#now]) {
+      for (const [oldest, { size: freed }] of kept) {
+        if (this.#size <= this.#most) return;
+        kept.delete(oldest);
+        this.#size -= freed;
+      }
     }
+  }
+
+  /** Policies have changed. */
+  changed(): void {
+    // Nobody has compiled since the last change.
+    if (this.#now.size === 0) return;
+    for (const { size } of this.#before.values()) this.#size -= size;
+    this.#before = this.#now;
+    this.#now = new Map();
   }
 }

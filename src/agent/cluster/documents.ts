@@ -134,6 +134,7 @@ export class ClusterDocuments {
     changed: Iterable<string> = [...this.#entries.get(resource)!.keys(), ...objects.keys()],
   ): void {
     const entries = this.#entries.get(resource)!;
+    const known = this.#lists;
     for (const key of changed) {
       const object = objects.get(key);
       const before = entries.get(key);
@@ -145,6 +146,7 @@ export class ClusterDocuments {
         this.#good.delete(`${resource}/${key}`);
       }
     }
+    if (this.#lists !== known) this.#packing?.atHand.changed();
   }
 
   get policies(): readonly Policy[] {
