@@ -74,7 +74,7 @@ export class Recorder {
     this.sink = new FlowSink({ target, lostLine, onTrouble: (message) => console.error(message) });
     this.log = new FlowLog(this.sink);
     this.log.setWorkloads([POD]);
-    this.counts.setPolicies([decision.policy!]);
+    this.counts.setPolicies([{ kind: "ClusterEgressPolicy", namespace: null, name: "bench" }]);
     const log = createLogger("silent");
     this.journal = new Journal({ file: new JournalFile(state), run: this.log.run, keyOf: () => "uid-1", log });
     this.journal.open(compileScene({ policies: [], workloads: [POD] }), [POD], 1_000);

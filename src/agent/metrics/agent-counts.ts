@@ -1,4 +1,3 @@
-import { policyRef } from "../../model/policy.ts";
 import type { Inputs } from "../state.ts";
 import { DecisionCounts } from "./decision-counts.ts";
 
@@ -23,7 +22,7 @@ export class AgentCounts {
   #applyingSince = 0;
 
   constructor(inputs: Inputs) {
-    this.decisions.setPolicies(inputs.policies.map(policyRef));
+    this.decisions.setPolicies(inputs.policies);
   }
 
   /** Enforcement is complete. */
@@ -53,7 +52,7 @@ export class AgentCounts {
     const started = performance.now();
     this.#applyingSince = started;
     try {
-      this.decisions.setPolicies(inputs.policies.map(policyRef));
+      this.decisions.setPolicies(inputs.policies);
       await work();
       this.applyFailure = null;
       this.applied++;

@@ -1,5 +1,6 @@
 import type { FlowEvent } from "../../flow/event.ts";
 import type { Action, Reason } from "../../model/decision.ts";
+import { type Policy, policyRef } from "../../model/policy.ts";
 
 /** Names that metrics may carry are bounded, whatever decides here; the rest is counted under one. */
 const MOST_POLICIES = 2_000;
@@ -7,6 +8,8 @@ const MOST_POLICIES = 2_000;
 export const OTHER_POLICY = "(other)";
 const KINDS = ["flow", "request", "dns"] as const;
 const ACTIONS = ["Allow", "Deny"] as const;
+
+type NamedPolicy = Pick<Policy, "kind" | "name" | "namespace">;
 
 export interface DecisionCount {
   /** `Kind/name` or `Kind/namespace/name`; null where no rule decided. */
@@ -18,17 +21,18 @@ export interface DecisionCount {
 
 /** Counts decisions by policy, kind and action, and denials by reason. Policies that leave take their counts along. */
 export class DecisionCounts {
-  #policies = new Set<string>();
+  #policies: readonly NamedPolicy[] = [];
   readonly #byPolicy = new Map<string | null, Float64Array>();
   readonly #denials = new Map<Reason, number>();
   readonly #audit = { Allow: 0, Deny: 0 };
 
-  /** References of the policies in force. */
-  setPolicies(references: Iterable<string>): void {
-    const policies = new Set(references);
+  /** Those in force. Of thousands few decide anything here: no text is made of each of them at every change. */
+  setPolicies(policies: readonly NamedPolicy[]): void {
     this.#policies = policies;
+    const names = new Set([...this.#byPolicy.keys()].map((reference) => nameOf(reference ?? "")));
+    const left = new Set(policies.filter(({ name }) => names.has(name)).map(policyRef));
     for (const policy of this.#byPolicy.keys()) {
-      if (policy !== null && policy !== OTHER_POLICY && !policies.has(policy)) this.#byPolicy.delete(policy);
+      if (policy !== null && policy !== OTHER_POLICY && !left.has(policy)) this.#byPolicy.delete(policy);
     }
   }
 
@@ -60,7 +64,13 @@ export class DecisionCounts {
 
   /** It is in force, and one of the first to decide anything here: most policies of a cluster concern other nodes. */
   #isNamed(policy: string): boolean {
-    return this.#byPolicy.has(policy) || (this.#policies.has(policy) && this.#byPolicy.size < MOST_POLICIES);
+    return this.#byPolicy.has(policy) || (this.#byPolicy.size < MOST_POLICIES && this.#isInForce(policy));
+  }
+
+  /** Asked at its first decision. */
+  #isInForce(reference: string): boolean {
+    const name = nameOf(reference);
+    return this.#policies.some((policy) => policy.name === name && policyRef(policy) === reference);
   }
 
   #row(policy: string | null): Float64Array {
@@ -71,4 +81,9 @@ export class DecisionCounts {
     }
     return row;
   }
+}
+
+/** Of the policy that a reference names. */
+function nameOf(reference: string): string {
+  return reference.slice(reference.lastIndexOf("/") + 1);
 }

@@ -79,9 +79,12 @@ describe("decisions", () => {
 
   test("are counted by policy; a policy that is not in force counts among the others", () => {
     const counts = new DecisionCounts();
-    counts.setPolicies(["EgressPolicy/a/b"]);
+    counts.setPolicies([
+      { kind: "EgressPolicy", namespace: "other", name: "b" },
+      { kind: "EgressPolicy", namespace: "a", name: "b" },
+    ]);
     counts.count(event("EgressPolicy/a/b", "Allow"));
-    counts.count(event("EgressPolicy/gone/x", "Allow"));
+    counts.count(event("EgressPolicy/gone/b", "Allow"));
     counts.count(event(null, "Deny", event(null, "Allow").decision));
     expect(counts.decisions()).toEqual([
       { policy: "EgressPolicy/a/b", kind: "flow", action: "Allow", count: 1 },
@@ -92,12 +95,23 @@ describe("decisions", () => {
     expect(counts.audit()).toEqual({ Allow: 1, Deny: 0 });
   });
 
+  test("of a policy that leaves go with it, those of others stay", () => {
+    const counts = new DecisionCounts();
+    const [a, b] = ["a", "b"].map((namespace) => ({ kind: "EgressPolicy" as const, namespace, name: "same" }));
+    counts.setPolicies([a!, b!]);
+    for (const policy of ["EgressPolicy/a/same", "EgressPolicy/b/same", null]) counts.count(event(policy, "Deny"));
+    counts.setPolicies([b!]);
+    expect(counts.decisions().map(({ policy }) => policy)).toEqual(["EgressPolicy/b/same", null]);
+    counts.count(event("EgressPolicy/a/same", "Deny"));
+    expect(counts.decisions().map(({ policy }) => policy)).toEqual(["EgressPolicy/b/same", null, OTHER_POLICY]);
+  });
+
   test("no flood of policies makes the table grow without end", () => {
     const counts = new DecisionCounts();
     for (let round = 0; round < 5; round++) {
-      const names = Array.from({ length: 3000 }, (_, i) => `ClusterEgressPolicy/p${round}-${i}`);
-      counts.setPolicies(names);
-      for (const name of names) counts.count(event(name, "Deny"));
+      const names = Array.from({ length: 3000 }, (_, i) => `p${round}-${i}`);
+      counts.setPolicies(names.map((name) => ({ kind: "ClusterEgressPolicy", namespace: null, name })));
+      for (const name of names) counts.count(event(`ClusterEgressPolicy/${name}`, "Deny"));
       expect(counts.decisions()).toHaveLength(round === 0 ? 2001 : 2000);
     }
     expect(counts.decisions().find(({ policy }) => policy === OTHER_POLICY)?.count).toBe(1000 + 4 * 1001);

@@ -5,6 +5,7 @@ import { LaneNumbers } from "../../../src/agent/metrics/lane-pulse.ts";
 import { LatencyHistogram } from "../../../src/agent/metrics/latency.ts";
 import { type AgentNumbers, QUEUES } from "../../../src/agent/metrics/numbers.ts";
 import type { FlowEvent } from "../../../src/flow/event.ts";
+import type { PolicyKind } from "../../../src/model/policy.ts";
 
 /** The numbers of an agent that is well, with changes. */
 export interface Changes {
@@ -80,7 +81,8 @@ export function numbersOf(changes: Changes = {}): AgentNumbers {
   times.add(0.07, 10);
   const decisions = new DecisionCounts();
   const policy = changes.policy ?? "ClusterEgressPolicy/app";
-  decisions.setPolicies([policy]);
+  const [kind, ...rest] = policy.split("/") as [PolicyKind, ...string[]];
+  decisions.setPolicies([{ kind, namespace: rest.length > 1 ? rest[0]! : null, name: rest.at(-1)! }]);
   for (const action of ["Allow", "Deny"] as const) {
     const decision = { action, policy, rule: "r", reason: "RuleMatched" };
     decisions.count({ kind: "flow", decision, audit: decision } as FlowEvent);
