@@ -25,7 +25,7 @@ import type { AgentParts } from "./metrics/numbers.ts";
 import { OpenFlows } from "./open-flows.ts";
 import { Resolver } from "./resolver.ts";
 import { RulesetKeeper } from "./ruleset-keeper.ts";
-import { compileEpoch, type Epoch, type Inputs } from "./state.ts";
+import { compileEpoch, type Epoch, type Inputs, policyCount } from "./state.ts";
 import type { Place } from "./succession/place.ts";
 import { TakeOver } from "./succession/take-over.ts";
 
@@ -186,7 +186,7 @@ export class Agent implements LaneListener {
         event: "ready",
         epoch: program.epoch,
         queue: this.#method,
-        policies: inputs.policies.length,
+        policies: policyCount(inputs).policies,
         workloads: workloads.length,
         kept: settled.kept.length,
         remembered,
@@ -367,7 +367,7 @@ export class Agent implements LaneListener {
     this.#log.info({
       event: "applied",
       epoch: program.epoch,
-      policies: inputs.policies.length,
+      policies: policyCount(inputs).policies,
       workloads: workloads.length,
       ended,
       milliseconds,

@@ -325,16 +325,16 @@ export class KubeSources {
     const pods = [...objects("pods")].map(({ value }) => value);
     const snapshot = this.#workloads.read(pods, (name) => namespaces.get(name));
     for (const problem of snapshot.problems) this.#sayOnce(problem);
-    const { policies } = this.#documents;
-    this.#listings.set(policies, this.#documents.listing);
+    const here = [...snapshot.workloads, ...snapshot.notEnforced.map(({ pod }) => pod)];
+    const concerned = new Set(here.map(({ namespace }) => namespace));
+    const { policies, groups, listing, count } = this.#documents.concerning(concerned);
+    this.#listings.set(policies, listing);
     this.#coverage.set({
       ...{ workloads: snapshot.workloads, unheld: snapshot.notEnforced, policies },
       ...{ config, nodeAddresses: nodeAddresses(objects) },
     });
     this.#inputs = {
-      policies,
-      groups: this.#documents.groups,
-      config,
+      ...{ policies, count, groups, config },
       workloads: snapshot.workloads,
       nodeAddresses: [...ownAddresses(), ...snapshot.nodeAddresses, ...nodeAddresses(objects)],
     };

@@ -17,9 +17,18 @@ export const REMEMBERED: Decision = Object.freeze({
   reason: "RuleMatched",
 });
 
+export interface PolicyCount {
+  readonly policies: number;
+  /** Of them those in Audit mode. */
+  readonly audited: number;
+}
+
 /** What the agent is to enforce: the last good documents, and the workloads as they are. */
 export interface Inputs {
+  /** All, or at least all that may select a pod of this node. */
   readonly policies: readonly Policy[];
+  /** Of all policies that are in force; default: of `policies`. */
+  readonly count?: PolicyCount;
   readonly groups: readonly DestinationGroup[];
   readonly config: AgentConfig;
   readonly workloads: readonly Workload[];
@@ -27,6 +36,10 @@ export interface Inputs {
   readonly nodeAddresses: readonly Address[];
   /** Default: none. */
   readonly bypasses?: readonly Bypass[];
+}
+
+export function policyCount({ policies, count }: Pick<Inputs, "policies" | "count">): PolicyCount {
+  return count ?? { policies: policies.length, audited: policies.filter(({ mode }) => mode === "Audit").length };
 }
 
 /** One compiled state of the world. */

@@ -6,6 +6,7 @@ import { type TextPacker, TextPacking } from "../../policy/packed-texts.ts";
 import { RulesAtHand } from "../../policy/rules-at-hand.ts";
 import type { Kind } from "../../policy/schema.ts";
 import { readStandardPolicy } from "../../policy/standard/reading.ts";
+import { concerning, type DocumentLists, listsOf, type NodeDocuments } from "./document-lists.ts";
 import { type ObjectPacking, type Packed, PackedObject } from "./packed-objects.ts";
 import { KIND_OF, type KindResource } from "./resources.ts";
 import { STANDARD_KIND_OF, STANDARD_RESOURCES, type StandardResource } from "./standard.ts";
@@ -60,13 +61,6 @@ interface Good extends Content {
   readonly object: KubeObject;
 }
 
-interface Lists {
-  readonly policies: readonly Policy[];
-  readonly groups: readonly DestinationGroup[];
-  readonly refused: readonly Refused[];
-  readonly listing: readonly ListedObject[];
-}
-
 type OwnResource = Exclude<KindResource, "agentconfigs">;
 export type DocumentResource = OwnResource | StandardResource;
 
@@ -88,7 +82,9 @@ export class ClusterDocuments {
   /** Of objects that now are bad, what they said when they could be read; by resource and key. */
   readonly #good = new Map<string, Good>();
   readonly #packing: PolicyPacking | null;
-  #lists: Lists | null = null;
+  readonly #refused = new Map<string, Refused>();
+  #lists: DocumentLists | null = null;
+  #concerning: { readonly namespaces: ReadonlySet<string>; readonly documents: NodeDocuments } | null = null;
 
   /** `packer`: policies are to take little memory, and time when their rules are asked for. */
   constructor(packer: TextPacker | null = null) {
@@ -134,19 +130,30 @@ export class ClusterDocuments {
     changed: Iterable<string> = [...this.#entries.get(resource)!.keys(), ...objects.keys()],
   ): void {
     const entries = this.#entries.get(resource)!;
-    const known = this.#lists;
+    let any = false;
     for (const key of changed) {
       const object = objects.get(key);
       const before = entries.get(key);
       if (before?.object === object) continue;
-      this.#lists = null;
-      if (object !== undefined) entries.set(key, this.#read(resource, object, before));
-      else {
-        entries.delete(key);
-        this.#good.delete(`${resource}/${key}`);
-      }
+      any = true;
+      const entry = object === undefined ? null : this.#read(resource, object, before);
+      this.#set(resource, key, entry);
     }
-    if (this.#lists !== known) this.#packing?.atHand.changed();
+    if (!any) return;
+    this.#lists = null;
+    this.#concerning = null;
+    this.#packing?.atHand.changed();
+  }
+
+  #set(resource: DocumentResource, key: string, entry: Entry | null): void {
+    const id = `${resource}/${key}`;
+    const entries = this.#entries.get(resource)!;
+    if (entry === null) {
+      entries.delete(key);
+      this.#good.delete(id);
+    } else entries.set(key, entry);
+    if (entry === null || entry.refused === null) this.#refused.delete(id);
+    else this.#refused.set(id, entry.refused);
   }
 
   get policies(): readonly Policy[] {
@@ -157,14 +164,24 @@ export class ClusterDocuments {
     return this.#known.groups;
   }
 
-  /** Those of the policies and groups; of the AgentConfig its reader tells. */
-  get refused(): readonly Refused[] {
-    return this.#known.refused;
-  }
-
   /** All that is known of them. */
   get listing(): readonly ListedObject[] {
     return this.#known.listing;
+  }
+
+  /** Those of the policies and groups; of the AgentConfig its reader tells. */
+  get refused(): readonly Refused[] {
+    return [...this.#refused.values()];
+  }
+
+  /** What concerns a node with pods in these namespaces; the same object for as long as neither they nor the documents change. */
+  concerning(namespaces: ReadonlySet<string>): NodeDocuments {
+    const known = this.#concerning;
+    const same = known !== null && known.namespaces.size === namespaces.size && isWithin(namespaces, known.namespaces);
+    if (same) return known.documents;
+    const documents = concerning(this.#all(), namespaces);
+    this.#concerning = { namespaces, documents };
+    return documents;
   }
 
   /** Lets rules take as little memory as they can. */
@@ -172,10 +189,13 @@ export class ClusterDocuments {
     this.#packing?.rules.putAway();
   }
 
-  /** The same lists for as long as nothing changes: pods come and go, and there may be thousands of policies. */
-  get #known(): Lists {
-    this.#lists ??= listsOf([...this.#entries.values()].flatMap((entries) => [...entries.values()]));
+  get #known(): DocumentLists {
+    this.#lists ??= listsOf([...this.#all()]);
     return this.#lists;
+  }
+
+  *#all(): Generator<Entry> {
+    for (const entries of this.#entries.values()) yield* entries.values();
   }
 
   #read(resource: DocumentResource, object: KubeObject, before: Entry | undefined): Entry {
@@ -209,18 +229,6 @@ export class ClusterDocuments {
   }
 }
 
-function listsOf(listing: readonly Entry[]): Lists {
-  const policies: Policy[] = [];
-  const groups: DestinationGroup[] = [];
-  const refused: Refused[] = [];
-  for (const entry of listing) {
-    if (entry.policy !== null) policies.push(entry.policy);
-    if (entry.group !== null) groups.push(entry.group);
-    if (entry.refused !== null) refused.push(entry.refused);
-  }
-  return { policies, groups, refused, listing };
-}
-
 /** An object with what was read of it, until that is taken. */
 class ReadObject extends PackedObject {
   #reading: Reading | null;
@@ -239,6 +247,11 @@ class ReadObject extends PackedObject {
 
 function packingOf(packer: TextPacker): PolicyPacking {
   return { rules: new TextPacking(packer, true), subjects: new Subjects(), atHand: new RulesAtHand() };
+}
+
+function isWithin(some: ReadonlySet<string>, all: ReadonlySet<string>): boolean {
+  for (const one of some) if (!all.has(one)) return false;
+  return true;
 }
 
 function isStandard(resource: DocumentResource): resource is StandardResource {

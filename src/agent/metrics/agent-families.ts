@@ -1,4 +1,5 @@
 import { SCOPES } from "../bypass/bypass.ts";
+import { policyCount } from "../state.ts";
 import { type Family, labelled, single } from "./family.ts";
 import { latencyFamily } from "./latency-family.ts";
 import { type AgentNumbers, laneNumber } from "./numbers.ts";
@@ -42,7 +43,7 @@ const ENFORCEMENT: readonly Family<MetricsSource>[] = [
     "Number of the policies and workloads in force.",
     (s) => s.numbers.epoch.program.epoch,
   ),
-  single("gauge", "sallyport_policies", "Policies in force.", (s) => s.numbers.epoch.inputs.policies.length),
+  single("gauge", "sallyport_policies", "Policies in force.", (s) => policyCount(s.numbers.epoch.inputs).policies),
   labelled(
     "gauge",
     "sallyport_workloads",

@@ -1,5 +1,6 @@
 import type { Bypass } from "../bypass/bypass.ts";
 import type { ClusterReport } from "../cluster/report.ts";
+import { policyCount } from "../state.ts";
 import type { DecisionCount } from "./decision-counts.ts";
 import { latencyQuantile } from "./latency.ts";
 import { type AgentNumbers, laneNumber } from "./numbers.ts";
@@ -104,7 +105,7 @@ export function statusReport(
   const { counts, epoch, keeper, kernel, lane } = numbers;
   const reason = whyNotReady(numbers);
   const { inputs, program } = epoch;
-  const audited = inputs.policies.filter(({ mode }) => mode === "Audit").length;
+  const { policies, audited } = policyCount(inputs);
   return {
     version,
     ready: reason === null,
@@ -123,7 +124,7 @@ export function statusReport(
       failure: counts.applyFailure,
     },
     bypasses: inputs.bypasses ?? [],
-    policies: { enforced: inputs.policies.length - audited, audited, groups: inputs.groups.length },
+    policies: { enforced: policies - audited, audited, groups: inputs.groups.length },
     workloads: numbers.workloads,
     queues: queuesOf(numbers),
     verdicts: {

@@ -52,6 +52,57 @@ describe("documents of an API server", () => {
   });
 });
 
+describe("what concerns a node", () => {
+  const team = (namespace: string, name: string, spec: object = {}): KubeObject => {
+    return { key: `${namespace}/${name}`, uid: name, value: { metadata: { namespace, name }, spec } };
+  };
+  const group: KubeObject = {
+    key: "g",
+    uid: "g",
+    value: { metadata: { name: "g" }, spec: { domains: ["a.example"] } },
+  };
+  const names = (all: readonly { readonly name: string }[]) => all.map(({ name }) => name);
+
+  test("is of the cluster or of its pods' namespaces; of the others those that are refused are known, and their number", () => {
+    const documents = new ClusterDocuments();
+    read(documents, cluster("wide", { ...SPEC, mode: "Audit" }));
+    documents.take("destinationgroups", new Map([["g", group]]));
+    const objects = [team("a", "one"), team("b", "two"), team("b", "bad", { priority: -1 }), team("c", "three")];
+    documents.take("egresspolicies", new Map(objects.map((object) => [object.key, object])));
+    const { policies, groups, listing, count } = documents.concerning(new Set(["a"]));
+    expect(names(policies)).toEqual(["wide", "one"]);
+    expect(names(groups)).toEqual(["g"]);
+    expect(listing.map(({ object }) => object.key)).toEqual(["wide", "a/one", "b/bad", "g"]);
+    expect(count).toEqual({ policies: 5, audited: 1 });
+    expect(documents.refused.map(({ key }) => key)).toEqual(["b/bad"]);
+  });
+
+  test("is the same for as long as neither its namespaces nor a document change", () => {
+    const documents = new ClusterDocuments();
+    const take = (...objects: readonly KubeObject[]) =>
+      documents.take("egresspolicies", new Map(objects.map((object) => [object.key, object])));
+    const [one, two] = [team("a", "one"), team("b", "two")];
+    take(one, two);
+    const first = documents.concerning(new Set(["a"]));
+    take(one, two);
+    expect(documents.concerning(new Set(["a"]))).toBe(first);
+    expect(names(documents.concerning(new Set(["b"])).policies)).toEqual(["two"]);
+    expect(names(documents.concerning(new Set(["a", "b"])).policies)).toEqual(["one", "two"]);
+    take(two);
+    expect(documents.concerning(new Set(["a"])).policies).toEqual([]);
+  });
+
+  test("what was refused and is gone, or mended, is refused no more", () => {
+    const documents = new ClusterDocuments();
+    const take = (...objects: readonly KubeObject[]) =>
+      documents.take("egresspolicies", new Map(objects.map((object) => [object.key, object])));
+    take(team("a", "one", { priority: -1 }), team("a", "two", { priority: -1 }));
+    expect(documents.refused).toHaveLength(2);
+    take(team("a", "two"));
+    expect(documents.refused).toEqual([]);
+  });
+});
+
 const FOUND: Found = {
   resolvers: ["10.96.0.10"],
   podCIDRs: ["10.244.1.0/24"],
