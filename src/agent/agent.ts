@@ -93,7 +93,7 @@ export class Agent implements LaneListener {
     this.#open = new OpenFlows({ conntrack: this.#conntrack, ender, marks: this.#marks, flowLog, journal, log });
     this.#keeper = new RulesetKeeper(method, place.generation, place.predecessor !== null, log, bootRules);
     this.#floods = new Floods(() => this.#keeper.dropped(), log);
-    this.#crowd = new CrowdWatch(this.#conntrack, () => this.#epoch.program, this.#floods, log);
+    this.#crowd = new CrowdWatch(this.#conntrack, () => this.#epoch, this.#floods, log);
     this.#resolver = new Resolver(config.agentResolvers);
     const { data } = this.#epoch.program;
     const adopting = config.existingFlows === "Adopt";

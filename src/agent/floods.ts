@@ -75,6 +75,16 @@ export class Floods {
     );
   }
 
+  /** The kernel opens no new flows of sources that no workload owns, which have so many entries together. */
+  onUnknownCrowding(entries: number, limit: number, news: boolean): void {
+    if (!news) return;
+    this.crowding++;
+    this.#log.warn(
+      { event: "conntrack-crowded", workload: NOBODY, entries, limit },
+      "sources in the pods' ranges that no workload owns have more than a share of conntrack: they open no new flows until that is over",
+    );
+  }
+
   /** These open flows faster than they can be recorded: the kernel opens none of theirs for a while. */
   onBarred(workloads: readonly number[]): void {
     for (const id of workloads) {

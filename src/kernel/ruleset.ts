@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { ANSWER, type Generation, STATE } from "../model/verdict.ts";
 import { ASKED, inPlace, type MarkLayout, markLayout, STATE_BITS } from "./marks.ts";
 import { answerChains } from "./ruleset-answer.ts";
-import { CROWDING_COUNTER, crowdingChains, crowdingSets } from "./ruleset-crowding.ts";
+import { CROWDING_COUNTERS, crowdingChains, crowdingSets } from "./ruleset-crowding.ts";
 import { judgeChains } from "./ruleset-judge.ts";
 import { POLICE_COUNTERS, policeChains, policeSets } from "./ruleset-police.ts";
 import { ASIDE_SET, bypassClock, NO_SETS, type RulesetSets, renderSets, setNames } from "./ruleset-sets.ts";
@@ -186,7 +186,7 @@ export const COUNTERS = [
   "cut",
   "mid_flow",
   ...POLICE_COUNTERS,
-  CROWDING_COUNTER,
+  ...CROWDING_COUNTERS,
 ] as const;
 
 /** Counts flows that the kernel opened, each of them logged. */

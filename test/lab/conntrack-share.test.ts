@@ -54,3 +54,40 @@ test("a pod that opens all flows that it may leaves room in conntrack; its neigh
   expect(slow.runs()).toBe(true);
   slow.stop();
 });
+
+test("sources that no workload owns have one share together: pods that are known lose nothing, inside neither", async () => {
+  const { world } = fault;
+  await fault.clear();
+  const agent = await fault.start();
+  const inside = world.lab.pod("inside-ns/web").address.ipv4;
+  await world.lab.addPod({ namespace: "app-ns", name: "nobody" }, { listed: false });
+  const source = world.lab.pod("app-ns/nobody").address.ipv4;
+  const flood = world.script("app-ns/nobody", "flow-flood.ts", "40", source, inside, String(FIRST), String(PORTS));
+  const over = once(flood, "exit");
+  try {
+    expect(await agent.event("conntrack-crowded", 38_000)).toMatchObject({ workload: "(unknown)" });
+    const answers: string[] = [];
+    const fill: number[] = [];
+    for (let i = 0; i < 6; i++) {
+      answers.push(await fault.byAddress(OTHER), await fault.byName(APP), await world.get(APP, `http://${inside}/`));
+      const now = await fault.metrics();
+      fill.push(now.of("conntrack_entries") / now.of("conntrack_limit"));
+      await sleep(300);
+    }
+    expect(answers).toEqual(Array(18).fill("200"));
+    expect(Math.max(...fill)).toBeLessThan(1);
+    const held = await fault.metrics();
+    expect(held.of("conntrack_dropped_packets_total")).toBe(0);
+    expect(held.of("rules_packets_total", { counter: "crowding_unknown" })).toBeGreaterThan(1_000);
+    expect(held.of("rules_packets_total", { counter: "crowding" })).toBe(0);
+    expect(await world.get("app-ns/nobody", `http://${inside}/`, "-m", "1")).toBe("curl 28");
+    flood.kill("SIGKILL");
+    await over;
+    await at("node1", "sh", "-c", `conntrack -D -p udp -s ${source} >/dev/null 2>&1`);
+    const free = async () => (await world.get("app-ns/nobody", `http://${inside}/`, "-m", "2")) === "200";
+    await world.until("new flows", free, 40_000);
+  } finally {
+    flood.kill("SIGKILL");
+    await world.lab.removePod("app-ns/nobody");
+  }
+});

@@ -57,6 +57,13 @@ describe("a flood", () => {
     expect([signs(), floods.signsOf(8)]).toEqual([503, 0]);
   });
 
+  test("of conntrack by nobody's pods is told of once for each time", () => {
+    floods.onUnknownCrowding(90_000, 262_144, true);
+    floods.onUnknownCrowding(91_000, 262_144, false);
+    expect(lines).toEqual(["conntrack-crowded (unknown)"]);
+    expect(floods.crowding).toBe(1);
+  });
+
   test("that is over is asked about no more, and its count stays", async () => {
     floods.onPoliced(WILD, 16_000);
     kernel.set("10.244.1.2", 500);
