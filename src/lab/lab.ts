@@ -15,7 +15,7 @@ import {
   withPod,
 } from "./layout.ts";
 import { NETNS_ETC, outsideNetns } from "./names.ts";
-import { buildNetwork, connectPod, loadRules } from "./network.ts";
+import { buildNetwork, connectPod, disconnectPod, loadRules } from "./network.ts";
 import { type Arrival, arrivals, forgetArrivals, forgetWebRequests, type WebRequest, webRequests } from "./observe.ts";
 import { type OrphanWatch, watchOrphan } from "./orphan-watch.ts";
 import { type ExecOptions, type ExecResult, inNetns, inNetworkOnly, must, run, together } from "./process.ts";
@@ -167,6 +167,7 @@ export class Lab {
   async removePod(target: Target): Promise<void> {
     const pod = this.pod(target);
     await endProcesses([pod.netns]);
+    await disconnectPod(this.layout, pod);
     await must(["ip", "netns", "del", pod.netns]);
     await rm(`${NETNS_ETC}/${pod.netns}`, { recursive: true, force: true });
     await this.#change({ ...this.layout, pods: this.layout.pods.filter((other) => other !== pod) });

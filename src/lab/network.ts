@@ -1,7 +1,7 @@
 import { CROWD, GATEWAY, OUTSIDE } from "./addresses.ts";
 import type { Layout, NodeLayout, PodLayout } from "./layout.ts";
 import { fabricNetns, outsideNetns } from "./names.ts";
-import { inNetworkOnly, must, together } from "./process.ts";
+import { inNetworkOnly, must, run, together } from "./process.ts";
 import { masqueradeRules } from "./services.ts";
 
 /**
@@ -49,6 +49,14 @@ export async function connectPod(layout: Layout, pod: PodLayout): Promise<void> 
   await settings(pod.netns, []);
   await batch(null, [link(layout, pod)]);
   await together([batch(pod.netns, podLines(layout, pod)), batch(node.netns, linkLines(node, pod))]);
+}
+
+/**
+ * Takes the pod's link away, and with it the routes to its addresses. The kernel would do so when the namespace goes, but some time later: too
+ * late for a next pod with the same addresses. A test may have taken it away before.
+ */
+export async function disconnectPod(layout: Layout, pod: PodLayout): Promise<void> {
+  await run(["ip", "-n", nodeOf(layout, pod).netns, "link", "del", pod.link]);
 }
 
 /** Replaces nothing, adds: the text of one or more nft tables, in one transaction. */
