@@ -29,60 +29,73 @@ const LONGEST = 253;
 const DOT = 46;
 const NO_ASCII = 0xff;
 const WORDS = 0x1_0000_0000;
+/** Of names in their buffer, so that a word can be read that begins before a label or ends behind it. */
+const PAD = 4;
+/** Of a word that holds so many bytes of a label. */
+const PART = [0, 0xff, 0xffff, 0xff_ffff] as const;
+/** The labels down to this level are few, and in the caches; what is below is read from memory, and asked for at once. */
+const UPPER = 1;
 
-/** The labels of a name, the last one first: their words, lengths and hashes. Reused from name to name. */
+/** The labels of a name, the last one first: where they are, and their hashes. Reused from name to name. */
 export class Labels {
-  readonly words = new Uint32Array(LONGEST + 1);
-  /** Where the words of a label begin. */
-  readonly rows = new Uint8Array(LONGEST + 1);
-  readonly lengths = new Uint8Array(LONGEST + 1);
+  readonly #bytes = new Uint8Array(LONGEST + 2 * PAD);
+  readonly #view = new DataView(this.#bytes.buffer);
+  /** Of each label and of the dot before it. */
+  readonly #starts = new Int16Array(LONGEST + 1);
+  #length = 0;
   /** Of all labels down to this one. */
   readonly hashes = new Uint32Array(LONGEST + 1);
   count = 0;
-  /** False: a label that is too long for any name stands before these. */
-  whole = true;
 
-  /** At most 253 units. What lies beyond ASCII is like nothing that a table holds. */
+  /**
+   * At most 253 units. What lies beyond ASCII is like nothing that a table holds. Without branches on what the units are, for a processor
+   * cannot foresee where labels end.
+   */
   read(name: string): void {
-    const { words, rows, lengths } = this;
+    const bytes = this.#bytes;
+    const starts = this.#starts;
+    const { hashes } = this;
     let label = 0;
     let hash = ROOT_HASH;
-    let length = 0;
-    let word = 0;
-    let at = 0;
+    let all = 0;
     for (let i = name.length - 1; i >= 0; i--) {
       const unit = name.charCodeAt(i);
-      if (unit === DOT) {
-        if ((length & 3) !== 0) words[at++] = word;
-        hash = mix(hash ^ word, length);
-        lengths[label] = length;
-        this.hashes[label++] = hash;
-        rows[label] = at;
-        length = word = 0;
-        continue;
-      }
-      word = (word << 8) | (unit > 0x7f ? NO_ASCII : unit);
-      if ((++length & 3) !== 0) continue;
-      if (length > LENGTH) {
-        this.count = label;
-        this.whole = false;
-        return;
-      }
-      words[at++] = word;
-      hash = mix(hash, word);
-      word = 0;
+      bytes[i + PAD] = unit;
+      hashes[label] = hash;
+      starts[label] = i + 1;
+      hash = Math.imul(hash ^ unit, 0x9e3779b1);
+      all |= unit;
+      label += ((unit ^ DOT) - 1) >>> 31;
     }
-    words[at] = word;
-    lengths[label] = length;
-    this.hashes[label++] = mix(hash ^ word, length);
-    this.count = label;
-    this.whole = true;
+    hashes[label] = hash;
+    starts[label] = 0;
+    this.#length = name.length;
+    this.count = label + 1;
+    if (all > 0x7f) this.#blur(name);
   }
-}
 
-function mix(hash: number, word: number): number {
-  const mixed = Math.imul(hash ^ word, 0x9e3779b1);
-  return (mixed ^ (mixed >>> 15)) >>> 0;
+  start(level: number): number {
+    return this.#starts[level]!;
+  }
+
+  end(level: number): number {
+    return level === 0 ? this.#length : this.#starts[level - 1]! - 1;
+  }
+
+  /** Whether these words are the label from `start` to `end`, four bytes a word from its end on. */
+  isAt(words: Uint32Array, at: number, start: number, end: number): boolean {
+    const view = this.#view;
+    const first = start + PAD;
+    let from = end;
+    let word = at;
+    for (; from >= first; from -= 4) if (words[word++] !== view.getUint32(from, true)) return false;
+    const part = PART[(end - start) & 3]!;
+    return part === 0 || words[word] === (view.getUint32(first, true) & part);
+  }
+
+  #blur(name: string): void {
+    for (let i = 0; i < name.length; i++) if (name.charCodeAt(i) > 0x7f) this.#bytes[i + PAD] = NO_ASCII;
+  }
 }
 
 /** Looks names up, one after the other: `lists` holds what the last one found. */
@@ -90,11 +103,15 @@ export class NameFinder {
   /** Offsets in the postings. */
   readonly lists = new Uint32Array(MOST_LISTS);
   readonly #records: Uint32Array;
+  readonly #buckets: number;
   readonly #any: number;
   readonly #labels = new Labels();
+  /** Of what was read ahead: kept, lest the compiler find that nobody wants it. */
+  ahead = 0;
 
   constructor(table: NameTableData) {
     this.#records = table.records;
+    this.#buckets = table.records.length / BUCKET;
     this.#any = table.any;
   }
 
@@ -111,9 +128,9 @@ export class NameFinder {
     if (this.#any !== 0) lists[count++] = this.#any;
     if (name.length > LONGEST) return count;
     labels.read(name);
-    const last = labels.whole ? labels.count - 1 : labels.count;
+    const last = labels.count - 1;
     let node: number = ROOT;
-    for (let level = 0; level < labels.count; level++) {
+    for (let level = 0; level <= last; level++) {
       node = this.#child(node, level);
       if (node === ROOT) return count;
       const flags = records[node]!;
@@ -124,6 +141,15 @@ export class NameFinder {
       }
       if ((flags & FLAG.below) !== 0 && count < MOST_LISTS - 1) lists[count++] = list;
       if ((flags & FLAG.children) === 0) return count;
+      if (level !== UPPER) continue;
+      // Both cache lines of every bucket that may come next: memory answers them together, where the walk waits for one after the other. Not
+      // before it is known that the table has names that end so, for most others need none of them.
+      let ahead = 0;
+      for (let lower = UPPER + 1; lower <= last; lower++) {
+        const first = bucketOf(labels.hashes[lower]!, this.#buckets) * BUCKET;
+        ahead ^= records[first]! ^ records[first + BUCKET / 2]!;
+      }
+      this.ahead = ahead;
     }
     return count;
   }
@@ -131,27 +157,25 @@ export class NameFinder {
   /** The record of `parent`'s child with this label of the name; ROOT: there is none. */
   #child(parent: number, level: number): number {
     const records = this.#records;
-    const { words, rows, lengths, hashes } = this.#labels;
-    const length = lengths[level]!;
-    const size = (length + 3) >>> 2;
-    const row = rows[level]!;
-    const buckets = records.length / BUCKET;
-    let bucket = bucketOf(hashes[level]!, buckets);
-    if ((records[bucket * BUCKET]! & bitOf(hashes[level]!)) === 0) return ROOT;
+    const buckets = this.#buckets;
+    const labels = this.#labels;
+    const start = labels.start(level);
+    const end = labels.end(level);
+    const hash = labels.hashes[level]!;
+    let bucket = bucketOf(hash, buckets);
+    if ((records[bucket * BUCKET]! & bitOf(hash)) === 0) return ROOT;
     for (let left = buckets; left > 0; left--) {
       const first = bucket * BUCKET;
-      const end = first + BUCKET;
       let at = first + 1;
-      while (at + HEAD < end) {
+      while (at + HEAD < first + BUCKET) {
         const second = records[at + 1]!;
         if (second === 0) break;
         const flags = records[at]!;
-        if (flags >>> FLAG_BITS === parent && (second & LENGTH) === length) {
-          let same = 0;
-          while (same < size && records[at + HEAD + same] === words[row + same]) same++;
-          if (same === size) return at;
+        const length = second & LENGTH;
+        if (flags >>> FLAG_BITS === parent && length === end - start && labels.isAt(records, at + HEAD, start, end)) {
+          return at;
         }
-        at += recordSize(flags, second & LENGTH);
+        at += recordSize(flags, length);
       }
       if ((records[first]! & GOES_ON) === 0) return ROOT;
       bucket = bucket + 1 === buckets ? 0 : bucket + 1;
@@ -169,9 +193,9 @@ export function recordSize(flags: number, length: number): number {
   return HEAD + ((length + 3) >>> 2) + (flags & (flags >>> 1) & 1);
 }
 
-/** In the first word of the bucket. The low bits of a hash, for the high ones choose the bucket after a mixing of their own. */
+/** In the first word of the bucket. All bytes of a name reach the high bits of its hash; the bucket is chosen after a mixing of its own. */
 export function bitOf(hash: number): number {
-  return 1 << Math.min(hash & 31, 30);
+  return 1 << Math.min(hash >>> 27, 30);
 }
 
 /** A multiplication where a remainder would divide. */

@@ -16,13 +16,11 @@ export class NameTree {
     const { name } = pattern;
     const read = this.#labels;
     read.read(name);
-    if (!read.whole) throw new RangeError(`\`${name}\` has a label that is longer than ${LENGTH} bytes`);
     let node = 0;
-    let end = name.length;
     for (let level = 0; level < read.count; level++) {
-      const start = end - read.lengths[level]!;
-      node = this.#child(node, name.slice(start, end), read.hashes[level]!);
-      end = start - 1;
+      const label = name.slice(read.start(level), read.end(level));
+      if (label.length > LENGTH) throw new RangeError(`\`${name}\` has a label that is longer than ${LENGTH} bytes`);
+      node = this.#child(node, label, read.hashes[level]!);
     }
     this.#join(node * 2 + (pattern.kind === "below" ? 1 : 0), set);
   }
