@@ -6,6 +6,7 @@ import { IdentityTable } from "../workloads/identity.ts";
 import { ClusterWorkloads } from "../workloads/kube-objects.ts";
 import { TEXT_PACKER } from "../workloads/text-packer.ts";
 import { bootID } from "./bypass/bypass-file.ts";
+import { ChangePace } from "./change-pace.ts";
 import { ClusterConfig, CONFIG_NAME } from "./cluster/config.ts";
 import type { Denials } from "./cluster/denials.ts";
 import { discover, nodeAddresses } from "./cluster/discovery.ts";
@@ -35,8 +36,6 @@ import { whyUnhealthy } from "./metrics/readiness.ts";
 import { ownAddresses } from "./sources.ts";
 import type { Inputs } from "./state.ts";
 
-/** A change is applied at once, those that follow together, at most this often, and so that it takes no more than half the time. */
-const COALESCE_MS = 10;
 /** How long an API server may take to answer at the start before what was remembered is enforced. */
 const REMEMBERED_AFTER_MS = 2_000;
 /** How long what need not be there is waited for. */
@@ -85,9 +84,7 @@ export class KubeSources {
   #saidRanges = "";
   readonly #bootID = bootID();
   #inputs: Inputs | null = null;
-  #timer: NodeJS.Timeout | null = null;
-  /** When the next change may be applied. */
-  #notBefore = 0;
+  readonly #pace = new ChangePace(() => this.#rebuild());
   #open = false;
   #status: StatusWriter | null = null;
   /** By the list of policies that was made of it. */
@@ -267,7 +264,7 @@ export class KubeSources {
 
   /** Resolves when what is known is written down. */
   close(): Promise<void> {
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#pace.close();
     this.#open = false;
     this.#status?.close();
     this.#coverage.close();
@@ -292,19 +289,13 @@ export class KubeSources {
   }
 
   #soon(): void {
-    if (!this.#open) return;
-    this.#timer ??= setTimeout(
-      () => {
-        this.#timer = null;
-        const began = performance.now();
-        const before = this.#inputs;
-        this.#build();
-        if (this.#inputs !== null && this.#inputs !== before) this.#options.changed(this.#inputs);
-        const ended = performance.now();
-        this.#notBefore = ended + Math.max(COALESCE_MS, ended - began);
-      },
-      Math.max(0, this.#notBefore - performance.now()),
-    );
+    if (this.#open) this.#pace.changed();
+  }
+
+  #rebuild(): void {
+    const before = this.#inputs;
+    this.#build();
+    if (this.#inputs !== null && this.#inputs !== before) this.#options.changed(this.#inputs);
   }
 
   /** Makes inputs of what is known. @returns why that cannot be done, one line; null: done */

@@ -10,6 +10,7 @@ import { type WorkloadFileListener, WorkloadFileSource } from "../workloads/file
 import { DocumentFiles } from "../workloads/files.ts";
 import { IdentityTable } from "../workloads/identity.ts";
 import { TEXT_PACKER } from "../workloads/text-packer.ts";
+import { ChangePace } from "./change-pace.ts";
 import type { Logger } from "./log.ts";
 import type { AgentOptions } from "./options.ts";
 import { PathWatch } from "./path-watch.ts";
@@ -22,9 +23,6 @@ interface Documents {
 }
 
 type Loaded = { readonly documents: Documents } | { readonly problems: readonly string[] };
-
-/** Changes that come together are applied together, at most this often. */
-const COALESCE_MS = 10;
 
 /**
  * Where the agent's inputs come from: documents and workloads on disk, followed for changes. What cannot be used is said
@@ -45,7 +43,7 @@ export class Sources {
   #watch: PathWatch | null = null;
   #file: WorkloadFileSource | null = null;
   readonly #identities = new IdentityTable();
-  #timer: NodeJS.Timeout | null = null;
+  readonly #pace = new ChangePace(() => this.#changed(this.inputs));
   #started = false;
 
   /** @throws Error with all problems, a line each, when the documents or the workloads cannot be used */
@@ -108,7 +106,7 @@ export class Sources {
       return true;
     }
     this.#documents = loaded.documents;
-    this.#soon();
+    this.#pace.changed();
     return true;
   }
 
@@ -119,7 +117,7 @@ export class Sources {
   }
 
   async close(): Promise<void> {
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#pace.close();
     this.#watch?.close();
     this.#file?.close();
   }
@@ -158,20 +156,13 @@ export class Sources {
         for (const problem of snapshot.problems) this.#log.warn({ event: "workload-left-out", problem });
         this.#workloads = snapshot.workloads;
         this.#nodes = snapshot.nodeAddresses;
-        if (this.#started) this.#soon();
+        if (this.#started) this.#pace.changed();
       },
       onProblem: (problem) => {
         this.#log.error({ event: "workloads-refused", problem }, "the workloads cannot be read: those known stay");
       },
     };
     return new WorkloadFileSource(this.#options.workloads, this.#identities, listener, readPlainDocuments);
-  }
-
-  #soon(): void {
-    this.#timer ??= setTimeout(() => {
-      this.#timer = null;
-      this.#changed(this.inputs);
-    }, COALESCE_MS);
   }
 }
 
