@@ -6,14 +6,13 @@ const CHECK_EVERY_MS = 2_000;
 const FIRST_CHECK_MS = 2_300;
 /** Less is not worth a pause of the main thread (20 to 50 ms; verdicts are another thread's). */
 const WORTH_BYTES = 8 * 1024 * 1024;
-/** A main thread that is busy is interrupted no more often, nor one that works, nor one that rests while little has come. */
+/** A main thread that is busy is interrupted no more often, for a change of policies may wait; one that rests while little has come neither. */
 const BUSY_PAUSE_MS = 60_000;
 const PAUSE_MS = 10_000;
 /** The young generation alone, which grows again after each release, is less. */
 const MUCH_BYTES = 16 * 1024 * 1024;
-/** Share of its time in which the main thread runs: below the first it rests, and nobody notices the pause; above the second it is busy. */
-const RESTS = 0.1;
-const BUSY = 0.25;
+/** Share of its time in which the main thread runs; below this nobody notices the pause. */
+const QUIET = 0.1;
 
 /** What a collection freed outside the heap (buffers, the state of a compression) is freed in later turns. */
 const SETTLE_MS = 100;
@@ -59,7 +58,7 @@ export class MemoryKeeper {
     const share = busy();
     const grown = resident() - this.#floor;
     if (grown < WORTH_BYTES) return;
-    const pause = share >= BUSY ? BUSY_PAUSE_MS : share >= RESTS || grown < MUCH_BYTES ? PAUSE_MS : 0;
+    const pause = share >= QUIET ? BUSY_PAUSE_MS : grown < MUCH_BYTES ? PAUSE_MS : 0;
     if (now - this.#releasedAt < pause) return;
     release();
     this.#releasedAt = now;

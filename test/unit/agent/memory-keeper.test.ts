@@ -56,15 +56,6 @@ describe("memory is given back", () => {
     expect(check(14_000)).toBe("release trim");
   });
 
-  test("every ten seconds at most from a main thread that works", () => {
-    const held = { resident: 150 * MIB, busy: 0.2 };
-    const { check } = processWith(held);
-    expect(check(0)).toBe("release trim");
-    held.resident = 200 * MIB;
-    expect(check(9_999)).toBe("");
-    expect(check(10_000)).toBe("release trim");
-  });
-
   test("once a minute from a main thread that is busy, at once when it rests", () => {
     const held = { resident: 150 * MIB, busy: 0.9 };
     const { check } = processWith(held);
