@@ -116,7 +116,7 @@ export class KubeSources {
       sources.#watcher.start();
       await sources.#ready();
       // What the lists left behind would be beside what the lane and the readers of the kernel need next: the most there ever is.
-      collectGarbage();
+      collectGarbage(true);
       return sources;
     } catch (error) {
       void sources.close();

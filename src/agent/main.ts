@@ -215,9 +215,9 @@ function openSink(options: AgentOptions, log: Logger): FlowSink | null {
 function memoryKeeper(sources: Sources | KubeSources): MemoryKeeper {
   let before = performance.eventLoopUtilization();
   return new MemoryKeeper({
-    release: () => {
-      sources.putAway();
-      collectGarbage();
+    release: (thoroughly) => {
+      if (thoroughly) sources.putAway();
+      collectGarbage(thoroughly);
     },
     trim: trimMemory,
     resident: () => process.memoryUsage.rss(),

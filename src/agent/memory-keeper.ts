@@ -4,22 +4,23 @@ import { runInNewContext } from "node:vm";
 const CHECK_EVERY_MS = 2_000;
 /** The first look: what the start needed is garbage by then, and the documents have been looked at once more (workloads/files.ts). */
 const FIRST_CHECK_MS = 2_300;
-/** Less is not worth a pause of the main thread (20 to 50 ms; verdicts are another thread's). */
+/** Less is not worth a pause of the main thread (verdicts are another thread's). */
 const WORTH_BYTES = 8 * 1024 * 1024;
-/** A main thread that is busy is interrupted no more often, for a change of policies may wait; one that rests while little has come neither. */
+/** Shares of its time in which the main thread runs: below the first it rests, and nobody notices the pause; above the second it is busy. */
+const RESTS = 0.1;
+const BUSY = 0.25;
+/** A thread that is busy is interrupted no more often, nor one that works, nor one that rests while little has come. */
 const BUSY_PAUSE_MS = 60_000;
 const PAUSE_MS = 10_000;
-/** The young generation alone, which grows again after each release, is less. */
+/** The young generation alone, which grows again after each thorough release, is less. */
 const MUCH_BYTES = 16 * 1024 * 1024;
-/** Share of its time in which the main thread runs; below this nobody notices the pause. */
-const QUIET = 0.1;
 
 /** What a collection freed outside the heap (buffers, the state of a compression) is freed in later turns. */
 const SETTLE_MS = 100;
 
 export interface MemoryKeeperOptions {
-  /** Lets go of what is kept for speed alone, and collects garbage. */
-  readonly release: () => void;
+  /** Collects garbage; thoroughly: lets go of what is kept for speed alone, too. */
+  readonly release: (thoroughly: boolean) => void;
   /** Gives freed memory back to the kernel. */
   readonly trim: () => void;
   /** Resident bytes of the process. */
@@ -58,9 +59,10 @@ export class MemoryKeeper {
     const share = busy();
     const grown = resident() - this.#floor;
     if (grown < WORTH_BYTES) return;
-    const pause = share >= QUIET ? BUSY_PAUSE_MS : grown < MUCH_BYTES ? PAUSE_MS : 0;
+    const rests = share < RESTS;
+    const pause = share >= BUSY ? BUSY_PAUSE_MS : rests && grown >= MUCH_BYTES ? 0 : PAUSE_MS;
     if (now - this.#releasedAt < pause) return;
-    release();
+    release(rests || this.#floor === 0);
     this.#releasedAt = now;
     this.#settling = setTimeout(() => {
       trim();
@@ -78,13 +80,14 @@ export class MemoryKeeper {
 const GROWTH_PERCENT = 30;
 
 /**
- * Collects all garbage there is, which takes 40 to 120 ms of this thread; the young generation shrinks, too. Options of V8 that
- * are set with the start make it refuse what Node has compiled ahead (60 ms of processor), so they are set here.
+ * Collects all garbage there is, which takes 20 ms of this thread; thoroughly 40 to 120, for then the young generation shrinks, and code that
+ * has not run lately is forgotten. Options of V8 that are set with the start make it refuse what Node has compiled ahead (60 ms of
+ * processor), so they are set here.
  */
-export function collectGarbage(): void {
+export function collectGarbage(thoroughly: boolean): void {
   setFlagsFromString(`--heap-growing-percent=${GROWTH_PERCENT}`);
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as NonNullable<typeof globalThis.gc>;
-  // Only this kind shrinks the young generation.
-  collect({ type: "major", execution: "sync", flavor: "last-resort" });
+  // Only the last resort shrinks the young generation.
+  collect({ type: "major", execution: "sync", ...(thoroughly ? { flavor: "last-resort" } : {}) });
 }

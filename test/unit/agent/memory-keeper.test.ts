@@ -15,7 +15,7 @@ afterEach(() => {
 function processWith(held: { resident: number; busy: number }) {
   const done: string[] = [];
   const keeper = new MemoryKeeper({
-    release: () => done.push("release"),
+    release: (thoroughly) => done.push(thoroughly ? "release" : "collect"),
     trim: () => {
       done.push("trim");
       held.resident = 100 * MIB;
@@ -56,13 +56,24 @@ describe("memory is given back", () => {
     expect(check(14_000)).toBe("release trim");
   });
 
+  test("every ten seconds at most from a main thread that works, and not thoroughly", () => {
+    const held = { resident: 150 * MIB, busy: 0.2 };
+    const { check } = processWith(held);
+    expect(check(0)).toBe("release trim");
+    held.resident = 200 * MIB;
+    expect(check(9_999)).toBe("");
+    expect(check(10_000)).toBe("collect trim");
+    held.resident = 107 * MIB;
+    expect(check(30_000)).toBe("");
+  });
+
   test("once a minute from a main thread that is busy, at once when it rests", () => {
     const held = { resident: 150 * MIB, busy: 0.9 };
     const { check } = processWith(held);
     expect(check(0)).toBe("release trim");
     held.resident = 200 * MIB;
     expect(check(MINUTE - 1)).toBe("");
-    expect(check(MINUTE)).toBe("release trim");
+    expect(check(MINUTE)).toBe("collect trim");
     held.resident = 200 * MIB;
     held.busy = 0.01;
     expect(check(MINUTE + 5_000)).toBe("release trim");
