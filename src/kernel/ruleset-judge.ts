@@ -1,4 +1,12 @@
-import { FROM_SERVER, QUESTION, REMEMBERED_SHIFT, STATE, TO_RESOLVER, TRANSLATED } from "../model/verdict.ts";
+import {
+  FROM_SERVER,
+  QUESTION,
+  REMEMBERED_SHIFT,
+  STATE,
+  type State,
+  TO_RESOLVER,
+  TRANSLATED,
+} from "../model/verdict.ts";
 import { followedWords, GENERATION_BIT, OBSERVED_BIT, STATE_BITS } from "./marks.ts";
 import { otherGeneration, queuesOf, type Vocabulary } from "./ruleset.ts";
 import { carryChains } from "./ruleset-carry.ts";
@@ -11,25 +19,37 @@ const TCP_UDP = "meta l4proto { tcp, udp }";
 /** Half of SHA-256 of "HelloRetryRequest". */
 const RETRY_RANDOM = "0xcf21ad74e59a6111be1d8c021e65b891";
 const SYN = "tcp flags & (syn | ack) == syn";
+/** Of QUIC with long headers: RFC 9000 §15, RFC 9369 §3.1. */
+const QUIC_VERSIONS = "0x1, 0x6b3343cf";
+/** The way back to the sender does not lead to where the packet came from. */
+const BORROWED = "fib saddr . iif oif missing";
+const SPOOFED = "counter name spoofed drop";
+const FOREIGN = "iifname @pod_interfaces counter name foreign drop";
 
 /** The chains between "a packet is here" and "the agent must see it": who speaks, in which direction, what is remembered. */
 export function judgeChains(w: Vocabulary): string {
   const unasked = [carryChains(w), toldChains(w)];
-  return [identity(w), query(w), judge(w), fromPod(w), toPod(w), replies(w), inside(), ...unasked, ask(w)].join("\n");
+  return [carried(), query(w), judge(w), fromPod(w), toPod(w), replies(w), inside(), ...unasked, ask(w)].join("\n");
 }
 
 /**
- * Nobody borrows an identity. A pod's address must come from where its route leads; what comes out of a pod's
- * interface must bear a pod's address.
+ * What the kernel carries, past all that must find out whose it is and what it is: most of the packets of a node. What is accepted here would be
+ * accepted by `judge`, too; all else goes there, also what comes from where no route leads back.
  */
-function identity(w: Vocabulary): string {
+function carried(): string {
+  const quic = `@th,64,2 3 @th,72,32 { ${QUIC_VERSIONS} }`;
   return `
-chain identity {
-${w.pods("saddr", "goto reverse_route")}
-iifname @pod_interfaces counter name foreign drop
+chain carried_flow {
+${SYN} return
+udp sport 53 return
+meta l4proto udp ct direction original ${quic} return
+${BORROWED} return
+accept
 }
-chain reverse_route {
-fib saddr . iif oif missing counter name spoofed drop
+chain carried_reply {
+ct direction original return
+${BORROWED} return
+accept
 }`;
 }
 
@@ -41,28 +61,59 @@ fib saddr . iif oif missing counter name spoofed drop
 function query(w: Vocabulary): string {
   return `
 chain query {
-jump identity
+${w.standAside}
+${w.pods("saddr", "goto query_of_pod")}
+${FOREIGN}
+}
+chain query_of_pod {
+${BORROWED} ${SPOOFED}
 ct state invalid accept
 ${w.state} == ${w.word(STATE.rejected)} accept
 ct direction original ${w.state} == ${w.word(STATE.allowed)} accept
 ct direction reply ${w.state} == ${w.word(STATE.inbound)} accept
-${w.pods("saddr", "goto ask_query")}
+goto ask_query
 }`;
 }
 
 /**
+ * What comes in by an interface (`judge_arrival`), and what the node sends itself (`judge`).
+ *
+ * Nobody borrows an identity. A pod's address must come from where its route leads; what comes out of a pod's
+ * interface must bear a pod's address.
+ *
  * The answer to an untracked query (a node-local cache is often reached so) has no direction, and the late answer of
  * a resolver that is a pod has the wrong one: the port tells.
  */
 function judge(w: Vocabulary): string {
+  const untracked = `ct state untracked ${TCP_UDP} th sport 53 jump answer_to_pod`;
   return `
-chain judge {
+chain judge_arrival {
+${w.pods("saddr", "goto judge_pod")}
+${FOREIGN}
+ct direction reply goto judge_answer
+${untracked}
+${w.pods("daddr", "goto to_pod")}
+}
+chain judge_pod {
+${BORROWED} ${SPOOFED}
 ct direction reply goto judge_reply
-ct state untracked ${TCP_UDP} th sport 53 jump answer_to_pod
+${untracked}
+goto from_pod
+}
+chain judge_answer {
+${w.pods("daddr", "goto reply_to_pod")}
+}
+chain judge_reply {
+${w.pods("daddr", "goto reply_to_pod")}
+goto reply_from_pod
+}
+chain judge {
+ct direction reply goto judge_own_reply
+${untracked}
 ${w.pods("saddr", "goto from_pod")}
 ${w.pods("daddr", "goto to_pod")}
 }
-chain judge_reply {
+chain judge_own_reply {
 ${w.pods("daddr", "goto reply_to_pod")}
 ${w.pods("saddr", "goto reply_from_pod")}
 }
@@ -114,19 +165,22 @@ goto ask_remembered
 ${noData()}
 ${bareSynAck()}
 chain carried {
-meta l4proto udp @th,64,2 3 @th,72,32 { 0x1, 0x6b3343cf } goto ask_remembered
+meta l4proto udp @th,64,2 3 @th,72,32 { ${QUIC_VERSIONS} } goto ask_remembered
 accept
 }
 chain open_flow {
 ct state new jump opens
 ${TCP_UDP} th dport 53 goto ask_remembered
-meta l4proto udp ct original proto-dst 53 goto ask_remembered
-meta l4proto tcp ct original proto-dst 53 goto ask_remembered
+ct status dnat jump translated_question
 ip daddr @pod_ranges4 fib daddr type local goto node_itself
 ip6 daddr @pod_ranges6 fib daddr type local goto node_itself
 jump inside_destination
 ct state new ${w.state} == ${w.word(STATE.none)} jump carry
 goto ask_remembered
+}
+chain translated_question {
+meta l4proto udp ct original proto-dst 53 goto ask_remembered
+meta l4proto tcp ct original proto-dst 53 goto ask_remembered
 }
 chain node_itself {
 jump internal_destination
@@ -319,17 +373,41 @@ jump police_receiver
 goto ask_strict
 }
 chain write_question {
+${w.state} vmap { ${states(w)} }
 ${w.gain(QUESTION)}
-${w.state} { ${w.word(STATE.looking)}, ${w.word(STATE.confirming)}, ${w.word(STATE.proving)} } ${w.gain(LOOKING)}
-${w.state} == ${w.word(STATE.allowed)} ${w.gain(ALLOWED)}
-${w.state} == ${w.word(STATE.http)} ${w.gain(HTTP)}
-${SYN} ${w.state} { ${w.word(STATE.rejected)}, ${w.word(STATE.inbound)} } ${w.gain(LOOKING)}
-${SYN} ${w.state} == ${w.word(STATE.none)} ct state != new ${w.gain(LOOKING)}
+goto write_resolver
+}
+chain write_new {
+${SYN} ct state != new goto write_looking
+${w.gain(QUESTION)}
+goto write_resolver
+}
+chain write_over {
+${SYN} goto write_looking
+${w.gain(QUESTION)}
+goto write_resolver
+}
+chain write_looking {
+${w.gain(QUESTION | LOOKING)}
+goto write_resolver
+}
+chain write_allowed {
+${w.gain(QUESTION | ALLOWED)}
+goto write_resolver
+}
+chain write_http {
+${w.gain(QUESTION | HTTP)}
+goto write_resolver
+}
+chain write_resolver {
 meta l4proto != { tcp, udp } return
 th dport 53 ip daddr @resolvers4 ${w.gain(TO_RESOLVER)}
 th dport 53 ip6 daddr @resolvers6 ${w.gain(TO_RESOLVER)}
 th sport 53 ip saddr @resolvers4 ${w.gain(TO_RESOLVER)}
 th sport 53 ip6 saddr @resolvers6 ${w.gain(TO_RESOLVER)}
+ct status dnat jump write_translated
+}
+chain write_translated {
 meta l4proto udp ct original proto-dst 53 jump asked_resolver
 meta l4proto tcp ct original proto-dst 53 jump asked_resolver
 }
@@ -338,6 +416,23 @@ ct original ip daddr @resolvers4 ${w.gain(TO_RESOLVER)}
 ct original ip6 daddr @resolvers6 ${w.gain(TO_RESOLVER)}
 }
 ${w.spec.method === "native" ? nativeQueues(w) : markedQueues(w)}`;
+}
+
+/** To each remembered state the chain that says it in the question. */
+function states(w: Vocabulary): string {
+  const chains: Record<State, string> = {
+    [STATE.none]: "write_new",
+    [STATE.looking]: "write_looking",
+    [STATE.confirming]: "write_looking",
+    [STATE.proving]: "write_looking",
+    [STATE.allowed]: "write_allowed",
+    [STATE.http]: "write_http",
+    [STATE.rejected]: "write_over",
+    [STATE.inbound]: "write_over",
+  };
+  return Object.entries(chains)
+    .map(([state, chain]) => `${w.word(Number(state))} : goto ${chain}`)
+    .join(", ");
 }
 
 /**

@@ -67,6 +67,8 @@ export interface Vocabulary {
   readonly clear: string;
   /** Statement: conntrack remembers this state. */
   remember(state: number): string;
+  /** Rule: while the hooks stand aside everything passes. */
+  readonly standAside: string;
   /** Match: the masked state of the conntrack entry. False on untracked packets. */
   readonly state: string;
   /** One rule for each set of pod addresses, of both families, and each link to pods: `verdict` when the address is a pod's. */
@@ -93,6 +95,7 @@ function vocabulary(spec: RulesetSpec): Vocabulary {
       state === STATE.none
         ? `ct mark set ct mark and ${others}`
         : `ct mark set ct mark and ${others} or ${word(state)}`,
+    standAside: `meta nfproto @${ASIDE_SET} counter name ${ASIDE_COUNTER} accept`,
     state: `ct mark and ${word(STATE_BITS)}`,
     pods: (field, verdict) =>
       [
@@ -221,11 +224,11 @@ const ON_ONE_BRIDGE = [
  * What the kernel itself says about a flow (its resets and ICMP errors) is `related` in the output hook.
  *
  * A client on the node is known as such only after its own DNAT (-100): output_inbound remembers it.
+ *
+ * The hooks stand aside behind what clears our bits, so that the answering chain has nothing to do either.
  */
 function hookChains(w: Vocabulary): string {
   const ours = `meta mark and ${w.mask}`;
-  // Behind what clears our bits, so that the answering chain has nothing to do either.
-  const aside = `meta nfproto @${ASIDE_SET} counter name ${ASIDE_COUNTER} accept`;
   const injected = `${ours} { ${w.word(ANSWER.injected)}, ${w.word(ANSWER.injectedUntracked)} }`;
   const asked = `${ours} == ${w.word(ASKED)} ${w.clear} accept`;
   return `
@@ -236,38 +239,38 @@ ${ours} == ${w.word(ANSWER.injectedUntracked)} notrack
 chain prerouting_question {
 type filter hook prerouting priority -160; policy accept;
 ${ours} != 0 ${w.clear}
-udp dport 53 ${aside}
 udp dport 53 goto query
 }
 chain forward_question {
 type filter hook forward priority -160; policy accept;
-${asked}
-${ours} != 0 ${w.clear}
-${aside}
+${ours} != 0 jump marked
+ct state established ${w.state} vmap { ${w.word(STATE.allowed)} : jump carried_flow, ${w.word(STATE.http)} : jump carried_reply }
+${w.standAside}
 meta l4proto icmpv6 jump on_one_bridge
-jump identity
-goto judge
+goto judge_arrival
+}
+chain marked {
+${asked}
+${w.clear}
 }
 chain on_one_bridge {
 ${ON_ONE_BRIDGE}
 }
 chain input_question {
 type filter hook input priority -160; policy accept;
-${asked}
-${ours} != 0 ${w.clear}
+${ours} != 0 jump marked
 iif lo accept
-${aside}
+${w.standAside}
 ${["@pod_interfaces", ...w.spec.podLinks.map((name) => `"${name}"`)].map((from) => `iifname ${from} ${FOR_ROUTERS}`).join("\n")}
 ${NEIGHBOUR_DISCOVERY}
-jump identity
-goto judge
+goto judge_arrival
 }
 chain output_question {
 type filter hook output priority -160; policy accept;
 ${injected} accept
 ${ours} != 0 ${w.clear}
 oif lo accept
-${aside}
+${w.standAside}
 ct state related accept
 ${NEIGHBOUR_DISCOVERY}
 ct direction reply ${w.state} == ${w.word(STATE.rejected)} counter name cut drop
