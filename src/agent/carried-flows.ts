@@ -45,12 +45,22 @@ export class CarriedFlows {
     return this.#log.counters.received;
   }
 
+  /** How long the flows that are read at `now` may have waited; the kernel collects them, too. */
+  waited(now: number): number {
+    return now - this.#log.emptyAt + LOGGED_AFTER_MS;
+  }
+
+  /** No flows waited at `now`. */
+  noneWaited(now: number): void {
+    this.#log.emptyAt = now;
+  }
+
   /**
    * Hands over the first bytes of the flows that are waiting, or some of them. One on which `each` throws counts as lost, and the others are
    * handed over all the same. Returns what was thrown last; null: nothing.
    */
-  take(each: TakeRecord): unknown {
-    this.#log.read(this.#guarded(each));
+  take(each: TakeRecord, now: number): unknown {
+    this.#log.read(this.#guarded(each), now);
     this.#failed += this.#faults;
     return this.#lastFault();
   }

@@ -158,16 +158,21 @@ export class Lane implements Commands {
   /** Runs until it is told to stop. */
   run(): void {
     while (!this.#stopped) {
-      const wait = Math.min(BEAT_MS, Math.max(0, this.#inspector.nextDeadline() - now()));
+      const asked = now();
+      const wait = Math.min(BEAT_MS, Math.max(0, this.#inspector.nextDeadline() - asked));
       const ready = this.#poller.wait(Math.ceil(wait));
+      if ((ready & READY.strict) === 0) this.#strict.emptyAt = asked;
+      if ((ready & READY.observed) === 0) this.#observed.emptyAt = asked;
       if ((ready & READY.wake) !== 0) this.#messages();
       if ((ready & READY.carried) !== 0) this.#readCarried();
+      else this.#carried?.noneWaited(asked);
       if ((ready & READY.told) !== 0) this.#heard(this.#carried?.takeSyns(this.#inspector, now()));
       const strict = (ready & READY.strict) === 0 ? 0 : this.#drain(this.#strict, false);
       const strictAt = this.#receivedAt;
       if (strict > 0) this.#police.batch(strict, this.#program, strictAt);
       const observed = (ready & READY.observed) === 0 ? 0 : this.#drain(this.#observed, true);
       const observedAt = this.#receivedAt;
+      this.#inspector.waited = undefined;
       this.#inspector.tick(now());
       this.#strict.flush();
       this.#observed.flush();
@@ -224,8 +229,8 @@ export class Lane implements Commands {
   }
 
   #drain(queue: Queue, observed: boolean): number {
-    const count = queue.receive();
-    const { batch } = queue;
+    const { batch, emptyAt } = queue;
+    const count = queue.receive(now());
     const packet = this.#packet;
     packet.bytes = batch.bytes;
     packet.observed = observed;
@@ -236,6 +241,7 @@ export class Lane implements Commands {
       this.#heard(this.#carried?.takeSyns(this.#inspector, time));
       time = now();
     }
+    this.#inspector.waited = time - emptyAt;
     for (let i = 0; i < count; i++) {
       const mark = batch.mark[i]!;
       const ticket = this.#waiting.add(observed ? OBSERVED : STRICT, batch.id[i]!, mark);
@@ -263,7 +269,9 @@ export class Lane implements Commands {
   #readCarried(): void {
     const carried = this.#carried;
     if (carried === null) return;
-    this.#heard(carried.take(this.#opened));
+    const asked = now();
+    this.#inspector.waited = carried.waited(asked);
+    this.#heard(carried.take(this.#opened, asked));
     const missed = carried.missed();
     if (missed !== null) this.#post({ kind: "unrecorded", count: missed });
     if (missed === null && this.#ring.fill <= CROWDED_RING) return;

@@ -2,7 +2,7 @@ import { randomInt } from "node:crypto";
 import { ENDING, type FlowEnding, PackedEnding } from "../flow/ending.ts";
 import type { FlowEvent, FlowTuple } from "../flow/event.ts";
 import { eventOf, keyOf, type LiveFlow, LiveFlows } from "../flow/live-flows.ts";
-import { EventPacker } from "../flow/packed-event.ts";
+import { EventPacker, type PackedEvent } from "../flow/packed-event.ts";
 import type { Conntrack } from "../kernel/conntrack.ts";
 import type { ConntrackEntry } from "../kernel/conntrack-entry.ts";
 import { FOLLOWED_STATES, type MarkLayout, stateOf } from "../kernel/marks.ts";
@@ -188,7 +188,7 @@ export class OpenFlows {
       ending instanceof PackedEnding
         ? live.findPacked(ending.page, ending.at + ENDING.client, ending.protocol)
         : live.find(ending.flow);
-    if (handle < 0 || this.#isOfPredecessor(live.view(handle).time, ending)) return followed;
+    if (handle < 0 || this.#isOfPredecessor(live.view(handle), ending)) return followed;
     const flow = live.view(handle);
     journal.closed(flow);
     if (!this.#handedOver || state !== STATE.rejected) {
@@ -233,11 +233,12 @@ export class OpenFlows {
    * decided no more. Its own entry ends after its decision, that of a predecessor was gone before. Where the
    * two times are too near to each other to tell, or not known, the kernel is asked.
    */
-  #isOfPredecessor(since: number, ending: FlowEnding): boolean {
+  #isOfPredecessor({ time: since, waited }: PackedEvent, ending: FlowEnding): boolean {
     const now = performance.timeOrigin + performance.now();
     const stop = ending.stop > 0 ? this.#clock.read(ending.stop, now) : null;
     if (stop === null ? now - since > YOUNG_MS : stop > since + CLOCK_ERROR_MS) return false;
-    if (stop !== null && stop < since - HELD_MS) return true;
+    const held = waited === undefined ? HELD_MS : waited + CLOCK_ERROR_MS;
+    if (stop !== null && stop < since - held) return true;
     return this.#options.conntrack.get(originalOf(ending)) !== null;
   }
 

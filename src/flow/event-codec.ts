@@ -14,7 +14,7 @@ import type { FlowEvent, FlowTuple } from "./event.ts";
  *     32  client address · 48 server address                    16 bytes each
  *     64  client port · 66 server port                          u16 each
  *     68  lengths of name · method · path (NULL_TEXT: null)     u16 each
- *     74  FLAG                                                  u8
+ *     74  FLAG · how long it waited                             4 bits each
  *     75  name · method · path                                  UTF-8
  *      …  facts, if FLAG.facts
  */
@@ -41,6 +41,10 @@ export const AT = {
 export const NO_OUTCOME = 0xffff;
 /** `facts`: they are there. The others: the text was stored whole. */
 export const FLAG = { facts: 1, name: 2, method: 4, path: 8 } as const;
+/** The upper half of the flags: how long it waited, in steps, rounded up; 0 where that is not known, or longer. */
+const WAITED_SHIFT = 4;
+const WAITED_STEP_MS = 20;
+const MOST_STEPS = 15;
 
 /** An encoded event is never longer. What does not fit is cut: texts at a character, lists at a whole name. */
 export const MAX_EVENT_BYTES = 2048;
@@ -91,9 +95,22 @@ export function encodeEvent(event: FlowEvent, outcome: number, audit: number, wr
   const path = writer.bare(event.path, MOST.path, FACTS_ROOM);
   writer.setHalf(lengths + 4, path >= 0 ? path : ~path);
   const whole = (name >= 0 ? FLAG.name : 0) | (method >= 0 ? FLAG.method : 0) | (path >= 0 ? FLAG.path : 0);
-  writer.setByte(lengths + 6, whole | (facts === null ? 0 : FLAG.facts));
+  const waited = waitedSteps(event.waited) << WAITED_SHIFT;
+  writer.setByte(lengths + 6, whole | waited | (facts === null ? 0 : FLAG.facts));
   if (facts !== null) writeFacts(writer, event, facts, whole);
   return writer.length - start;
+}
+
+function waitedSteps(waited: number | undefined): number {
+  if (waited === undefined) return 0;
+  const steps = Math.max(1, Math.ceil(waited / WAITED_STEP_MS));
+  return steps <= MOST_STEPS ? steps : 0;
+}
+
+/** Milliseconds; undefined: not known. */
+export function waitedOf(flags: number): number | undefined {
+  const steps = flags >>> WAITED_SHIFT;
+  return steps === 0 ? undefined : steps * WAITED_STEP_MS;
 }
 
 export function writeTuple(writer: ByteWriter, tuple: FlowTuple): void {

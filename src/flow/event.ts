@@ -32,6 +32,8 @@ export interface FlowEvent {
   readonly audit: Decision | null;
   /** Facts at the decision, so that an open flow can be decided anew after a change. Null where the flow is already over. */
   readonly facts: Facts | null;
+  /** How long the packet that decided it had waited for that at most, in milliseconds: its entry in conntrack was there then. Absent: nobody knows. */
+  readonly waited?: number | undefined;
   /** The state that conntrack was told to remember. */
   readonly state: "allowed" | "http" | "rejected" | "none";
 }

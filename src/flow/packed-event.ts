@@ -13,6 +13,7 @@ import {
   readEnds,
   readFacts,
   STATES,
+  waitedOf,
 } from "./event-codec.ts";
 import { Outcome } from "./outcome.ts";
 
@@ -103,6 +104,10 @@ export class PackedEvent implements FlowEvent {
 
   get hasFacts(): boolean {
     return (this.page.bytes[this.at + AT.flags]! & FLAG.facts) !== 0;
+  }
+
+  get waited(): number | undefined {
+    return waitedOf(this.page.bytes[this.at + AT.flags]!);
   }
 
   /** Where the facts begin. */

@@ -112,6 +112,14 @@ export class Inspector {
     this.#lane.beside = value;
   }
 
+  /**
+   * How long what is handed over from now on had waited at most, in milliseconds; undefined where nobody knows. To be taken back before anything
+   * else: what is decided when an answer comes or time passes was held here.
+   */
+  set waited(value: number | undefined) {
+    this.#lane.waited = value;
+  }
+
   /** `now` in milliseconds since the epoch; it must not go backwards. */
   packet(queued: QueuedPacket, now: number): void {
     this.#now = now;

@@ -150,6 +150,7 @@ export function record(
     decision,
     audit: auditOutcome !== null && !sameDecision(auditOutcome, decision) ? auditOutcome : null,
     facts: remember ? { ...facts } : null,
+    waited: lane.waited,
     state,
   });
 }

@@ -59,6 +59,8 @@ export class Lane {
   adopting: boolean;
   /** Conntrack lets segments pass whose numbers do not fit (`nf_conntrack_tcp_be_liberal`). */
   looseWindows = false;
+  /** Of the packet that is handed over just now (see FlowEvent). */
+  waited: number | undefined = undefined;
   /** Another agent is asked too: of a SYN beside one that is told of, only that one may know. */
   beside = false;
   readonly names: NameTable;

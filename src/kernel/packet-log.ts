@@ -62,6 +62,8 @@ export type TakeRecord = (bytes: Uint8Array, start: number, end: number) => void
 export class PacketLog {
   readonly fd: number;
   readonly counters: PacketLogCounters = { received: 0, lost: 0, malformed: 0 };
+  /** By the caller's clock: at or after this it was empty last, so what is read next has come since. */
+  emptyAt = Number.NEGATIVE_INFINITY;
   private readonly socket: NetlinkSocket;
   private readonly group: number;
   private readonly reader = new AttributeReader(new Uint8Array(0), 0, 0);
@@ -80,7 +82,7 @@ export class PacketLog {
   }
 
   /** Hands over what waits, at most `DATAGRAMS` times the threshold. Returns the number of records. */
-  read(take: TakeRecord): number {
+  read(take: TakeRecord, now = Number.NEGATIVE_INFINITY): number {
     const before = this.counters.received;
     for (let round = 0; round < DATAGRAMS; round++) {
       const overruns = this.socket.overruns;
@@ -88,7 +90,9 @@ export class PacketLog {
         this.decode(data, message, take);
         return true;
       });
-      if (!some && this.socket.overruns === overruns) break;
+      if (some || this.socket.overruns !== overruns) continue;
+      this.emptyAt = now;
+      break;
     }
     return this.counters.received - before;
   }

@@ -32,6 +32,9 @@ export class PacketBatch {
   readonly hardwareAddress = new Uint32Array(BATCH);
   readonly hardwareAddressLength = new Uint8Array(BATCH);
 
+  /** The last read took all that waited. */
+  emptied = false;
+
   private readonly slot: number;
   private readonly counters: QueueCounters;
   private readonly reader: AttributeReader;
@@ -60,8 +63,10 @@ export class PacketBatch {
   /** Reads what waits on `fd`, without blocking. Returns the number of packets. Throws only when the socket is gone. */
   receive(fd: number): number {
     const datagrams = recvmmsg(fd, this.headers, BATCH, MSG_DONTWAIT, null);
+    this.emptied = datagrams < BATCH;
     if (datagrams < 0) {
       const number = errno();
+      this.emptied = number === EAGAIN;
       if (number === EAGAIN || number === EINTR || number === ENOBUFS) return 0;
       throw new SystemError("recvmmsg", number, "queue");
     }

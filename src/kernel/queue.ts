@@ -48,6 +48,8 @@ export class Queue {
     lostVerdicts: 0,
     malformed: 0,
   };
+  /** By the caller's clock: at or after this it was empty last, so what is read next has come since. */
+  emptyAt = Number.NEGATIVE_INFINITY;
   private readonly socket: NetlinkSocket;
   private readonly verdicts: VerdictBuffer;
 
@@ -60,8 +62,10 @@ export class Queue {
   }
 
   /** Drains up to one batch without waiting. Returns the number of packets now in `batch`; their bytes are borrowed until the next call. */
-  receive(): number {
-    return this.batch.receive(this.fd);
+  receive(now = Number.NEGATIVE_INFINITY): number {
+    const count = this.batch.receive(this.fd);
+    if (this.batch.emptied) this.emptyAt = now;
+    return count;
   }
 
   /**

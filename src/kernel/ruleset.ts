@@ -192,6 +192,9 @@ export const COUNTERS = [
   ...CROWDING_COUNTERS,
 ] as const;
 
+/** Match: what opens a TCP connection. */
+export const SYN = "tcp flags & (syn | ack) == syn";
+
 /** Counts flows that the kernel opened, each of them logged. */
 export const CARRIED_COUNTER = "carried";
 

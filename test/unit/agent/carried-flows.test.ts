@@ -31,11 +31,11 @@ test("a record that cannot be taken is lost alone, and counted with those that t
     if (bytes[0] === 2) throw new Error("two");
     taken.push(bytes[0]!);
   };
-  expect(String(carried.take(take))).toBe("Error: two");
+  expect(String(carried.take(take, 0))).toBe("Error: two");
   expect(taken).toEqual([1, 3]);
   expect(carried.missed()).toBe(1);
   expect(carried.missed()).toBeNull();
-  expect(carried.take(() => undefined)).toBeNull();
+  expect(carried.take(() => undefined, 0)).toBeNull();
   log.counters.lost = 4;
   expect(carried.missed()).toBe(4);
   carried.finish(take);

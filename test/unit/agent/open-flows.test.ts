@@ -158,7 +158,7 @@ describe("open flows", () => {
   describe("an ending of a flow with the same ports", () => {
     const flow = tuple("192.0.2.7", 1);
     /** What became of the flow when its entry, or that of a former one, ended so many milliseconds after the decision. */
-    function after(milliseconds: number | null, lives: boolean) {
+    function after(milliseconds: number | null, lives: boolean, waited?: number) {
       const { options, records } = world(lives ? [entry(flow, STATE.allowed)] : []);
       let asked = 0;
       const get = options.conntrack.get.bind(options.conntrack);
@@ -170,20 +170,23 @@ describe("open flows", () => {
       });
       const open = new OpenFlows({ ...options, conntrack });
       const now = Date.now();
-      open.onEvent(decided(flow, { time: now - 2_000 }));
+      open.onEvent(decided(flow, { time: now - 2_000, waited }));
       const stop = milliseconds === null ? 0 : now - 2_000 + milliseconds;
       open.onEnding(endingOf(entry(flow, STATE.allowed, { stop })));
       const ends = records().filter(({ event }) => event === "end").length;
       return { open: open.size, ends, asked };
     }
 
-    test.each<[string, number | null, boolean, ReturnType<typeof after>]>([
+    test.each<[string, number | null, boolean, ReturnType<typeof after>, number?]>([
       ["long before its decision is that of a former flow", -5_000, true, { open: 1, ends: 0, asked: 0 }],
       ["just before it: the kernel is asked, and has an entry", -20, true, { open: 1, ends: 0, asked: 1 }],
       ["just before it: the kernel is asked, and has none", -20, false, { open: 0, ends: 1, asked: 1 }],
+      ["before its packet can have come is that of a former flow", -200, true, { open: 1, ends: 0, asked: 0 }, 50],
+      ["when its packet may have waited already: the kernel is asked", -100, true, { open: 1, ends: 0, asked: 1 }, 50],
+      ["after a wait of nobody knows how long: the kernel is asked", -1_000, true, { open: 1, ends: 0, asked: 1 }, 400],
       ["after it is its own", 1_000, true, { open: 0, ends: 1, asked: 0 }],
       ["at a time that nobody noted: a young flow is asked for", null, true, { open: 1, ends: 0, asked: 1 }],
-    ])("%s", (_, milliseconds, lives, outcome) => expect(after(milliseconds, lives)).toEqual(outcome));
+    ])("%s", (_, milliseconds, lives, outcome, waited) => expect(after(milliseconds, lives, waited)).toEqual(outcome));
   });
 
   test("others get their turn while many flows are decided anew", async () => {

@@ -106,6 +106,25 @@ describe("encoding", () => {
   });
 });
 
+describe("how long the packet had waited", () => {
+  test.each([
+    [undefined, undefined],
+    [0, 20],
+    [20, 20],
+    [20.5, 40],
+    [300, 300],
+    [301, undefined],
+    [Number.POSITIVE_INFINITY, undefined],
+  ])("%s ms: never shorter, unknown where it is long", (waited, back) => {
+    const writer = new ByteWriter(MAX_EVENT_BYTES);
+    const length = encodeEvent(event({ waited }), 0, 0, writer);
+    const packed = new PackedEvent();
+    expect(packed.open(pageOf(writer.bytes), 0, length, new Outcome(event().decision), null)).toBe(true);
+    expect(packed.waited).toBe(back);
+    expect(plain(packed)).toEqual(event());
+  });
+});
+
 describe("ring", () => {
   test("a writer that begins at the start again does not make the ring look full", () => {
     const memory = createRing(32 * 1024 * 1024);
