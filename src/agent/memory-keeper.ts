@@ -12,6 +12,8 @@ const BUSY = 0.25;
 /** A thread that is busy is interrupted no more often, nor one that works, nor one that rests while little has come. */
 const BUSY_PAUSE_MS = 60_000;
 const PAUSE_MS = 10_000;
+/** What a young generation that has grown takes beyond the smallest. */
+const YOUNG_BYTES = 5 * 1024 * 1024;
 /** The young generation alone, which grows again after each thorough release, is less. */
 const MUCH_BYTES = 16 * 1024 * 1024;
 
@@ -62,11 +64,13 @@ export class MemoryKeeper {
     const rests = share < RESTS;
     const pause = share >= BUSY ? BUSY_PAUSE_MS : rests && grown >= MUCH_BYTES ? 0 : PAUSE_MS;
     if (now - this.#releasedAt < pause) return;
-    release(rests || this.#floor === 0);
+    const thoroughly = rests || this.#floor === 0;
+    release(thoroughly);
     this.#releasedAt = now;
     this.#settling = setTimeout(() => {
       trim();
-      this.#floor = resident();
+      // The young generation is as large as before: that is not what the process needs.
+      this.#floor = resident() - (thoroughly ? 0 : YOUNG_BYTES);
     }, SETTLE_MS).unref();
   }
 
