@@ -14,6 +14,8 @@ import { keepFixed, needsNewLane } from "./fixed-settings.ts";
 import { Floods } from "./floods.ts";
 import type { FlowLog } from "./flow-log.ts";
 import { boundariesFile, tellHanded } from "./handed.ts";
+import { type HostPods, laneHostPods } from "./host-network/host-pods.ts";
+import { hostRules } from "./host-network/host-rules.ts";
 import { Injector } from "./injector.ts";
 import type { Journal } from "./journal/journal.ts";
 import { LaneHandle, type LaneListener } from "./lane-handle.ts";
@@ -25,6 +27,7 @@ import type { AgentParts } from "./metrics/numbers.ts";
 import { OpenFlows } from "./open-flows.ts";
 import { Resolver } from "./resolver.ts";
 import { RulesetKeeper } from "./ruleset-keeper.ts";
+import { both } from "./side-by-side.ts";
 import { compileEpoch, type Epoch, type Inputs, policyCount } from "./state.ts";
 import type { Place } from "./succession/place.ts";
 import { TakeOver } from "./succession/take-over.ts";
@@ -78,6 +81,7 @@ export class Agent implements LaneListener {
     beatDescriptor: number,
     place: Place,
     bootRules: BootRules | null = null,
+    hostPods: HostPods | null = null,
   ) {
     this.#place = place;
     this.#log = log;
@@ -91,20 +95,21 @@ export class Agent implements LaneListener {
     this.#injector = new Injector(this.#marks);
     const ender = new FlowEnder(this.#conntrack, this.#injector, this.#marks);
     this.#open = new OpenFlows({ conntrack: this.#conntrack, ender, marks: this.#marks, flowLog, journal, log });
-    this.#keeper = new RulesetKeeper(method, place.generation, place.predecessor !== null, log, bootRules);
+    const other = place.predecessor !== null;
+    this.#keeper = new RulesetKeeper(method, place.generation, other, log, bootRules, hostRules(hostPods, log));
     this.#floods = new Floods(() => this.#keeper.dropped(), log);
     this.#crowd = new CrowdWatch(this.#conntrack, () => this.#epoch, this.#floods, log);
     this.#resolver = new Resolver(config.agentResolvers);
     const { data } = this.#epoch.program;
-    const adopting = config.existingFlows === "Adopt";
     this.#lane = new LaneHandle(
       files.lane,
       {
         program: data,
         config,
+        hostPods: laneHostPods(this.#epoch),
         generation: place.generation,
         former: place.predecessor !== null,
-        adopting,
+        adopting: config.existingFlows === "Adopt",
         run: flowLog.run,
         beatDescriptor,
         boundaries: boundariesFile(place),
@@ -166,14 +171,15 @@ export class Agent implements LaneListener {
     this.#floods.setWorkloads(workloads);
     const memory = this.#journal.open(program, workloads, config.limits.bindings);
     const recall: Recall = (flow, start) => memory.recall(flow, start);
+    const alone = this.#place.predecessor === null;
     try {
       await both(this.#endings.start(), this.#lane.start());
-      const before = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows, recall);
+      const before = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows, recall, alone);
       tellHanded(this.#conntrack, this.#marks, this.#lane, this.#log);
       await this.#takeOver.begin();
       await this.#keeper.install(inputs, program);
       this.#takeOver.recall(memory);
-      const settled = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows, recall);
+      const settled = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows, recall, alone);
       this.#open.adopt(settled, before.ended);
       const remembered = settled.kept.filter((one) => one.memory !== null).length;
       this.#journal.start(this.#open.live);
@@ -378,7 +384,7 @@ export class Agent implements LaneListener {
   async #adopt(epoch: Epoch): Promise<void> {
     const number = epoch.program.epoch;
     const adopted = new Promise<void>((resolve) => this.#adopted.set(number, resolve));
-    this.#lane.setProgram(epoch.program.data, epoch.inputs.config);
+    this.#lane.setProgram(epoch.program.data, epoch.inputs.config, laneHostPods(epoch));
     await Promise.race([adopted, new Promise((resolve) => setTimeout(resolve, ADOPT_LIMIT_MS).unref())]);
     this.#adopted.delete(number);
     // What the lane decided with the old epoch is in the ring: it has to be among the flows that are decided anew.
@@ -391,9 +397,4 @@ export class Agent implements LaneListener {
     // A lane that replaced the one that asked counts its requests from the start.
     if (this.#lane.restarts === restarts) this.#lane.send({ kind: "resolved", requestId, answers });
   }
-}
-
-/** Side by side: until a lane answers, no pod can connect. Waits for both also when one fails. */
-async function both(...starts: readonly Promise<void>[]): Promise<void> {
-  for (const result of await Promise.allSettled(starts)) if (result.status === "rejected") throw result.reason;
 }

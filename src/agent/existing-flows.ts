@@ -16,6 +16,7 @@ import { flowOf } from "./translation.ts";
 import type { Turns } from "./turns.ts";
 
 const DNS_PORT = 53;
+const NOBODY = -1;
 
 export interface ExistingFlow {
   readonly flow: FlowTuple;
@@ -42,7 +43,8 @@ export interface ExistingFlows {
  * Settles the flows that conntrack knew before this agent (AgentConfig.existingFlows). Flows towards pods are not egress: they
  * are marked inbound. Of those from pods, the ones that an earlier agent allowed are decided anew on what it noted of them; where
  * it noted nothing they stay, unless what conntrack tells of them (address, port, protocol) is denied for certain. The ones that
- * nobody decided are decided on these facts alone, as if no more could come, or ended.
+ * nobody decided are decided on these facts alone, as if no more could come, or ended. What a pod on the node's network had open ends
+ * where nobody remembers whose it is; `alone`: there is no other agent that may yet tell.
  */
 export function settleExistingFlows(
   conntrack: Conntrack,
@@ -50,6 +52,7 @@ export function settleExistingFlows(
   marks: MarkLayout,
   undecided: "Adopt" | "End",
   recall: Recall = () => null,
+  alone = true,
 ): ExistingFlows {
   const found: ConntrackEntry[] = [];
   for (const family of ["ipv4", "ipv6"] as const) conntrack.dump(family, (entry) => found.push(entry));
@@ -60,7 +63,12 @@ export function settleExistingFlows(
     const allowed = state === STATE.allowed || state === STATE.proving;
     const memory = allowed ? recall(flowOf(entry), entry.start) : null;
     if (row < 0 && memory !== null) {
-      result.ended.push(again(program, flowOf(entry), memory));
+      const settled = again(program, flowOf(entry), memory);
+      (settled.decision.action === "Deny" ? result.ended : result.kept).push(settled);
+      continue;
+    }
+    if (row < 0 && allowed && alone && isOfNode(program, entry)) {
+      result.ended.push(forgotten(entry));
       continue;
     }
     if (row < 0) {
@@ -98,7 +106,8 @@ export async function decideSurplus(
     const state = stateOf(marks, entry.mark);
     if ((state !== STATE.allowed && state !== STATE.proving) || isFollowed(flowOf(entry))) return;
     const row = rowOf(program, entry.original.source);
-    const settled = row < 0 ? null : settle(program, row, entry, false, "Adopt");
+    const ofNode = row < 0 && isOfNode(program, entry);
+    const settled = ofNode ? forgotten(entry) : row < 0 ? null : settle(program, row, entry, false, "Adopt");
     if (settled === null) return;
     if (settled.decision.action === "Allow") kept++;
     else ended.push({ ...settled, decision: { ...settled.decision, reason: "NoLongerAllowed" } });
@@ -122,6 +131,19 @@ function again(program: Program, flow: FlowTuple, memory: LiveFlow): ExistingFlo
   if (decision !== null && decision.action === "Allow") return { flow, workloadId, facts, decision, memory };
   const { policy, rule } = decision ?? { policy: null, rule: null };
   return { flow, workloadId, facts, decision: { action: "Deny", policy, rule, reason: "NoLongerAllowed" }, memory };
+}
+
+/** The node's own flows bear no state; one that is allowed was opened by a pod on its network (docs/adr/0025-host-network-pods.md). */
+function isOfNode(program: Program, { original }: ConntrackEntry): boolean {
+  return program.isNode(original.source);
+}
+
+/** Of a pod on the node's network, and nobody remembers of which. */
+function forgotten(entry: ConntrackEntry): ExistingFlow {
+  const flow = flowOf(entry);
+  const facts = unboundFacts(flow.server, flow.serverPort, flow.protocol === ICMPV6 ? ICMP : flow.protocol);
+  const decision = { action: "Deny", policy: null, rule: null, reason: "NoRememberedDecision" } as const;
+  return { flow, workloadId: NOBODY, facts, decision, memory: null };
 }
 
 /** Null: inside traffic, which is nobody's egress. */

@@ -4,6 +4,7 @@ import type { KubeObject } from "../kube/object.ts";
 import type { Policy } from "../model/policy.ts";
 import { IdentityTable } from "../workloads/identity.ts";
 import { ClusterWorkloads } from "../workloads/kube-objects.ts";
+import { podsOnHost } from "../workloads/objects.ts";
 import { TEXT_PACKER } from "../workloads/text-packer.ts";
 import { bootID } from "./bypass/bypass-file.ts";
 import { ChangePace } from "./change-pace.ts";
@@ -29,6 +30,7 @@ import { isUninstalling } from "./cluster/uninstall.ts";
 import { ClusterWatcher, type WatcherListener } from "./cluster/watcher.ts";
 import { Coverage } from "./coverage/coverage.ts";
 import type { Signs } from "./coverage/unseen.ts";
+import type { HostPods } from "./host-network/host-pods.ts";
 import type { Logger } from "./log.ts";
 import { collectGarbage } from "./memory-keeper.ts";
 import type { AgentParts } from "./metrics/numbers.ts";
@@ -58,6 +60,8 @@ export interface KubeSourcesOptions {
   /** Where what is known is written down. */
   readonly folder: string;
   readonly log: Logger;
+  /** Which pods on the host's network can be told from it. */
+  readonly hostPods: HostPods;
   readonly changed: (inputs: Inputs) => void;
   /** Called again and again while the agent cannot begin. */
   readonly waiting: () => void;
@@ -101,7 +105,7 @@ export class KubeSources {
       onChange: (name, changes) => this.#onChange(name, changes),
       onSynced: () => this.#onSynced(),
     };
-    this.#coverage = new Coverage({ log, changed: () => this.#status?.changed() });
+    this.#coverage = new Coverage({ log, hostPods: options.hostPods, changed: () => this.#status?.changed() });
     this.#watcher = new ClusterWatcher(access, { node, namespace }, this.#memory, listener, log);
   }
 
@@ -327,6 +331,8 @@ export class KubeSources {
     this.#inputs = {
       ...{ policies, count, groups, config },
       workloads: snapshot.workloads,
+      // Not Sallyport's own: an agent that waits for its own verdicts would be of no use to anybody.
+      onHost: podsOnHost(snapshot).filter(({ namespace }) => namespace !== this.#options.namespace),
       nodeAddresses: [...ownAddresses(), ...snapshot.nodeAddresses, ...nodeAddresses(objects)],
     };
     return null;

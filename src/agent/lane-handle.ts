@@ -8,6 +8,7 @@ import type { AgentConfig } from "../model/config.ts";
 import type { Generation } from "../model/verdict.ts";
 import type { Binding } from "../names/table.ts";
 import type { ProgramData } from "../program/layout.ts";
+import type { HostPod } from "./host-network/border.ts";
 import { type FromLane, type LaneStart, PULSE, PULSE_SLOTS, type ToLane } from "./lane-messages.ts";
 import type { Logger } from "./log.ts";
 
@@ -52,6 +53,7 @@ export interface LaneListener {
 export interface LaneInput {
   readonly program: ProgramData;
   readonly config: AgentConfig;
+  readonly hostPods: readonly HostPod[];
   readonly generation: Generation;
   /** The agent before this one listens too. */
   readonly former: boolean;
@@ -121,9 +123,9 @@ export class LaneHandle {
   }
 
   /** Hands over a new epoch; it is adopted between two batches. */
-  setProgram(program: ProgramData, config: AgentConfig): void {
-    this.#input = { ...this.#input, program, config };
-    this.send({ kind: "program", program, config });
+  setProgram(program: ProgramData, config: AgentConfig, hostPods: readonly HostPod[] = []): void {
+    this.#input = { ...this.#input, program, config, hostPods };
+    this.send({ kind: "program", program, config, hostPods });
   }
 
   send(message: ToLane): void {

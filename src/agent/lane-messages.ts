@@ -6,11 +6,14 @@ import type { Generation } from "../model/verdict.ts";
 import type { Binding } from "../names/table.ts";
 import type { Address } from "../net/address.ts";
 import type { ProgramData } from "../program/layout.ts";
+import type { HostPod } from "./host-network/border.ts";
 
 /** What the lane is started with. */
 export interface LaneStart {
   readonly program: ProgramData;
   readonly config: AgentConfig;
+  /** Those on the host's network that are held. */
+  readonly hostPods: readonly HostPod[];
   readonly generation: Generation;
   /** The agent before this one listens too. */
   readonly former: boolean;
@@ -35,7 +38,12 @@ export interface LaneStart {
 }
 
 export type ToLane =
-  | { readonly kind: "program"; readonly program: ProgramData; readonly config: AgentConfig }
+  | {
+      readonly kind: "program";
+      readonly program: ProgramData;
+      readonly config: AgentConfig;
+      readonly hostPods: readonly HostPod[];
+    }
   | { readonly kind: "resolved"; readonly requestId: number; readonly answers: readonly Resolved[] }
   /** `doubted`: conntrack does not know these of the doubted ones; else it has told how they ended. */
   | { readonly kind: "ended"; readonly flows: readonly FlowTuple[]; readonly doubted: boolean }

@@ -7,37 +7,35 @@ import { DnsGuard } from "../inspector/dns/guard.ts";
 import { Inspector } from "../inspector/inspector.ts";
 import type { HandedFlow } from "../inspector/recall.ts";
 import { takesLooseSegments } from "../kernel/conntrack.ts";
-import { MSG_DONTWAIT, MSG_NOSIGNAL, send } from "../kernel/libc.ts";
 import { type MarkLayout, markLayout, withWord, wordOf } from "../kernel/marks.ts";
 import { EventFd, Poller } from "../kernel/poller.ts";
 import { openQueue, type Queue } from "../kernel/queue.ts";
 import { logGroupOf, otherGeneration, queuesOf } from "../kernel/ruleset.ts";
 import { toldGroupOf } from "../kernel/ruleset-told.ts";
-import { BY_GENERATION_1, FOLLOWS } from "../model/verdict.ts";
+import type { Generation } from "../model/verdict.ts";
 import { type Binding, NameTable } from "../names/table.ts";
 import { openProgram, type Program } from "../program/program.ts";
+import { answerWord } from "./answer-word.ts";
 import { openBoundaries } from "./boundaries.ts";
 import { type CarriedFlows, openCarriedFlows } from "./carried-flows.ts";
 import { FloodPolice } from "./flood-police.ts";
+import { HOST, HostBorder, hostAnswer } from "./host-network/border.ts";
 import { Injector } from "./injector.ts";
+import { BEAT_MS, LaneBeat } from "./lane-beat.ts";
 import { type FromLane, type LaneStart, PULSE, type ToLane } from "./lane-messages.ts";
 import { RateLimit, textOf } from "./log.ts";
 import { type LaneParts, publishLane } from "./metrics/lane-pulse.ts";
 import { LATENCY_SLOTS, LatencyHistogram } from "./metrics/latency.ts";
+import { now } from "./steady-time.ts";
 import { WaitingPackets } from "./waiting-packets.ts";
 
-/** How long the lane sleeps at most, so that its pulse is seen to beat while there is no traffic. */
-const BEAT_MS = 100;
-const BEAT = new Uint8Array([1]);
 /** Bits of what the poller found, in the order of its descriptors. */
 const READY = { strict: 1, observed: 2, wake: 4, carried: 8, told: 16 } as const;
 const TROUBLE_INTERVAL_MS = 1_000;
-/** How often it is looked up how conntrack takes segments: others set that too. */
 const SETTING_INTERVAL_MS = 1_000;
 /** So full a ring loses records soon: the main thread lets it fill to the half where the flow log is slow, and then reads it empty. */
 const CROWDED_RING = 0.75;
-/** Where a waiting packet came from. */
-const STRICT = 0;
+/** Where a waiting packet came from, if not from a place of border.ts. */
 const OBSERVED = 1;
 const NO_BYTES = new Uint8Array(0);
 
@@ -65,16 +63,15 @@ export class Lane implements Commands {
   readonly #troubles = new RateLimit(TROUBLE_INTERVAL_MS);
   readonly #marks: MarkLayout;
   readonly #waiting = new WaitingPackets();
+  readonly #border = new HostBorder();
   /** Lent to the inspector for one call, one packet after the other. */
   readonly #packet: QueuedPacket = { id: 0, question: 0, bytes: NO_BYTES, start: 0, end: 0, observed: false };
-  readonly #beatDescriptor: number;
-  /** Says in the conntrack mark of a followed flow that its packets are for this agent. */
-  readonly #generationBit: number;
+  readonly #supervisor: LaneBeat;
+  readonly #generation: Generation;
   /** First queue of the agent before this one; -1: it is gone. */
   #former: number;
   #program: Program;
   #learned: Binding[] = [];
-  #nextBeat = 0;
   #nextSetting = 0;
   #receivedAt = 0;
   #stopped = false;
@@ -87,7 +84,7 @@ export class Lane implements Commands {
     const times = this.#pulse.subarray(PULSE.verdictTimes, PULSE.verdictTimes + LATENCY_SLOTS);
     this.#verdictTimes = new LatencyHistogram(times);
     this.#pulse[PULSE.epoch] = start.program.epoch;
-    this.#beatDescriptor = start.beatDescriptor;
+    this.#supervisor = new LaneBeat(start.beatDescriptor);
     this.#ring = new RingWriter(start.ring);
     this.#wake = new EventFd(start.wakeFd);
     this.#injector = new Injector(this.#marks);
@@ -97,6 +94,7 @@ export class Lane implements Commands {
       onLearned: (binding) => this.#learned.push(binding),
     });
     this.#restore(start.bindings);
+    this.#border.set(start.hostPods);
     const dns = new DnsGuard({
       names: this.#names,
       dnsDenial: config.dnsDenial,
@@ -106,7 +104,7 @@ export class Lane implements Commands {
     const failOpen = config.failMode === "Open";
     const queues = queuesOf(config.queueNumber, start.generation);
     this.#former = start.former ? queuesOf(config.queueNumber, otherGeneration(start.generation)).strict : -1;
-    this.#generationBit = start.generation === 1 ? BY_GENERATION_1 : 0;
+    this.#generation = start.generation;
     this.#strict = openQueue({ number: queues.strict, maxLength: 8192, failOpen });
     this.#observed = openQueue({ number: queues.observed, maxLength: 8192, failOpen: true });
     const flowGroup = logGroupOf(config.queueNumber, start.generation);
@@ -195,7 +193,8 @@ export class Lane implements Commands {
       this.#trouble(`a second verdict for packet ${ticket}`);
       return;
     }
-    const queue = this.#waiting.queueAt(slot) === OBSERVED ? this.#observed : this.#strict;
+    const from = this.#waiting.queueAt(slot);
+    const queue = from === OBSERVED ? this.#observed : this.#strict;
     const id = this.#waiting.idAt(slot);
     const mark = this.#waiting.markAt(slot);
     this.#waiting.removeAt(slot);
@@ -203,13 +202,15 @@ export class Lane implements Commands {
       queue.requeue(id, this.#former + (queue === this.#observed ? 1 : 0));
       return;
     }
-    const word = FOLLOWS.has(answer) ? answer | this.#generationBit : Math.max(answer, DROP);
-    queue.verdict(id, answer > DROP, withWord(this.#marks, mark, word), replacement);
+    const instead = from === HOST && replacement !== null ? this.#border.outward(replacement) : replacement;
+    const given = from === HOST ? hostAnswer(answer, replacement !== null && instead === null) : answer;
+    queue.verdict(id, given > DROP, withWord(this.#marks, mark, answerWord(given, this.#generation)), instead);
   }
 
   inject(packet: Uint8Array, towards: "client" | "server"): void {
     // Answers must not overtake the verdicts that they go with: the reset belongs behind the held packets.
-    this.#injector.inject(packet, towards);
+    const outward = this.#border.active ? this.#border.outward(packet) : packet;
+    if (outward !== null) this.#injector.inject(outward, towards);
   }
 
   resolve(request: ResolveRequest): void {
@@ -217,15 +218,15 @@ export class Lane implements Commands {
   }
 
   record(event: FlowEvent): void {
-    this.#ring.write(event);
+    this.#ring.write(this.#border.active ? this.#border.outerEvent(event) : event);
   }
 
   end(flow: FlowTuple): void {
-    this.#post({ kind: "end", flow });
+    this.#post({ kind: "end", flow: this.#border.outer(flow) });
   }
 
   doubt(flows: readonly FlowTuple[]): void {
-    this.#post({ kind: "doubted", flows });
+    this.#post({ kind: "doubted", flows: flows.map((flow) => this.#border.outer(flow)) });
   }
 
   #drain(queue: Queue, observed: boolean): number {
@@ -244,9 +245,16 @@ export class Lane implements Commands {
     this.#inspector.waited = time - emptyAt;
     for (let i = 0; i < count; i++) {
       const mark = batch.mark[i]!;
-      const ticket = this.#waiting.add(observed ? OBSERVED : STRICT, batch.id[i]!, mark);
+      const word = wordOf(this.#marks, mark);
+      const from = observed ? OBSERVED : this.#border.place(batch, i, word);
+      if (from < 0) {
+        this.#inspector.counters.unknownSources++;
+        queue.verdict(batch.id[i]!, false, mark);
+        continue;
+      }
+      const ticket = this.#waiting.add(from, batch.id[i]!, mark);
       packet.id = ticket;
-      packet.question = wordOf(this.#marks, mark);
+      packet.question = word;
       packet.start = batch.offset[i]!;
       packet.end = packet.start + batch.length[i]!;
       try {
@@ -309,6 +317,7 @@ export class Lane implements Commands {
         this.#takeBackCarried();
         this.#program = program;
         this.#inspector.adopt(program, now(), message.config);
+        this.#border.set(message.hostPods);
         this.#pulse[PULSE.epoch] = program.epoch;
         this.#post({ kind: "adopted", epoch: program.epoch });
         return;
@@ -317,7 +326,7 @@ export class Lane implements Commands {
         this.#inspector.resolved(message.requestId, message.answers, now());
         return;
       case "ended":
-        for (const flow of message.flows) this.#inspector.flowEnded(flow, message.doubted);
+        for (const flow of message.flows) this.#inspector.flowEnded(this.#border.inner(flow), message.doubted);
         return;
       case "inUse":
         for (const { workloadId, address } of message.bindings) this.#names.touch(workloadId, address, now());
@@ -336,7 +345,7 @@ export class Lane implements Commands {
         this.#recall(message.flows);
         return;
       case "follows":
-        this.#post({ kind: "following", flows: this.#inspector.following() });
+        this.#post({ kind: "following", flows: this.#inspector.following().map((flow) => this.#border.outer(flow)) });
         return;
       case "stop":
         this.#stopped = true;
@@ -362,13 +371,9 @@ export class Lane implements Commands {
     this.#learned = [];
   }
 
-  /** Also to the supervisor, a byte at most every BEAT_MS. It must never wait for one that does not read. */
   #beat(): void {
     const time = performance.now();
-    if (this.#beatDescriptor >= 0 && time >= this.#nextBeat) {
-      this.#nextBeat = time + BEAT_MS - 1;
-      send(this.#beatDescriptor, BEAT, 1, MSG_DONTWAIT | MSG_NOSIGNAL);
-    }
+    this.#supervisor.beat(time);
     if (time >= this.#nextSetting) {
       this.#nextSetting = time + SETTING_INTERVAL_MS;
       this.#lookUpSetting(time);
@@ -377,7 +382,7 @@ export class Lane implements Commands {
     publishLane(this.#pulse, this.#published);
   }
 
-  /** Where conntrack takes any number, a SYN that it let pass proves nothing. */
+  /** Where conntrack takes any number, a SYN that it let pass proves nothing; others set that too. */
   #lookUpSetting(time: number): void {
     const loose = takesLooseSegments();
     this.#inspector.looseWindows = loose;
@@ -392,9 +397,4 @@ export class Lane implements Commands {
   #post(message: FromLane): void {
     this.#port.postMessage(message);
   }
-}
-
-/** Milliseconds since the epoch that never step back: the clock of the machine as it stood when the process began. */
-function now(): number {
-  return performance.timeOrigin + performance.now();
 }

@@ -2,6 +2,7 @@ import { rmSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { Conntrack } from "../kernel/conntrack.ts";
 import { forgetMarks } from "../kernel/conntrack-forget.ts";
+import { HostTable } from "../kernel/host-table.ts";
 import { dieWithParent, trimMemory } from "../kernel/libc.ts";
 import { probeQueueMethod, Ruleset } from "../kernel/nftables.ts";
 import { missingFeatures } from "../kernel/rule-features.ts";
@@ -15,6 +16,8 @@ import { FlowFile } from "./flow-file.ts";
 import { FlowLog, lostLine } from "./flow-log.ts";
 import { FlowSink } from "./flow-sink.ts";
 import { FlowStdout } from "./flow-stdout.ts";
+import { HostPods } from "./host-network/host-pods.ts";
+import { makeHostTable } from "./host-network/host-rules.ts";
 import { JournalFile } from "./journal/file.ts";
 import { defaultStateFolder, removeState } from "./journal/folder.ts";
 import { Journal } from "./journal/journal.ts";
@@ -49,8 +52,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   let applier: Applier | null = null;
   const folder = options.state ?? defaultStateFolder();
   const bypass = new BypassWatch({ folder, log, changed: () => void applier?.apply(wanted()) });
-  const sources = await openSources(options, log, () => void applier?.apply(wanted()));
-  const wanted = (): Inputs => ({ ...sources.inputs, bypasses: bypass.active });
+  const changed = (): void => void applier?.apply(wanted());
+  const hostPods = new HostPods({ mount: options.controlGroups, changed });
+  const sources = await openSources(options, log, hostPods, changed);
+  const wanted = (): Inputs => hostPods.add({ ...sources.inputs, bypasses: bypass.active });
   const keeper = memoryKeeper(sources);
   try {
     const method = await probing;
@@ -79,6 +84,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       options.supervisor === null ? -1 : BEAT_DESCRIPTOR,
       place,
       options.bootRules === null ? null : new BootRules(options.bootRules, log),
+      hostPods,
     );
     const { listen, version } = options;
     if (listen.length > 0)
@@ -130,9 +136,26 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   } finally {
     keeper.close();
     bypass.close();
+    hostPods.close();
     place?.lock?.release();
     await sources.close();
     await observatory?.close();
+  }
+}
+
+/**
+ * Makes the rules that tell pods on the host's network from it, for an agent that cannot itself (docs/adr/0025-host-network-pods.md), or says why it cannot: that
+ * is no failure, for the agent reports these pods then.
+ */
+export async function prepareHostNetwork(controlGroups: string): Promise<void> {
+  const pods = new HostPods({ mount: controlGroups, changed: () => {} });
+  try {
+    await makeHostTable(pods);
+    console.log("pods on the host's network can be told apart");
+  } catch (error) {
+    console.log(`pods on the host's network cannot be held: ${error instanceof Error ? error.message : String(error)}`);
+  } finally {
+    pods.close();
   }
 }
 
@@ -166,13 +189,16 @@ export async function removeEnforcement(options: {
   readonly bootRules: string | null;
 }): Promise<void> {
   const ruleset = new Ruleset();
+  const hostTable = new HostTable();
   const conntrack = new Conntrack();
   try {
     const mask = await ruleset.installedMask();
     await ruleset.remove();
+    await hostTable.remove();
     if (mask !== null) forgetMarks(conntrack, mask);
   } finally {
     conntrack.close();
+    hostTable.close();
     ruleset.close();
   }
   if (options.bootRules !== null) rmSync(options.bootRules, { force: true });
@@ -182,13 +208,14 @@ export async function removeEnforcement(options: {
 function openSources(
   options: AgentOptions,
   log: Logger,
-  changed: (inputs: Inputs) => void,
+  hostPods: HostPods,
+  changed: () => void,
 ): Sources | Promise<KubeSources> {
   if (options.kube === null) return new Sources(options, log, changed);
   const folder = options.state ?? defaultStateFolder();
   // A supervisor that hears nothing would take the wait for a hang.
   const waiting = (): void => tell(options, TOLD.waiting);
-  return KubeSources.open({ ...options.kube, folder, log, changed, waiting });
+  return KubeSources.open({ ...options.kube, folder, log, hostPods, changed, waiting });
 }
 
 function openSink(options: AgentOptions, log: Logger): FlowSink | null {

@@ -30,6 +30,8 @@ export interface AgentOptions {
   readonly state: string | null;
   /** File of the rules that close the node from its next boot on; null: none. */
   readonly bootRules: string | null;
+  /** Where the node's control groups are mounted. */
+  readonly controlGroups: string;
   /** Milliseconds that an agent which was replaced goes on with the flows it follows. */
   readonly linger: number;
   readonly logLevel: string;

@@ -6,6 +6,8 @@ import type { Workload } from "../model/workload.ts";
 import type { Program } from "../program/program.ts";
 import type { BootRules } from "./boot-rules.ts";
 import { asideUntil, bypassedRanges } from "./bypass/bypass.ts";
+import { type GroupedPod, heldPods } from "./host-network/host-pods.ts";
+import type { HostRules } from "./host-network/host-rules.ts";
 import { type Logger, RateLimit } from "./log.ts";
 import { podInterfaces, readRoutes } from "./pod-interfaces.ts";
 import type { Inputs } from "./state.ts";
@@ -34,9 +36,23 @@ export class RulesetKeeper {
   readonly #troubles = new RateLimit(TROUBLE_EVERY_MS);
   restored = 0;
   readonly #boot: BootRules | null;
+  readonly #host: HostRules | null;
+  /** On the host's network: those that are held, of those that are known. */
+  #hostPods: readonly [held: readonly GroupedPod[], known: readonly GroupedPod[]] = [[], []];
 
-  /** `other`: the agent of the other generation listens too, until `alone`. `boot`: what the next boot begins with; null: nobody asked. */
-  constructor(method: QueueMethod, generation: Generation, other: boolean, log: Logger, boot: BootRules | null = null) {
+  /**
+   * `other`: the agent of the other generation listens too, until `alone`. `boot`: what the next boot begins with; null: nobody asked. `host`: what tells
+   * pods on the host's network from it; null: nothing does.
+   */
+  constructor(
+    method: QueueMethod,
+    generation: Generation,
+    other: boolean,
+    log: Logger,
+    boot: BootRules | null = null,
+    host: HostRules | null = null,
+  ) {
+    this.#host = host;
     this.#boot = boot;
     this.#method = method;
     this.#generation = generation;
@@ -47,13 +63,16 @@ export class RulesetKeeper {
   /** Installs everything and begins to watch over it. */
   async install(inputs: Inputs, program: Program): Promise<void> {
     const spec = this.#specOf(inputs, program);
+    const hostPods = [heldPods(inputs, program), inputs.grouped ?? []] as const;
     await this.#inTurn(async () => {
+      this.#hostPods = hostPods;
       this.#spec = spec;
       this.#wanted = spec.sets;
       if (this.#paused) return;
       await this.#ruleset.refill(spec);
       this.#done = spec.sets;
       this.#boot?.keep(spec);
+      await this.#host?.hold(...hostPods);
     });
     this.#watch();
   }
@@ -80,14 +99,21 @@ export class RulesetKeeper {
   async resume(): Promise<void> {
     await this.#inTurn(async () => {
       this.#paused = false;
+      await this.#host?.hold(...this.#hostPods);
     });
     await this.#verify();
   }
 
   /** Brings the sets up to date. */
   async update(inputs: Inputs, program: Program): Promise<void> {
-    const { sets } = this.#specOf(inputs, program);
-    await this.#inTurn(() => this.#update(sets));
+    const spec = this.#specOf(inputs, program);
+    const hostPods = [heldPods(inputs, program), inputs.grouped ?? []] as const;
+    await this.#inTurn(async () => {
+      this.#hostPods = hostPods;
+      await this.#withHostRules(spec);
+      await this.#update(spec.sets);
+      if (!this.#paused) await this.#host?.hold(...hostPods);
+    });
   }
 
   /** Ends the watch; the ruleset stays. */
@@ -96,6 +122,7 @@ export class RulesetKeeper {
     this.#timer = null;
     await this.#turn.catch(() => undefined);
     this.#ruleset.close();
+    this.#host?.close();
   }
 
   /** Takes everything away: from here on nothing is enforced. */
@@ -103,8 +130,12 @@ export class RulesetKeeper {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
     this.#boot?.remove();
-    await this.#inTurn(() => this.#ruleset.remove());
+    await this.#inTurn(async () => {
+      await this.#ruleset.remove();
+      await this.#host?.remove();
+    });
     this.#ruleset.close();
+    this.#host?.close();
   }
 
   /** The rules are in place as of now. Waits for the change under way; a glance while nobody else has changed any. */
@@ -123,6 +154,14 @@ export class RulesetKeeper {
   /** Packets dropped for a flood, by address. */
   dropped(): Promise<Map<string, number>> {
     return this.#ruleset.dropped();
+  }
+
+  /** The rules for pods on the host's network come with the first one that is held, and stay: rules that go would take waiting packets with them. */
+  async #withHostRules(spec: RulesetSpec): Promise<void> {
+    if (spec.hostPods !== true || this.#spec === null || this.#spec.hostPods === true) return;
+    this.#spec = { ...this.#spec, hostPods: true };
+    if (this.#paused) return;
+    await this.#ruleset.refill({ ...this.#spec, sets: this.#done ?? this.#spec.sets });
   }
 
   async #update(sets: RulesetSets): Promise<void> {
@@ -150,6 +189,7 @@ export class RulesetKeeper {
         if (this.#paused) return;
         const changed = await this.#ruleset.restore();
         await this.#catchUp();
+        await this.#host?.verify();
         if (!changed) return;
         this.restored++;
         this.#log.error(
@@ -179,7 +219,8 @@ export class RulesetKeeper {
     return next;
   }
 
-  #specOf({ config, workloads, bypasses = [] }: Inputs, program: Program): RulesetSpec {
+  #specOf(inputs: Inputs, program: Program): RulesetSpec {
+    const { config, workloads, bypasses = [] } = inputs;
     const sets: RulesetSets = {
       podRanges: config.podCIDRs,
       workloads: workloads.flatMap((workload) => workload.addresses),
@@ -202,6 +243,7 @@ export class RulesetKeeper {
       failMode: config.failMode,
       podLinks: config.podInterfaces,
       sets,
+      hostPods: this.#spec?.hostPods === true || (this.#host !== null && heldPods(inputs, program).length > 0),
     };
   }
 }

@@ -9,6 +9,7 @@ import { readPlainDocuments } from "../policy/source.ts";
 import { type WorkloadFileListener, WorkloadFileSource } from "../workloads/file-source.ts";
 import { DocumentFiles } from "../workloads/files.ts";
 import { IdentityTable } from "../workloads/identity.ts";
+import { podsOnHost } from "../workloads/objects.ts";
 import { TEXT_PACKER } from "../workloads/text-packer.ts";
 import { ChangePace } from "./change-pace.ts";
 import type { Logger } from "./log.ts";
@@ -40,6 +41,7 @@ export class Sources {
   #documents: Documents;
   #workloads: readonly Workload[] | null = null;
   #nodes: readonly Address[] = [];
+  #onHost: readonly Workload[] = [];
   #watch: PathWatch | null = null;
   #file: WorkloadFileSource | null = null;
   readonly #identities = new IdentityTable();
@@ -63,7 +65,12 @@ export class Sources {
   }
 
   get inputs(): Inputs {
-    return { ...this.#documents, workloads: this.#workloads ?? [], nodeAddresses: [...ownAddresses(), ...this.#nodes] };
+    return {
+      ...this.#documents,
+      workloads: this.#workloads ?? [],
+      onHost: this.#onHost,
+      nodeAddresses: [...ownAddresses(), ...this.#nodes],
+    };
   }
 
   /** Of an API server, and there is none. */
@@ -156,6 +163,7 @@ export class Sources {
         for (const problem of snapshot.problems) this.#log.warn({ event: "workload-left-out", problem });
         this.#workloads = snapshot.workloads;
         this.#nodes = snapshot.nodeAddresses;
+        this.#onHost = podsOnHost(snapshot);
         if (this.#started) this.#pace.changed();
       },
       onProblem: (problem) => {

@@ -8,6 +8,7 @@ import type { Address } from "../net/address.ts";
 import { compileProgram } from "../program/compile.ts";
 import { openProgram, type Program } from "../program/program.ts";
 import { type Bypass, bypassedIds } from "./bypass/bypass.ts";
+import type { GroupedPod } from "./host-network/host-pods.ts";
 
 /** Of an open flow that an earlier agent allowed, by a rule that is not known any more. */
 export const REMEMBERED: Decision = Object.freeze({
@@ -34,6 +35,12 @@ export interface Inputs {
   readonly workloads: readonly Workload[];
   /** Of this node and all others that are known: no name is ever bound to one. */
   readonly nodeAddresses: readonly Address[];
+  /** Pods on the host's network, which become workloads where they can be told from the node (host-network/host-pods.ts). Default: none. */
+  readonly onHost?: readonly Workload[];
+  /** Those of them that can. Default: none. */
+  readonly grouped?: readonly GroupedPod[];
+  /** Some of them has been held since the agent began. Default: no. */
+  readonly everHeld?: boolean;
   /** Default: none. */
   readonly bypasses?: readonly Bypass[];
 }
@@ -60,8 +67,9 @@ export function compileEpoch(number: number, inputs: Inputs): Epoch {
 export function redecide(program: Program, flow: LiveFlow): Decision | null {
   const { w0, w1, w2, w3 } = flow.tuple.client;
   const row = program.workloadAt(w0, w1, w2, w3);
-  if (row < 0 || program.workloadId(row) !== flow.workloadId) return null;
-  const cls = program.classOfRow(row);
+  const own = row < 0 ? program.hostClassOf(flow.workloadId) : program.classOfRow(row);
+  const cls = row < 0 || program.workloadId(row) === flow.workloadId ? own : -1;
+  if (cls < 0) return null;
   if (flow.decision !== REMEMBERED) return decide(program, cls, flow.facts, "enforce");
   // The name that an earlier agent saw in it is not known any more: it ends when nothing it could be is allowed.
   const decision = decide(program, cls, { ...flow.facts, namesFinal: false, ended: false }, "enforce");

@@ -22,6 +22,8 @@ interface Options {
   readonly linger: number;
   readonly logLevel: string;
   readonly listen?: readonly string[];
+  readonly controlGroups: string;
+  readonly prepareHostNetwork?: boolean;
   readonly check?: boolean;
   readonly remove?: boolean;
   readonly supervise: boolean;
@@ -39,6 +41,11 @@ export async function agentCommand(options: Options): Promise<void> {
     const { checkKernel } = await import("../agent/main.ts");
     process.exitCode = (await checkKernel()) ? EXIT.ok : EXIT.failed;
     return;
+  }
+  const controlGroups = resolve(options.controlGroups);
+  if (options.prepareHostNetwork === true) {
+    const { prepareHostNetwork } = await import("../agent/main.ts");
+    return prepareHostNetwork(controlGroups);
   }
   if (options.remove === true) {
     const { removeEnforcement } = await import("../agent/main.ts");
@@ -61,6 +68,7 @@ export async function agentCommand(options: Options): Promise<void> {
     flowsKeep: options.flowsKeep,
     state,
     bootRules,
+    controlGroups,
     linger: options.linger,
     logLevel: options.logLevel,
     listen,

@@ -113,6 +113,15 @@ function addAgent(program: Command): void {
       "keep here the rules that close the pods of this node at its next boot, until an agent runs",
     )
     .option(
+      "--control-groups <dir>",
+      "where the node's control groups are mounted: version 2 tells pods on the host's network apart",
+      "/sys/fs/cgroup",
+    )
+    .option(
+      "--prepare-host-network",
+      "make the rules that tell pods on the host's network apart, for an agent in a control group namespace of its own, and end",
+    )
+    .option(
       "--linger <seconds>",
       "how long it goes on with its last flows when another agent takes over",
       parseSeconds,

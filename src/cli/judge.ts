@@ -78,7 +78,7 @@ export function findWorkload({ pods }: Scene, from: string): Workload {
   const bare = notEnforced.find(({ pod: { namespace, name } }) => `${namespace}/${name}` === from);
   if (bare?.why === "HostNetwork") {
     throw new UsageError(
-      `pod \`${from}\` shares the network of its node: nothing tells its traffic from the node's own`,
+      `pod \`${from}\` shares the network of its node: only the agent there can tell its traffic from the node's own`,
     );
   }
   const known = problems.find((problem) => problem.includes(`\`${from}\``));

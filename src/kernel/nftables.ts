@@ -170,7 +170,7 @@ export class Ruleset {
   private async takeFingerprint(): Promise<string> {
     const [table, rules] = await Promise.all([
       this.run(["nft", "-j", "-s", "list", "table", ...TABLE.split(" ")]),
-      this.installed?.method === "xtables" ? queueRulesFingerprint(this.run) : "",
+      this.installed?.method === "xtables" ? queueRulesFingerprint(this.run, this.installed.hostPods) : "",
     ]);
     const content = table.status === 0 ? canonicalTable(table.stdout) : "absent";
     return createHash("sha256").update(content).update(rules).digest("hex");
@@ -205,7 +205,7 @@ const MESSAGE_GET_GENERATION = 16;
 const ATTRIBUTE_ID = 1;
 
 /** The number that the kernel raises with every committed change of any rule in this namespace. */
-class Generations {
+export class Generations {
   private readonly socket = new NetlinkSocket(8192);
 
   current(): number {

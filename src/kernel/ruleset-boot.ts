@@ -11,5 +11,5 @@ export function renderBootRuleset(spec: RulesetSpec): string {
   const { podRanges, inside, internalEndpoints, resolvers } = spec.sets;
   const nobody = { workloads: [], observed: [], podInterfaces: [], bypass: [], asideUntil: 0 };
   const sets = { podRanges, inside, internalEndpoints, resolvers, ...nobody };
-  return `# Written by the agent of Sallyport: closes the pods of this node until it is there again.\n${renderRuleset({ ...spec, other: false, sets })}`;
+  return `# Written by the agent of Sallyport: closes the pods of this node until it is there again.\n${renderRuleset({ ...spec, other: false, hostPods: false, sets })}`;
 }

@@ -1,4 +1,5 @@
 import type { Vocabulary } from "./ruleset.ts";
+import { hostPolice } from "./ruleset-host.ts";
 
 /**
  * Questions a second that a policed pod may still ask, most first; a pod is moved on to the next while it still crowds the
@@ -63,7 +64,7 @@ export function policeSets(): string {
  * where the node fails open: while there is no agent nobody says who is new, and their packets pass.
  */
 export function policeChains(w: Vocabulary): string {
-  return (["saddr", "daddr"] as const).map((field) => chainsOf(w, field)).join("\n");
+  return [...(["saddr", "daddr"] as const).map((field) => chainsOf(w, field)), hostPolice(w).chains].join("\n");
 }
 
 function chainsOf(w: Vocabulary, field: "saddr" | "daddr"): string {
@@ -80,7 +81,9 @@ function chainsOf(w: Vocabulary, field: "saddr" | "daddr"): string {
   const unknown =
     w.spec.failMode === "Open"
       ? ""
-      : `ip ${field} != @workloads4 goto police_unknown\nip6 ${field} != @workloads6 goto police_unknown`;
+      : ["ip", "ip6"]
+          .map((ip, at) => `${ip} ${field} != @workloads${at === 0 ? "4" : "6"} goto ${unknownChainOf(w, field)}`)
+          .join("\n");
   return `
 chain police_${name} {
 ${unknown}
@@ -97,11 +100,16 @@ update @${droppedSet("4")} { ip ${field} }
 update @${droppedSet("6")} { ip6 ${field} }
 counter name policed drop
 }
-${field === "saddr" && unknown !== "" ? unknownChain() : ""}`;
+${field === "saddr" && unknown !== "" ? unknownChain(w) : ""}`;
 }
 
-function unknownChain(): string {
+function unknownChainOf(w: Vocabulary, field: "saddr" | "daddr"): string {
+  return field === "saddr" ? "police_unknown" : hostPolice(w).receiver;
+}
+
+function unknownChain(w: Vocabulary): string {
   return `chain police_unknown {
+${hostPolice(w).sender}
 limit rate over ${UNKNOWN_RATE}/second burst ${UNKNOWN_BURST} packets counter name policed_unknown drop
 }`;
 }

@@ -3,6 +3,7 @@ import { ANSWER, type Generation, STATE } from "../model/verdict.ts";
 import { ASKED, inPlace, type MarkLayout, markLayout, STATE_BITS } from "./marks.ts";
 import { answerChains } from "./ruleset-answer.ts";
 import { CROWDING_COUNTERS, crowdingChains, crowdingSets } from "./ruleset-crowding.ts";
+import { hostChains, hostQueryAnswer, hostQueryRule, hostReplyRule, hostSets } from "./ruleset-host.ts";
 import { judgeChains } from "./ruleset-judge.ts";
 import { POLICE_COUNTERS, policeChains, policeSets } from "./ruleset-police.ts";
 import { ASIDE_SET, bypassClock, NO_SETS, type RulesetSets, renderSets, setNames } from "./ruleset-sets.ts";
@@ -28,6 +29,8 @@ export interface RulesetSpec {
   /** Names of interfaces of which each leads to one pod of this node, known or not; a `*` at the end stands for any end. */
   readonly podLinks: readonly string[];
   readonly sets: RulesetSets;
+  /** Some pod of the host's network is held: rules for it are there (ruleset-host.ts). Default: no. */
+  readonly hostPods?: boolean;
 }
 
 export interface QueuePair {
@@ -134,12 +137,14 @@ export function renderRuleset(spec: RulesetSpec, now = bypassClock()): string {
     renderSets(spec.sets, now),
     policeSets(),
     crowdingSets(),
+    hostSets(words),
     counters(),
     `chain ${shapeChain(words)} {\n}`,
     hookChains(words),
     judgeChains(words),
     policeChains(words),
     crowdingChains(),
+    hostChains(words),
     answerChains(words),
   ];
   return `add table ${TABLE}\ndelete table ${TABLE}\ntable ${TABLE} {\n${layOut(body.join("\n"))}}\n`;
@@ -150,8 +155,9 @@ export function renderRuleset(spec: RulesetSpec, now = bypassClock()): string {
  * rulesets of this program.
  */
 function shapeChain(w: Vocabulary): string {
-  const hooks = hookChains(w).match(/^chain .*\ntype .*$/gm) ?? [];
-  const shape = [renderSets(NO_SETS, 0), policeSets(), crowdingSets(), ...hooks].join("\n");
+  const whole = vocabulary({ ...w.spec, hostPods: true });
+  const hooks = `${hookChains(whole)}${hostChains(whole)}`.match(/^chain .*\ntype .*$/gm) ?? [];
+  const shape = [renderSets(NO_SETS, 0), policeSets(), crowdingSets(), hostSets(whole), ...hooks].join("\n");
   return `shape_${createHash("sha256").update(shape).digest("hex").slice(0, 16)}`;
 }
 
@@ -266,6 +272,7 @@ iif lo accept
 ${w.standAside}
 ${["@pod_interfaces", ...w.spec.podLinks.map((name) => `"${name}"`)].map((from) => `iifname ${from} ${FOR_ROUTERS}`).join("\n")}
 ${NEIGHBOUR_DISCOVERY}
+${hostReplyRule(w)}
 goto judge_arrival
 }
 chain output_question {
@@ -274,6 +281,7 @@ ${injected} accept
 ${ours} != 0 ${w.clear}
 oif lo accept
 ${w.standAside}
+${hostQueryRule(w)}
 ct state related accept
 ${NEIGHBOUR_DISCOVERY}
 ct direction reply ${w.state} == ${w.word(STATE.rejected)} counter name cut drop
@@ -295,6 +303,7 @@ chain output_answer {
 type filter hook output priority -140; policy accept;
 ${injected} ${w.clear} accept
 ct direction reply ${ours} == ${w.word(ANSWER.reject)} goto answer_cut
+${hostQueryAnswer(w)}
 ${ours} != 0 goto answer
 }
 chain output_inbound {

@@ -18,7 +18,7 @@ const NFPROTO_INET = 1;
 
 const LIST = { table: 1, set: 2, elements: 3 } as const;
 const LIST_ITEM = 1;
-const ELEMENT = { key: 1, timeout: 4 } as const;
+const ELEMENT = { key: 1, data: 2, timeout: 4 } as const;
 const DATA_VALUE = 1;
 
 /** Elements of one call: the attribute that holds them has 16 bits for its length. */
@@ -32,7 +32,18 @@ const BUFFER = MOST_ELEMENTS * (ELEMENT_FRAME + MOST_KEY) + 1024;
 export type SetChange =
   | { readonly kind: "add"; readonly set: string; readonly keys: readonly Uint8Array[]; readonly timeoutMs: number }
   | { readonly kind: "delete"; readonly set: string; readonly keys: readonly Uint8Array[] }
-  | { readonly kind: "flush"; readonly sets: readonly string[] };
+  | { readonly kind: "flush"; readonly sets: readonly string[] }
+  /** Everything that is in them goes, and these come, at once. */
+  | {
+      readonly kind: "replace";
+      readonly sets: readonly { readonly set: string; readonly elements: readonly SetElement[] }[];
+    };
+
+/** Of a map with its value. */
+export interface SetElement {
+  readonly key: Uint8Array;
+  readonly data?: Uint8Array;
+}
 
 /** One field of a concatenated key: an address, or a number of `bytes` bytes in network order. */
 export type KeyField = Address | { readonly value: number; readonly bytes: 1 | 2 };
@@ -66,16 +77,41 @@ export function writeSetChange(writer: MessageWriter, table: string, change: Set
       const last = index === change.sets.length - 1 ? NLM_F_ACK : 0;
       begin(writer, DELETE_ELEMENTS, NLM_F_REQUEST | last, sequence, table, set).end();
     });
-  } else {
-    writeElements(writer, table, change, sequence);
-  }
+  } else if (change.kind === "replace") writeReplacement(writer, table, change.sets, sequence);
+  else writeElements(writer, table, change, sequence);
   writer.begin(BATCH_END, NLM_F_REQUEST, sequence, 0, NFTABLES).end();
+}
+
+function writeReplacement(
+  writer: MessageWriter,
+  table: string,
+  sets: Extract<SetChange, { kind: "replace" }>["sets"],
+  sequence: number,
+): void {
+  if (sets.length === 0 || sets.length > MOST_SETS) throw new RangeError(`${sets.length} sets in one change`);
+  for (const [index, { set, elements }] of sets.entries()) {
+    if (elements.length > MOST_ELEMENTS) throw new RangeError(`more than ${MOST_ELEMENTS} elements of \`${set}\``);
+    const last = index === sets.length - 1 ? NLM_F_ACK : 0;
+    const flushed = elements.length === 0 ? last : 0;
+    begin(writer, DELETE_ELEMENTS, NLM_F_REQUEST | flushed, sequence, table, set).end();
+    if (elements.length === 0) continue;
+    begin(writer, NEW_ELEMENTS, NLM_F_REQUEST | NLM_F_CREATE | last, sequence, table, set)
+      .nested(LIST.elements, (list) => {
+        for (const { key, data } of elements) {
+          list.nested(LIST_ITEM, (element) => {
+            element.nested(ELEMENT.key, (value) => value.data(DATA_VALUE, key));
+            if (data !== undefined) element.nested(ELEMENT.data, (value) => value.data(DATA_VALUE, data));
+          });
+        }
+      })
+      .end();
+  }
 }
 
 function writeElements(
   writer: MessageWriter,
   table: string,
-  change: Exclude<SetChange, { kind: "flush" }>,
+  change: Extract<SetChange, { kind: "add" | "delete" }>,
   sequence: number,
 ): void {
   // Without elements the kernel would take a deletion for a flush.

@@ -5,7 +5,10 @@ import { otherGeneration, queuesOf, type RulesetSpec } from "./ruleset.ts";
 
 /** Our chain in the mangle table of xtables (over nf_tables), priority -150: between question and answer. */
 export const QUEUE_CHAIN = "SALLYPORT-QUEUE";
-const HOOKS = ["PREROUTING", "FORWARD", "INPUT", "OUTPUT"] as const;
+/** Where each table has it. In `security`: what pods on the host's network send, behind translation. */
+const HOOKS = { mangle: ["PREROUTING", "FORWARD", "INPUT", "OUTPUT"], security: ["OUTPUT"] } as const;
+const TABLES = ["mangle", "security"] as const;
+type Table = (typeof TABLES)[number];
 const FAMILIES = ["iptables", "ip6tables"] as const;
 
 const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
@@ -19,7 +22,7 @@ const hex = (value: number): string => `0x${(value >>> 0).toString(16)}`;
  *
  * While the agent of the other generation listens too, questions about TCP flows that it follows come first, to its queues.
  */
-export function renderQueueChain(spec: RulesetSpec): string {
+export function renderQueueChain(spec: RulesetSpec, table: Table = "mangle"): string {
   const layout = markLayout(spec.markMask);
   const question = hex(inPlace(layout, QUESTION));
   const untracked = hex(inPlace(layout, QUESTION | TRANSLATED));
@@ -28,7 +31,7 @@ export function renderQueueChain(spec: RulesetSpec): string {
   const queues = queuesOf(spec.queueNumber, spec.generation);
   const otherRules = spec.other ? otherQueues(spec, strictBypass) : [];
   return [
-    "*mangle",
+    `*${table}`,
     `:${QUEUE_CHAIN} - [0:0]`,
     ...otherRules,
     `-A ${QUEUE_CHAIN} -m connmark --mark ${observed}/${observed} -j NFQUEUE --queue-num ${queues.observed} --queue-bypass`,
@@ -68,17 +71,22 @@ export async function installQueueRules(run: RunProgram, spec: RulesetSpec): Pro
 }
 
 async function installFamily(run: RunProgram, spec: RulesetSpec, family: string): Promise<void> {
-  await mustRun(run, [`${family}-nft-restore`, "-w", "--noflush"], renderQueueChain(spec));
-  const listed = await mustRun(run, [`${family}-nft`, "-w", "-t", "mangle", "-S"]);
-  for (const hook of HOOKS) {
+  for (const table of TABLES)
+    if (table === "mangle" || spec.hostPods === true) await installTable(run, spec, family, table);
+}
+
+async function installTable(run: RunProgram, spec: RulesetSpec, family: string, table: Table): Promise<void> {
+  await mustRun(run, [`${family}-nft-restore`, "-w", "--noflush"], renderQueueChain(spec, table));
+  const listed = await mustRun(run, [`${family}-nft`, "-w", "-t", table, "-S"]);
+  for (const hook of HOOKS[table]) {
     const wanted = `-A ${hook} ${jump(spec).join(" ")}`;
     const rules = listed.split("\n").filter((line) => line.startsWith(`-A ${hook} `));
     if (rules[0] === wanted) continue;
-    await mustRun(run, [`${family}-nft`, "-w", "-t", "mangle", "-I", hook, "1", ...jump(spec)]);
+    await mustRun(run, [`${family}-nft`, "-w", "-t", table, "-I", hook, "1", ...jump(spec)]);
     // The new jump stands; older ones, of another mask or in another place, go.
     for (const rule of rules.filter((line) => line.endsWith(` -j ${QUEUE_CHAIN}`)).reverse()) {
       const position = rules.indexOf(rule) + 2;
-      await mustRun(run, [`${family}-nft`, "-w", "-t", "mangle", "-D", hook, String(position)]);
+      await mustRun(run, [`${family}-nft`, "-w", "-t", table, "-D", hook, String(position)]);
       rules.splice(rules.indexOf(rule), 1);
     }
   }
@@ -89,27 +97,34 @@ async function installFamily(run: RunProgram, spec: RulesetSpec, family: string)
  * compared: two programs that both want to be first would never rest. A rule before ours that ends the chain leaves
  * questions unanswered, which is closed, and counted.
  */
-export async function queueRulesFingerprint(run: RunProgram): Promise<string> {
-  const parts = FAMILIES.map(async (family) => {
-    const listed = await run([`${family}-nft`, "-w", "-t", "mangle", "-S"]);
-    const lines = listed.stdout.split("\n");
-    const ours = lines.filter((line) => line.startsWith(`-A ${QUEUE_CHAIN} `));
-    const jumps = lines.filter((line) => line.endsWith(` -j ${QUEUE_CHAIN}`));
-    return [family, ...ours, ...jumps].join("\n");
-  });
+export async function queueRulesFingerprint(run: RunProgram, hostPods = false): Promise<string> {
+  const tables = TABLES.filter((table) => table === "mangle" || hostPods);
+  const parts = FAMILIES.flatMap((family) =>
+    tables.map(async (table) => {
+      const listed = await run([`${family}-nft`, "-w", "-t", table, "-S"]);
+      const lines = listed.stdout.split("\n");
+      const ours = lines.filter((line) => line.startsWith(`-A ${QUEUE_CHAIN} `));
+      const jumps = lines.filter((line) => line.endsWith(` -j ${QUEUE_CHAIN}`));
+      return [family, table, ...ours, ...jumps].join("\n");
+    }),
+  );
   return (await Promise.all(parts)).join("\n");
 }
 
 /** Takes our rules out. Missing ones are no error. */
 export async function removeQueueRules(run: RunProgram): Promise<void> {
-  for (const family of FAMILIES) {
-    const listed = await run([`${family}-nft`, "-w", "-t", "mangle", "-S"]);
-    if (!listed.stdout.includes(QUEUE_CHAIN)) continue;
-    for (const line of listed.stdout.split("\n")) {
-      if (!line.endsWith(` -j ${QUEUE_CHAIN}`)) continue;
-      await run([`${family}-nft`, "-w", "-t", "mangle", "-D", ...line.split(" ").slice(1)]);
-    }
-    await run([`${family}-nft`, "-w", "-t", "mangle", "-F", QUEUE_CHAIN]);
-    await run([`${family}-nft`, "-w", "-t", "mangle", "-X", QUEUE_CHAIN]);
+  for (const family of FAMILIES) for (const table of TABLES) await removeTable(run, family, table);
+}
+
+async function removeTable(run: RunProgram, family: string, table: Table): Promise<void> {
+  // To list a table by `-S` makes it, and most machines have no `security`.
+  const there = await run(["nft", "list", "chain", family === "iptables" ? "ip" : "ip6", table, QUEUE_CHAIN]);
+  if (there.status !== 0) return;
+  const listed = await run([`${family}-nft`, "-w", "-t", table, "-S"]);
+  for (const line of listed.stdout.split("\n")) {
+    if (!line.endsWith(` -j ${QUEUE_CHAIN}`)) continue;
+    await run([`${family}-nft`, "-w", "-t", table, "-D", ...line.split(" ").slice(1)]);
   }
+  await run([`${family}-nft`, "-w", "-t", table, "-F", QUEUE_CHAIN]);
+  await run([`${family}-nft`, "-w", "-t", table, "-X", QUEUE_CHAIN]);
 }

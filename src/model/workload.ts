@@ -10,5 +10,7 @@ export interface Workload {
   readonly namespaceLabels: Readonly<Record<string, string>>;
   readonly serviceAccount: string;
   readonly addresses: readonly Address[];
+  /** Of a pod on its node's network that can be told from it: its number (model/host-pod.ts); such a pod has no addresses. */
+  readonly host?: number;
   readonly node: string | null;
 }

@@ -1,4 +1,5 @@
 import type { AgentConfig } from "../model/config.ts";
+import { hostKeys } from "../model/host-pod.ts";
 import type { DestinationGroup, Policy } from "../model/policy.ts";
 import type { Workload } from "../model/workload.ts";
 import type { Address } from "../net/address.ts";
@@ -92,13 +93,13 @@ function layOutClasses({ classes }: Classes, compiler: RuleCompiler): Pick<Progr
   return { classes: rows.share(), classLists: lists.share() };
 }
 
-type WorkloadTables = Pick<ProgramData, "workloadIds" | "workloadClasses" | "addresses" | "rowsById">;
+type WorkloadTables = Pick<ProgramData, "workloadIds" | "workloadClasses" | "addresses" | "rowsById" | "hostIds">;
 
 /** An address that two workloads claim belongs to neither: its packets are held and refused, not lent an identity. */
 function layOutWorkloads(workloads: readonly Workload[], { classOf }: Classes): WorkloadTables {
   const owners = new Map<string, WordEntry | null>();
-  for (const [row, { addresses }] of workloads.entries()) {
-    for (const address of addresses) {
+  for (const [row, { addresses, host }] of workloads.entries()) {
+    for (const address of host === undefined ? addresses : hostKeys(host)) {
       const key = `${address.w0},${address.w1},${address.w2},${address.w3}`;
       const other = owners.get(key);
       const mine = other === undefined || other?.value === row;
@@ -111,6 +112,7 @@ function layOutWorkloads(workloads: readonly Workload[], { classOf }: Classes): 
     workloadClasses: shareWords(classOf),
     addresses: buildWordTable([...owners.values()].filter((entry) => entry !== null)),
     rowsById: buildWordTable(byId),
+    hostIds: shareWords(workloads.flatMap(({ id, host }) => (host === undefined ? [] : [id]))),
   };
 }
 

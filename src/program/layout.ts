@@ -114,6 +114,8 @@ export interface ProgramData {
   /** Word tables (word-table.ts): address → row, workload id → row, inside endpoint, resolver, node. */
   readonly addresses: Uint32Array;
   readonly rowsById: Uint32Array;
+  /** Ids of workloads on their node's network. */
+  readonly hostIds: Uint32Array;
   readonly endpoints: Uint32Array;
   readonly resolvers: Uint32Array;
   readonly nodes: Uint32Array;

@@ -111,6 +111,11 @@ export class Program {
     return row < 0 ? -1 : this.data.workloadClasses[row]!;
   }
 
+  /** The class of a workload on its node's network, whose flows bear addresses of the node; -1: it is none that this epoch knows. */
+  hostClassOf(workloadId: number): number {
+    return this.data.hostIds.includes(workloadId) ? this.classOf(workloadId) : -1;
+  }
+
   /** Some policy of the walk with `defaultDeny: true` selects the class: what no rule decides is denied. */
   isolated(cls: number, walk: Walk = "enforce"): boolean {
     return this.hasFlag(cls, walk === "enforce" ? CLASS_FLAG.isolated : CLASS_FLAG.isolatedByAll);

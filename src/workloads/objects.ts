@@ -16,7 +16,7 @@ export interface WorkloadSnapshot {
 }
 
 /**
- * `HostNetwork`: it shares its node's network: nothing tells its traffic from the node's own. `NoAddress`: it runs, and no
+ * `HostNetwork`: it shares its node's network: its control group has to tell its traffic from the node's own. `NoAddress`: it runs, and no
  * address of it is known. `OtherNetwork`: it has more interfaces than the one that is enforced on; it is a workload too.
  */
 export interface UnheldPod {
@@ -25,6 +25,8 @@ export interface UnheldPod {
   readonly pod: Workload;
   /** For `OtherNetwork`: which. */
   readonly interfaces: readonly string[];
+  /** For `HostNetwork`: it may write frames that no rule sees. */
+  readonly raw: boolean;
 }
 
 export type WorkloadsResult =
@@ -97,6 +99,11 @@ export function settleWorkloads(objects: WorkloadObjects): WorkloadSnapshot {
   return { workloads, notEnforced, nodeAddresses: nodeAddressesOf(pods), problems };
 }
 
+/** Pods on the network of their node, without addresses. */
+export function podsOnHost({ notEnforced }: WorkloadSnapshot): Workload[] {
+  return notEnforced.flatMap(({ why, pod }) => (why === "HostNetwork" ? [pod] : []));
+}
+
 function unheld(pod: Pod, namespaces: ReadonlyMap<string, Namespace>, identities: IdentityTable): UnheldPod | null {
   const { hostNetwork, addresses, otherInterfaces } = pod;
   const without = pod.running && !pod.leaving && addresses.length === 0;
@@ -105,7 +112,7 @@ function unheld(pod: Pod, namespaces: ReadonlyMap<string, Namespace>, identities
   const namespace = namespaces.get(pod.namespace) ?? { name: pod.namespace, labels: {} };
   const own = hostNetwork ? [] : addresses;
   const interfaces = why === "OtherNetwork" ? otherInterfaces : [];
-  return { why, pod: toWorkload(pod, namespace, own, identities.idOf(pod)), interfaces };
+  return { why, pod: toWorkload(pod, namespace, own, identities.idOf(pod)), interfaces, raw: hostNetwork && pod.raw };
 }
 
 function nodeAddressesOf(pods: readonly Pod[]): Address[] {

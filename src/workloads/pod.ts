@@ -13,6 +13,8 @@ export interface Pod {
   /** Of the node it runs on. */
   readonly hostAddresses: readonly Address[];
   readonly hostNetwork: boolean;
+  /** Some container of it may open raw sockets, or more: on the host's network it may send past every rule. */
+  readonly raw: boolean;
   /** A container of it has been started. */
   readonly running: boolean;
   /** Succeeded or Failed: its address may already be another's. */
@@ -54,6 +56,7 @@ export function readPod(object: Fields): Pod | string {
     addresses,
     hostAddresses,
     hostNetwork: spec.hostNetwork === true,
+    raw: mayGoAround(spec),
     running: status.phase === "Running",
     ended: status.phase === "Succeeded" || status.phase === "Failed",
     leaving: metadata.deletionTimestamp !== undefined && metadata.deletionTimestamp !== null,
@@ -81,6 +84,25 @@ function readOtherInterfaces(status: unknown): string[] {
     if (isDefault === true || !isText(device) || device === "lo") return [];
     return [`${device} (${text(name)})`.slice(0, 128)];
   });
+}
+
+export const CONTAINERS = ["initContainers", "containers", "ephemeralContainers"] as const;
+/** What each lets a container on the host's network do: write frames, change rules or control groups, enter another process. */
+const RAW = ["NET_RAW", "NET_ADMIN", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "BPF", "ALL"];
+
+/** A container has NET_RAW unless that is taken away. What cannot be read counts as having it. */
+function mayGoAround(spec: Fields): boolean {
+  const containers = CONTAINERS.flatMap((kind) => (Array.isArray(spec[kind]) ? (spec[kind] as unknown[]) : []));
+  return (
+    containers.length === 0 ||
+    containers.some((container) => {
+      const security = fields(fields(container).securityContext);
+      const { add = [], drop = [] } = fields(security.capabilities) as { add?: unknown; drop?: unknown };
+      const dropped = Array.isArray(drop) && drop.some((name) => name === "ALL" || name === "NET_RAW");
+      const added = !Array.isArray(add) || add.some((name) => RAW.includes(String(name).replace(/^CAP_/, "")));
+      return security.privileged === true || !dropped || added;
+    })
+  );
 }
 
 /** @returns the namespace, or one line on what is wrong with the object */

@@ -82,7 +82,7 @@ describe("a pod whose traffic does not cross the rules", () => {
     const { notEnforced: pods } = await nodeStatus();
     const said = new Map(pods.map(({ pod: name, message }) => [name, message]));
     expect(said.get("passing")).toMatch(/^`ClusterEgressPolicy\/identity` selects it in vain: .*by `eth0`/);
-    expect(said.get("host")).toMatch(/^`ClusterEgressPolicy\/identity` selects it in vain: it shares the network/);
+    expect(said.get("host")).toMatch(/^`ClusterEgressPolicy\/identity` selects it: it is held .* drop the capability/);
     expect(said.get("free")).toMatch(/^the node reaches `192\.0\.2\.2\d\d` by `eth0`/);
   });
 

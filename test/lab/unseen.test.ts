@@ -112,7 +112,9 @@ beforeAll(() => {
   home = openSync("/proc/thread-self/ns/net", "r");
   enter(openSync(`/run/netns/${NODE}`, "r"));
   routing = new Routing();
-  coverage = new Coverage({ log: createLogger("silent"), changed: () => note(), unseen: QUICK });
+  coverage = new Coverage({
+    ...{ log: createLogger("silent"), hostPods: { whyNot: () => null }, changed: () => note(), unseen: QUICK },
+  });
 });
 
 afterAll(() => {

@@ -1,7 +1,7 @@
 import { type Fields, fields, pick } from "../../kube/object.ts";
 import type { Resource } from "../../kube/reflector.ts";
 import { API_VERSION, type Kind } from "../../policy/schema.ts";
-import { NETWORK_STATUS } from "../../workloads/pod.ts";
+import { CONTAINERS, NETWORK_STATUS } from "../../workloads/pod.ts";
 import { rangesResource } from "./ranges.ts";
 import type { StandardResource } from "./standard.ts";
 
@@ -102,9 +102,23 @@ function trimPod({ metadata, spec, status }: Fields): Fields {
       ...pick(metadata, "name", "namespace", "uid", "labels", "creationTimestamp", "deletionTimestamp"),
       ...(networks[NETWORK_STATUS] === undefined ? {} : { annotations: networks }),
     },
-    spec: pick(spec, "nodeName", "serviceAccountName", "serviceAccount", "hostNetwork"),
+    spec: {
+      ...pick(spec, "nodeName", "serviceAccountName", "serviceAccount", "hostNetwork"),
+      ...(fields(spec)["hostNetwork"] === true ? trimContainers(fields(spec)) : {}),
+    },
     status: pick(status, "phase", "podIP", "podIPs", "hostIP", "hostIPs"),
   };
+}
+
+/** Only of pods on the host's network: what their containers may do there. */
+function trimContainers(spec: Fields): Fields {
+  const trimmed = CONTAINERS.flatMap((kind) => {
+    const containers = spec[kind];
+    if (!Array.isArray(containers)) return [];
+    const security = (one: unknown): Fields => pick(fields(one)["securityContext"], "privileged", "capabilities");
+    return [[kind, containers.map((one: unknown) => ({ securityContext: security(one) }))] as const];
+  });
+  return Object.fromEntries(trimmed);
 }
 
 function trimNamespace({ metadata }: Fields): Fields {

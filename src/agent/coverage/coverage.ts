@@ -6,6 +6,7 @@ import type { Policy } from "../../model/policy.ts";
 import type { Workload } from "../../model/workload.ts";
 import { type Address, parseAddress } from "../../net/address.ts";
 import type { UnheldPod } from "../../workloads/objects.ts";
+import type { HostPods } from "../host-network/host-pods.ts";
 import { type Logger, RateLimit } from "../log.ts";
 import { readRoutes } from "../pod-interfaces.ts";
 import { keyOf, takeCensus } from "./census.ts";
@@ -27,6 +28,7 @@ export interface CoveredPods {
 
 export interface CoverageOptions {
   readonly log: Logger;
+  readonly hostPods: Pick<HostPods, "whyNot">;
   /** The report is another. */
   readonly changed: () => void;
   readonly unseen?: UnseenLimits;
@@ -48,6 +50,9 @@ const WORDS: Readonly<Record<UnheldPod["why"], string>> = {
   NoAddress: "it runs, and no address of it is known",
   OtherNetwork: "what leaves by its other interfaces does not cross the node's rules",
 };
+
+const AROUND =
+  "it is held at the node's output by its control group, but it may send frames past the rules: drop the capability `NET_RAW`, and add none of the network's";
 
 /**
  * Enforcement is proven, not assumed (DESIGN §4.10): asks the kernel for the way to each pod of the node when pods change and every
@@ -141,8 +146,12 @@ export class Coverage {
       const openAtStart = message === null && !addresses.every((address) => heldAtStart(address, ways, config));
       known.set(id, { ...settle(this.#known.get(id) ?? NEW, found, now), openAtStart });
     }
-    for (const { why, pod, interfaces } of unheld) {
+    for (const { why, pod, interfaces, raw } of unheld) {
       if ((known.get(pod.id)?.state ?? "crossing") !== "crossing") continue;
+      if (why === "HostNetwork") {
+        known.set(pod.id, { ...this.#onHost(pod, raw), since: 0 });
+        continue;
+      }
       const message = why === "OtherNetwork" ? `${WORDS[why]}: ${interfaces.join(", ")}` : WORDS[why];
       const finding: Finding = { state: why, message };
       const before = this.#known.get(pod.id) ?? NEW;
@@ -180,6 +189,12 @@ export class Coverage {
       this.#restUntil = now + (now - began) * REST;
       this.#lookIn(0);
     }
+  }
+
+  #onHost(pod: Workload, raw: boolean): Finding {
+    const whyNot = this.#options.hostPods.whyNot(pod.uid);
+    if (whyNot !== null) return { state: "HostNetwork", message: `${WORDS.HostNetwork}: ${whyNot}` };
+    return raw ? { state: "HostNetwork", message: AROUND, partly: true } : { state: "crossing", message: "" };
   }
 
   #tell(): void {

@@ -14,6 +14,8 @@ export interface Finding {
   readonly message: string;
   /** It is crossing, and was not held at its start. */
   readonly openAtStart?: boolean;
+  /** It is held, unless it means to get around. */
+  readonly partly?: boolean;
 }
 
 /** A pod that policies do not hold, or not wholly. */
@@ -69,7 +71,7 @@ export function coverageReport(
     outside.length === 0 ? [] : policies,
     outside.map(([pod]) => pod.namespace),
   );
-  for (const [pod, { state, message, openAtStart = false }] of all) {
+  for (const [pod, { state, message, openAtStart = false, partly = false }] of all) {
     if (openAtStart) open++;
     if (state === "crossing") crossing++;
     else if (state === "unknown") unknown++;
@@ -79,7 +81,8 @@ export function coverageReport(
         .map((at) => policies[at]!)
         .find((policy) => policy.mode === "Enforce" && selects(policy, pod, systemNamespaces));
       if (by === undefined && systemNamespaces.includes(pod.namespace)) continue;
-      const words = by === undefined ? message : `\`${policyRef(by)}\` selects it in vain: ${message}`;
+      const words =
+        by === undefined ? message : `\`${policyRef(by)}\` selects it${partly ? "" : " in vain"}: ${message}`;
       const { namespace, name } = pod;
       reasons[state] = (reasons[state] ?? 0) + 1;
       notEnforced.push({ namespace, pod: name, reason: state, message: words, selected: by !== undefined });

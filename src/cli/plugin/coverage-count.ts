@@ -109,10 +109,9 @@ export class CoverageCounter {
     if (aside !== undefined) return { coverage: "notEnforced", reason: "Bypassed" };
     const bare = this.#bare.get(keyOf(pod.namespace, pod.name));
     if (bare !== undefined) return { coverage: "notEnforced", reason: bare };
-    if (pod.hostNetwork) {
-      // Those of the system are meant to share the node's network, and agents do not speak of them.
-      const system = this.#judges.systemNamespaces.includes(pod.namespace);
-      return system ? { coverage: "observed", reason: "" } : { coverage: "notEnforced", reason: "HostNetwork" };
+    // Those of the system are meant to share the node's network, and agents speak of those only that a policy selects.
+    if (pod.hostNetwork && this.#judges.systemNamespaces.includes(pod.namespace)) {
+      return { coverage: "observed", reason: "" };
     }
     return { coverage: this.#byPolicies(pod), reason: "" };
   }

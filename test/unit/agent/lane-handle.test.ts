@@ -39,6 +39,7 @@ function handle(mode: string) {
     run: `${mode} ${file}`,
     beatDescriptor: -1,
     boundaries: null,
+    hostPods: [],
   };
   return { lane: new LaneHandle(STUB, input, listener, createLogger("silent"), 48), replaced, messages };
 }

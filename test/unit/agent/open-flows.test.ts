@@ -318,3 +318,49 @@ describe("flows that were there before", () => {
     expect(redecide(scene(BY_NAME), { ...flow, workloadId: 3 })).toBeNull();
   });
 });
+
+describe("flows of a pod on its node's network", () => {
+  const HOST = { ...workload(5, "app-ns/host"), addresses: [], host: 1 };
+  const node = address("198.51.100.1");
+  const program = (...rules: (typeof BY_NAME)[]) =>
+    compileScene({
+      ...{ policies: [policy("app", rules)], workloads: [APP, HOST], config: agentConfig(), nodeAddresses: [node] },
+    });
+  const flow = { ...tuple("203.0.113.7", 1), client: node };
+  const remembered: LiveFlow = {
+    ...decided(flow, { workloadId: HOST.id }),
+    since: 0,
+    facts: facts({ address: flow.server, port: 443 }),
+  };
+
+  test("are decided anew by whose they are, for their address is the node's", () => {
+    expect(redecide(program(BY_ADDRESS), remembered)?.action).toBe("Allow");
+    expect(redecide(program(), remembered)?.action).toBe("Deny");
+    expect(redecide(program(BY_ADDRESS), { ...remembered, workloadId: APP.id })).toBeNull();
+    expect(redecide(scene(BY_ADDRESS), remembered)).toBeNull();
+    // Nor does a pod with an address of its own lend it.
+    expect(redecide(program(BY_ADDRESS), { ...remembered, tuple: tuple("203.0.113.7", 1) })).toBeNull();
+  });
+
+  test("of before stay where somebody remembers whose they are, and end where nobody does", () => {
+    const entries = [entry(flow, STATE.allowed), entry({ ...flow, clientPort: 2 }, STATE.none)];
+    const settle = (recall: Parameters<typeof settleExistingFlows>[4], alone = true) => {
+      const { conntrack, marked } = world(entries);
+      const { kept, ended, inbound } = settleExistingFlows(
+        conntrack,
+        program(BY_ADDRESS),
+        MARKS,
+        "Adopt",
+        recall,
+        alone,
+      );
+      const ports = (of: typeof kept) => of.map(({ flow: { clientPort } }) => clientPort);
+      return { kept: ports(kept), ended: ports(ended), inbound, marked };
+    };
+    const none = { inbound: 0, marked: [] };
+    expect(settle(() => remembered)).toEqual({ kept: [1], ended: [], ...none });
+    expect(settle(() => null)).toEqual({ kept: [], ended: [1], ...none });
+    // Another agent may tell yet.
+    expect(settle(() => null, false)).toEqual({ kept: [], ended: [], ...none });
+  });
+});

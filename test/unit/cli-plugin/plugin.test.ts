@@ -257,19 +257,25 @@ describe("coverage", () => {
       podOf("ns", "soon", { node: null, ip: null }),
       podOf("ns", "done", { phase: "Succeeded" }),
       podOf("other", "host", { hostNetwork: true }),
+      // Its agent does not name it: it is held.
+      podOf("ns", "told", { hostNetwork: true, labels: { app: "app" } }),
     ];
-    serveReport({ notEnforced: [{ namespace: "ns", pod: "bare", reason: "Macvlan" }], notEnforcedPods: 1 });
+    const notEnforced = [
+      { namespace: "ns", pod: "bare", reason: "Macvlan" },
+      { namespace: "other", pod: "host", reason: "HostNetwork" },
+    ];
+    serveReport({ notEnforced, notEnforcedPods: 2 });
     cluster.paths.set("/api/v1/pods", { items });
     const { status, document } = await json("coverage", "-A");
     expect(status).toBe(0);
     expect(document.namespaces).toEqual([
-      { namespace: "ns", pods: 5, isolated: 1, restricted: 0, observed: 1, notEnforced: 1, noAgent: 1, pending: 1 },
+      { namespace: "ns", pods: 6, isolated: 2, restricted: 0, observed: 1, notEnforced: 1, noAgent: 1, pending: 1 },
       { namespace: "other", pods: 1, isolated: 0, restricted: 0, observed: 0, notEnforced: 1, noAgent: 0, pending: 0 },
     ]);
-    expect(document.total.pods).toBe(6);
+    expect(document.total.pods).toBe(7);
     expect(document.reasons).toEqual({ Macvlan: 1, HostNetwork: 1, NoAgent: 1 });
     const { stdout } = await plugin("coverage", "-A");
-    expect(stdout).toMatch(/^ns +5 +1 +0 +1 +1 +1 +1$/m);
+    expect(stdout).toMatch(/^ns +6 +2 +0 +1 +1 +1 +1$/m);
     expect(stdout).toMatch(/^ns\/far +n2 +no agent$/m);
   });
 

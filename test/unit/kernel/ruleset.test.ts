@@ -46,6 +46,7 @@ describe("the nft text", () => {
     ["native", { ...spec, method: "native" }],
     ["native-open-shifted", { ...spec, method: "native", failMode: "Open", markMask: 0x3f000000, sets: NO_SETS }],
     ["native-links", { ...spec, method: "native", podLinks: ["eni*", "cali0a"], sets: NO_SETS }],
+    ["native-host-pods", { ...spec, method: "native", hostPods: true, sets: NO_SETS }],
     ["native-taking-over", { ...spec, method: "native", generation: 1, other: true, sets: NO_SETS }],
   ] as [string, RulesetSpec][])("%s", async (name, value) => {
     await expect(renderRuleset(value)).toMatchFileSnapshot(`golden/${name}.nft`);
@@ -53,6 +54,9 @@ describe("the nft text", () => {
 
   test("the queueing rules of xtables", async () => {
     await expect(renderQueueChain(spec)).toMatchFileSnapshot("golden/xtables.rules");
+    expect(renderQueueChain(spec, "security").split("\n")).toEqual(
+      renderQueueChain(spec).replace("*mangle", "*security").split("\n"),
+    );
     const takingOver = { ...spec, generation: 1, other: true } as const;
     await expect(renderQueueChain(takingOver)).toMatchFileSnapshot("golden/xtables-taking-over.rules");
   });

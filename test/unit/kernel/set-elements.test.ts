@@ -43,6 +43,21 @@ describe("a transaction as nftables wants it", () => {
     expect(remove).toBe(`380000000e0a0500070000000000000001000000${TABLE_SET}14000380100001800c0001800800010001020304`);
   });
 
+  test("what takes the place of all there is, in maps with its value; an empty set is only emptied", () => {
+    const element = { key: Uint8Array.of(1, 2, 3, 4), data: Uint8Array.of(5, 6, 7, 8) };
+    const sets = [
+      { set: "s", elements: [element] },
+      { set: "s", elements: [] },
+    ];
+    expect(written({ kind: "replace", sets })).toEqual([
+      BEGIN,
+      `240000000e0a0100070000000000000001000000${TABLE_SET}`,
+      `440000000c0a0104070000000000000001000000${TABLE_SET}2000038${"0"}1c0001800c000180080001000102030${"4"}0c000280080001000506070${"8"}`,
+      `240000000e0a0500070000000000000001000000${TABLE_SET}`,
+      END,
+    ]);
+  });
+
   test("a flush of two sets is acknowledged once, at the end", () => {
     expect(written({ kind: "flush", sets: ["s", "s"] })).toEqual([
       BEGIN,

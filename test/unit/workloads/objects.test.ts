@@ -121,6 +121,22 @@ describe("what is left out", () => {
     ]);
   });
 
+  test("of those is said which may send past the rules", () => {
+    const raw = (...containers: object[]) =>
+      read(list(pod("a", "192.0.2.1", { spec: { hostNetwork: true, containers } }), NS)).notEnforced[0]?.raw;
+    const dropping = (drop: string[], more: object = {}) => ({
+      securityContext: { capabilities: { drop, ...more } },
+    });
+    expect(raw({})).toBe(true);
+    expect(raw(dropping(["ALL"]))).toBe(false);
+    expect(raw(dropping(["NET_RAW"]), dropping(["ALL"], { add: ["NET_BIND_SERVICE"] }))).toBe(false);
+    expect(raw(dropping(["ALL"]), {})).toBe(true);
+    expect(raw(dropping(["ALL"], { add: ["NET_ADMIN"] }))).toBe(true);
+    expect(raw(dropping(["ALL"], { add: "odd" }))).toBe(true);
+    expect(raw({ securityContext: { privileged: true, capabilities: { drop: ["ALL"] } } })).toBe(true);
+    expect(raw()).toBe(true);
+  });
+
   test("a pod that runs without an address is named; one that is being deleted is not", () => {
     const bare = (more: object) => read(list(pod("a", null, more), NS)).notEnforced.map(({ why }) => why);
     expect(bare({ status: { phase: "Running" } })).toEqual(["NoAddress"]);
