@@ -5,6 +5,12 @@ import { SetElements } from "./set-elements.ts";
 export const HOST_TAG = "0x80000000";
 const TAG_BIT = 0x8000_0000;
 
+/**
+ * The priority with which a packet that was judged goes into a tunnel. What the tunnel makes of it is sent by the same socket as far as the kernel tells, to
+ * another node, and is not judged again. Nobody else sets one above 6 without NET_RAW, and who has that goes around anyway.
+ */
+export const JUDGED = "0x40000000";
+
 export const HOST_TABLE = "sallyport_host";
 const TABLE = `inet ${HOST_TABLE}`;
 const HELD = "held";
@@ -36,11 +42,14 @@ table ${TABLE} {
     type filter hook output priority ${PRIORITY}; policy accept;
     meta nfproto != @${HOLDING} accept
     oif lo accept
+    ${TUNNELLED}
 ${rules}    meta priority and ${HOST_TAG} != 0 meta priority set 0
   }
 }
 `;
 }
+
+const TUNNELLED = `meta priority ${JUDGED} meta priority set 0 accept`;
 
 function groupRule(level: number): string {
   return `meta priority set socket cgroupv2 level ${level} map @${HELD} accept`;
@@ -63,7 +72,7 @@ export class HostTable {
     const rules = lines.slice(lines.indexOf("chain output_group {") + 1);
     if (!/^type filter hook output priority .*; policy accept;$/.test(rules[0] ?? "")) return false;
     const wanted = [`meta nfproto != @${HOLDING} accept`, ...levels.map(groupRule)];
-    return wanted.every((rule) => rules.includes(rule)) && rules.indexOf("}") === levels.length + 4;
+    return wanted.every((rule) => rules.includes(rule)) && rules.indexOf("}") === levels.length + 5;
   }
 
   /** Makes it anew, without any pod. @throws Error with nft's first line */

@@ -18,7 +18,7 @@ const HTTP = STATE.http << REMEMBERED_SHIFT;
 /**
  * A SYN on an entry that is not new is told as `looking`, whatever is remembered: an earlier SYN may have been answered.
  *
- * The question: what conntrack remembers, whether a resolver was asked, whether the destination was translated. Then
+ * The question: what conntrack remembers, whether a resolver was asked (IPVS translates without `ct status dnat`), whether the destination was translated. Then
  * the queue: the observed one lets packets pass while nobody listens, the strict one does not.
  */
 export function askChains(w: Vocabulary): string {
@@ -82,9 +82,6 @@ th dport 53 ip daddr @resolvers4 ${w.gain(TO_RESOLVER)}
 th dport 53 ip6 daddr @resolvers6 ${w.gain(TO_RESOLVER)}
 th sport 53 ip saddr @resolvers4 ${w.gain(TO_RESOLVER)}
 th sport 53 ip6 saddr @resolvers6 ${w.gain(TO_RESOLVER)}
-ct status dnat jump write_translated
-}
-chain write_translated {
 meta l4proto udp ct original proto-dst 53 jump asked_resolver
 meta l4proto tcp ct original proto-dst 53 jump asked_resolver
 }

@@ -1,5 +1,5 @@
 import { STATE } from "../model/verdict.ts";
-import { HOST_TAG } from "./host-table.ts";
+import { HOST_TAG, JUDGED } from "./host-table.ts";
 import { ASKED } from "./marks.ts";
 import type { Vocabulary } from "./ruleset.ts";
 
@@ -9,6 +9,10 @@ const HOST_BURST = 500;
 /** Of answers to all of them together. */
 const HOST_ANSWERS = 8_000;
 const MOST_PODS = 1_024;
+/** What they make of a packet meets the output hook again, with the socket of the first. */
+const TUNNELS = ["vxlan", "geneve", "ipip", "ip6tnl", "sit", "gre", "ip6gre", "wireguard", "bridge", "openvswitch"]
+  .map((kind) => `"${kind}"`)
+  .join(", ");
 
 /**
  * Behind the translation of destinations (-100), so that a Service that leads outside is judged by where it leads; the `security` table of xtables lies
@@ -36,9 +40,14 @@ limit rate over ${HOST_RATE}/second burst ${HOST_BURST} packets
 }`;
 }
 
-/** In the output hook, before translation: DNS over UDP is judged as the pod asked it, as in prerouting. */
+/**
+ * In the output hook, before translation: DNS over UDP is judged as the pod asked it, as in prerouting. Where the node itself sends by ports that such a pod
+ * had a moment ago, the entry is the node's from here on: its answers are nobody's to judge.
+ */
 export function hostQueryRule(w: Vocabulary): string {
-  return w.spec.hostPods === true ? `udp dport 53 ${held()} goto host_query` : "";
+  if (w.spec.hostPods !== true) return "";
+  return `udp dport 53 ${held()} goto host_query
+meta l4proto udp ct direction original ${w.state} != { ${w.word(STATE.none)}, ${w.word(STATE.inbound)} } ${held(false)} jump host_left`;
 }
 
 /** There, behind the agent: the next hook does not ask again. */
@@ -71,6 +80,10 @@ ct direction original ${w.state} == ${w.word(STATE.allowed)} accept
 ct direction reply accept
 goto ask_query
 }
+chain host_left {
+${w.pods("saddr", "return")}
+${w.remember(STATE.none)}
+}
 chain host_reply {
 ${w.pods("saddr", "goto host_reply_of_pod")}
 iifname @pod_interfaces counter name foreign drop
@@ -94,6 +107,8 @@ chain host_answer {
 type filter hook output priority ${ANSWER_PRIORITY}; policy accept;
 ${held(false)} accept
 meta priority set 0
+meta oifkind { ${TUNNELS} } meta priority set ${JUDGED}
+rt ipsec exists meta priority set ${JUDGED}
 ${ours} != 0 goto answer
 }`;
 }

@@ -161,16 +161,13 @@ accept
 chain open_flow {
 ct state new jump opens
 ${TCP_UDP} th dport 53 goto ask_remembered
-ct status dnat jump translated_question
+meta l4proto udp ct original proto-dst 53 goto ask_remembered
+meta l4proto tcp ct original proto-dst 53 goto ask_remembered
 ip daddr @pod_ranges4 fib daddr type local goto node_itself
 ip6 daddr @pod_ranges6 fib daddr type local goto node_itself
 jump inside_destination
 ct state new ${w.state} == ${w.word(STATE.none)} jump carry
 goto ask_remembered
-}
-chain translated_question {
-meta l4proto udp ct original proto-dst 53 goto ask_remembered
-meta l4proto tcp ct original proto-dst 53 goto ask_remembered
 }
 chain node_itself {
 jump internal_destination

@@ -23,7 +23,8 @@ export class PackedPolicy implements Policy {
   readonly mode: Policy["mode"];
   readonly defaultDeny: boolean;
   readonly subject: Subject;
-  readonly #rules: PackedPlace;
+  /** Of its rules. */
+  place: PackedPlace;
   readonly #atHand: RulesAtHand;
 
   constructor(policy: Policy, { subjects, rules, atHand }: PolicyPacking) {
@@ -35,14 +36,14 @@ export class PackedPolicy implements Policy {
     this.mode = policy.mode;
     this.defaultDeny = policy.defaultDeny;
     this.subject = subjects.share(policy.subject);
-    this.#rules = rules.add(JSON.stringify(policy.rules));
+    this.place = rules.add(JSON.stringify(policy.rules));
     this.#atHand = atHand;
   }
 
   get rules(): readonly Rule[] {
     const known = this.#atHand.of(this);
     if (known !== undefined) return known;
-    const { texts, index } = this.#rules;
+    const { texts, index } = this.place;
     const text = texts.of(index);
     const rules = JSON.parse(text) as Rule[];
     this.#atHand.keep(this, rules, text.length);
@@ -51,7 +52,7 @@ export class PackedPolicy implements Policy {
 
   /** Lets the rules take as little memory as they can. */
   putAway(): void {
-    this.#rules.texts.putAway();
+    this.place.texts.putAway();
   }
 }
 

@@ -143,6 +143,7 @@ export class ClusterDocuments {
     this.#lists = null;
     this.#concerning = null;
     this.#packing?.atHand.changed();
+    if (this.#packing?.rules.isWasteful) this.#packing.rules.moveTogether(this.#packedPolicies());
   }
 
   #set(resource: DocumentResource, key: string, entry: Entry | null): void {
@@ -196,6 +197,11 @@ export class ClusterDocuments {
 
   *#all(): Generator<Entry> {
     for (const entries of this.#entries.values()) yield* entries.values();
+  }
+
+  *#packedPolicies(): Generator<PackedPolicy> {
+    const policies = new Set([...this.#all(), ...this.#good.values()].map(({ policy }) => policy));
+    for (const policy of policies) if (policy instanceof PackedPolicy) yield policy;
   }
 
   #read(resource: DocumentResource, object: KubeObject, before: Entry | undefined): Entry {

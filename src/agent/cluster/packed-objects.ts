@@ -21,6 +21,11 @@ export class ObjectPacking {
     return { digest: digestOf(text), place: this.#texts.add(lineOf(object, text)) };
   }
 
+  /** Something has changed: these are all objects that are held. */
+  changed(objects: Iterable<KubeObject>): void {
+    if (this.#texts.isWasteful) this.#texts.moveTogether(packedOf(objects));
+  }
+
   putAway(): void {
     this.#texts.putAway();
   }
@@ -39,7 +44,7 @@ export class PackedObject implements KubeObject {
   readonly generation: number;
   readonly #digest: string;
   /** Of its line. */
-  readonly place: PackedPlace;
+  place: PackedPlace;
 
   constructor(object: KubeObject, { digest, place }: Packed) {
     this.key = object.key;
@@ -57,6 +62,10 @@ export class PackedObject implements KubeObject {
   is(value: Fields): boolean {
     return digestOf(textOf(value)) === this.#digest;
   }
+}
+
+function* packedOf(objects: Iterable<KubeObject>): Generator<PackedObject> {
+  for (const object of objects) if (object instanceof PackedObject) yield object;
 }
 
 /** Of 32 bytes: nobody finds two texts that have the same, so no change can be made to look like none. */

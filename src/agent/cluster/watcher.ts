@@ -67,6 +67,7 @@ export class ClusterWatcher {
     const reflector: Reflector = new Reflector(held, this.client, {
       onChanges: (changes) => {
         write();
+        packing?.changed(reflector.objects.values());
         this.#listener.onChange(name, changes);
       },
       onSynced: () => {

@@ -27,7 +27,7 @@ const SOON_MS = 5;
 /** Where watches do not tell. */
 const EVERY_MS = 2_000;
 /** Held at a time: elements of one change (kernel/set-elements.ts). */
-const MOST_GROUPS = 256;
+export const MOST_GROUPS = 256;
 
 /**
  * Which pods of the host's network can be told from their node: those whose control group, of version 2, is found by the pod's UID. They become workloads;
@@ -66,12 +66,10 @@ export class HostPods {
   /** Why policies cannot hold this pod, one line; null: they can. */
   whyNot(uid: string): string | null {
     const missing = `its control group is not found below \`${this.#tree}\``;
-    return this.problem ?? this.rulesProblem ?? (this.#found.has(uid) ? null : missing);
-  }
-
-  /** The group is there as of the last look, whether or not its pod's object is. */
-  exists(group: bigint): boolean {
-    return [...this.#found.values()].some((groups) => groups.some((one) => one.group === group));
+    const beyond = `more than ${MOST_GROUPS} control groups of such pods are on this node`;
+    return (
+      this.problem ?? this.rulesProblem ?? (!this.#found.has(uid) ? missing : this.#numbers.has(uid) ? null : beyond)
+    );
   }
 
   levels(): readonly number[] {

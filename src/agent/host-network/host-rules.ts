@@ -2,7 +2,7 @@ import { HostTable } from "../../kernel/host-table.ts";
 import { errnoName } from "../../kernel/libc.ts";
 import { Generations } from "../../kernel/nftables.ts";
 import type { Logger } from "../log.ts";
-import type { GroupedPod, HostPods } from "./host-pods.ts";
+import { type GroupedPod, type HostPods, MOST_GROUPS } from "./host-pods.ts";
 import { isOwnTree } from "./pod-groups.ts";
 
 /** What only somebody in the node's own control group namespace can mend. */
@@ -29,13 +29,15 @@ export class HostRules {
   }
 
   /**
-   * Holds these pods, and those of before that are not among `known` any more, as long as their groups are there: the object of a pod may be gone while its
-   * processes still run. Never throws: what fails is said, and tried again by `verify`.
+   * Holds these pods, and those of before that are not among `known` any more: the object of a pod may be gone while its processes still run, and a
+   * socket that was handed to another process stays its group's when the group is gone. The kernel never gives a number of a group to another. Never
+   * throws: what fails is said, and tried again by `verify`.
    */
   async hold(held: readonly GroupedPod[], known: readonly GroupedPod[]): Promise<void> {
     const groups = new Set(known.map(({ group }) => group));
-    const left = this.#held.filter(({ group }) => !groups.has(group) && this.#pods.exists(group));
-    const pods = [...held, ...left];
+    // Those that went last come first.
+    const left = this.#held.filter(({ group }) => !groups.has(group));
+    const pods = [...held, ...left].slice(0, MOST_GROUPS);
     if (pods.length > 0) this.#pods.everHeld = true;
     if (this.#settled && nameOf(pods) === nameOf(this.#held) && this.#pods.rulesProblem === null) return;
     this.#held = pods;

@@ -36,6 +36,25 @@ describe("packed objects", () => {
   });
 });
 
+test("a small object does not keep alive what large ones beside it have said before", () => {
+  const packing = new ObjectPacking(TEXT_PACKER);
+  const held = new Map<string, KubeObject>();
+  const put = (index: number, note: string): void => {
+    held.set(`${index}`, packing.hold(object(index, note)));
+    packing.changed(held.values());
+  };
+  for (let round = 0; round < 200; round++) {
+    put(round, "small");
+    put(9_999, `${round} `.repeat(30_000));
+  }
+  packing.putAway();
+  const places = new Set(
+    [...held.values()].map((one) => ("place" in one ? (one as { place: { texts: unknown } }).place.texts : null)),
+  );
+  expect(places.size).toBeLessThan(60);
+  expect([...held.values()].slice(0, 200).map(({ value }) => value["note"])).toContain("small");
+});
+
 const RULES = [{ name: "db", action: "Allow", to: [{ cidrs: ["192.0.2.1/32"] }] }];
 
 function policy(index: number, spec: object = {}): KubeObject {
