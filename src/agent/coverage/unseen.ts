@@ -87,14 +87,15 @@ export class UnseenWatch {
       // Fewer than before: one of its links is gone.
       one.sent = Math.max(0, outlet.received - one.received);
       one.received = outlet.received;
-      const refusedNow = refusals > one.refused;
+      const refusedNow = refusals - one.refused;
       one.refused = refusals;
       one.flowsNow = Math.max(0, decided - one.flows);
       one.flows = decided;
       if (one.sent < packets || now < one.believedUntil) continue;
       if (one.flowsNow * part >= one.sent) believe(one, now + believedMs);
-      // What it sends may be dropped faster than it is told, and leave nothing: such a window says nothing.
-      else if (!refusedNow) asked.push(outlet);
+      // What it sends may be dropped faster than it is told, and leave nothing: such a window says nothing. Of links that are many pods' one
+      // pod with a denial now and then must not speak for all.
+      else if (outlet.own ? refusedNow <= 0 : refusedNow * part < one.sent) asked.push(outlet);
     }
     this.#known = known;
     return asked;

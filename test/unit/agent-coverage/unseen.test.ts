@@ -156,6 +156,21 @@ describe("pods that are not seen", () => {
     expect(unseen.whyUnseen(3)).toBeNull();
   });
 
+  test("a pod with a denial now and then does not speak for all that share its links, one that is denied most does", () => {
+    const sharing = (denials: number) => {
+      const unseen = new UnseenWatch();
+      for (let at = 0; at < 4; at++) {
+        const now = at * UNSEEN_LIMITS.windowMs;
+        const outlet: Outlet = { name: "the pods' interfaces", own: false, pods: [1, 2], received: at * 1_000 };
+        const signs = { refused: (pod: number) => (pod === 2 ? at * denials : 0), flows: () => 0 };
+        unseen.judge(unseen.look([outlet], signs, now), { forwarded: new Map(), toNode: new Map() }, now);
+      }
+      return unseen.whyUnseen(1);
+    };
+    expect(sharing(1)).not.toBeNull();
+    expect(sharing(100)).toBeNull();
+  });
+
   test("another pod behind an interface of the same name begins anew, and so does one whose counter does", () => {
     const unseen = new UnseenWatch();
     const { windowMs } = UNSEEN_LIMITS;
