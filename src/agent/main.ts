@@ -53,7 +53,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const folder = options.state ?? defaultStateFolder();
   const bypass = new BypassWatch({ folder, log, changed: () => void applier?.apply(wanted()) });
   const changed = (): void => void applier?.apply(wanted());
-  const hostPods = new HostPods({ mount: options.controlGroups, changed });
+  const hostPods = new HostPods({ mount: options.controlGroups, folder, changed });
   const sources = await openSources(options, log, hostPods, changed);
   const wanted = (): Inputs => hostPods.add({ ...sources.inputs, bypasses: bypass.active });
   const keeper = memoryKeeper(sources);
@@ -148,7 +148,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
  * is no failure, for the agent reports these pods then.
  */
 export async function prepareHostNetwork(controlGroups: string): Promise<void> {
-  const pods = new HostPods({ mount: controlGroups, changed: () => {} });
+  const pods = new HostPods({ mount: controlGroups, folder: null, changed: () => {} });
   try {
     await makeHostTable(pods);
     console.log("pods on the host's network can be told apart");

@@ -237,11 +237,17 @@ describe("changes", () => {
   });
 });
 
-test("a pod whose object is gone stays closed as long as it runs", async () => {
+test("a pod whose object is gone stays closed as long as it runs, also for the next agent", async () => {
   await list(other, free);
   await world.until("change", () =>
     world.agent?.log.some(({ event, workloads }) => event === "applied" && workloads === 5),
   );
+  expect(await get(HELD, `http://${EVIL.ipv4}/`, "-m", "2")).toMatch(/^curl/);
+  expect(await get(HELD, PARTNER, "-k", "-m", "2")).toMatch(/^curl/);
+  expect(await get(OTHER, PARTNER, "-k")).toBe("200");
+  // Nobody tells the next agent that it was a pod.
+  await world.agent?.kill();
+  await start();
   expect(await get(HELD, `http://${EVIL.ipv4}/`, "-m", "2")).toMatch(/^curl/);
   expect(await get(HELD, PARTNER, "-k", "-m", "2")).toMatch(/^curl/);
   expect(await get(OTHER, PARTNER, "-k")).toBe("200");

@@ -4,6 +4,7 @@ import type { Workload } from "../../model/workload.ts";
 import type { Program } from "../../program/program.ts";
 import type { Epoch, Inputs } from "../state.ts";
 import type { HostPod } from "./border.ts";
+import { type HeldGroup, readHeld, writeHeld } from "./held-file.ts";
 import { type PodGroup, PodGroups, unifiedTree } from "./pod-groups.ts";
 
 /** A pod on the host's network whose control group is known. */
@@ -17,6 +18,8 @@ export interface GroupedPod extends PodGroup {
 export interface HostPodsOptions {
   /** Where control groups are mounted. */
   readonly mount: string;
+  /** Where it is written down what is held, for the next agent; null: nowhere. */
+  readonly folder: string | null;
   /** Some pod has a group now, or none any more. */
   readonly changed: () => void;
 }
@@ -42,7 +45,8 @@ export class HostPods {
   /** Why they are not held all the same, at the moment (host-rules.ts). */
   rulesProblem: string | null = null;
   /** Some pod has been held: flows of it may bear our marks for a while, whatever policies say by now. */
-  everHeld = false;
+  everHeld: boolean;
+  #held: readonly HeldGroup[];
   readonly #numbers = new Map<string, number>();
   #last = 0;
   #found: ReadonlyMap<string, readonly PodGroup[]> = new Map();
@@ -54,6 +58,8 @@ export class HostPods {
     this.#options = options;
     this.#tree = unifiedTree(options.mount);
     this.problem = problemOf(this.#tree, options.mount);
+    this.#held = this.problem === null && options.folder !== null ? readHeld(options.folder) : [];
+    this.everHeld = this.#held.length > 0;
     this.#groups = this.problem === null ? new PodGroups(this.#tree!, () => this.#soon()) : null;
     this.#poll = this.#groups === null ? null : setInterval(() => this.#look(), EVERY_MS).unref();
   }
@@ -61,6 +67,17 @@ export class HostPods {
   /** The tree of control groups; null: no version 2 here. */
   get tree(): string | null {
     return this.#tree;
+  }
+
+  /** The groups that are held, at first by agents before this one. */
+  get held(): readonly HeldGroup[] {
+    return this.#held;
+  }
+
+  set held(groups: readonly HeldGroup[]) {
+    this.#held = groups;
+    if (groups.length > 0) this.everHeld = true;
+    if (this.#options.folder !== null) writeHeld(this.#options.folder, groups);
   }
 
   /** Why policies cannot hold this pod, one line; null: they can. */

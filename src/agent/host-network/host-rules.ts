@@ -2,6 +2,7 @@ import { HostTable } from "../../kernel/host-table.ts";
 import { errnoName } from "../../kernel/libc.ts";
 import { Generations } from "../../kernel/nftables.ts";
 import type { Logger } from "../log.ts";
+import type { HeldGroup } from "./held-file.ts";
 import { type GroupedPod, type HostPods, MOST_GROUPS } from "./host-pods.ts";
 import { isOwnTree } from "./pod-groups.ts";
 
@@ -18,7 +19,6 @@ export class HostRules {
   readonly #generations = new Generations();
   readonly #pods: HostPods;
   readonly #log: Logger;
-  #held: readonly GroupedPod[] = [];
   /** Some agent may have left pods in it. */
   #settled = false;
   #generation = -1;
@@ -29,30 +29,29 @@ export class HostRules {
   }
 
   /**
-   * Holds these pods, and those of before that are not among `known` any more: the object of a pod may be gone while its processes still run, and a
-   * socket that was handed to another process stays its group's when the group is gone. The kernel never gives a number of a group to another. Never
-   * throws: what fails is said, and tried again by `verify`.
+   * Holds these pods, and those of before that are not among `known` any more, by agents before this one too: the object of a pod may be gone while its
+   * processes still run, and a socket that was handed to another process stays its group's when the group is gone. The kernel never gives a number of
+   * a group to another. Never throws: what fails is said, and tried again by `verify`.
    */
   async hold(held: readonly GroupedPod[], known: readonly GroupedPod[]): Promise<void> {
     const groups = new Set(known.map(({ group }) => group));
     // Those that went last come first.
-    const left = this.#held.filter(({ group }) => !groups.has(group));
+    const left = this.#pods.held.filter(({ group }) => !groups.has(group));
     const pods = [...held, ...left].slice(0, MOST_GROUPS);
-    if (pods.length > 0) this.#pods.everHeld = true;
-    if (this.#settled && nameOf(pods) === nameOf(this.#held) && this.#pods.rulesProblem === null) return;
-    this.#held = pods;
+    if (this.#settled && nameOf(pods) === nameOf(this.#pods.held) && this.#pods.rulesProblem === null) return;
+    this.#note(pods);
     await this.#put();
     if (this.#settled && pods.length > 0) this.#log.info({ event: "host-pods-held", pods: pods.length });
   }
 
   /** Puts everything back where somebody has changed rules. A glance while nobody has. */
   async verify(): Promise<void> {
-    if (this.#held.length === 0 && this.#settled) return;
+    if (this.#pods.held.length === 0 && this.#settled) return;
     if (this.#generations.current() !== this.#generation) await this.#put();
   }
 
   async remove(): Promise<void> {
-    this.#held = [];
+    this.#note([]);
     await this.#table.remove();
   }
 
@@ -61,12 +60,24 @@ export class HostRules {
     this.#generations.close();
   }
 
+  #note(groups: readonly HeldGroup[]): void {
+    try {
+      this.#pods.held = groups;
+    } catch (error) {
+      // What is held is held all the same.
+      this.#log.error(
+        { event: "host-pods-unnoted", error: String(error) },
+        "what is held is not written down for the next agent",
+      );
+    }
+  }
+
   async #put(): Promise<void> {
     const problem = await this.#try().catch((error: unknown) => String(error));
     this.#settled = problem === null;
     if (problem === this.#pods.rulesProblem) return;
     this.#pods.rulesProblem = problem;
-    if (problem === null) this.#log.info({ event: "host-pods-mended", pods: this.#held.length });
+    if (problem === null) this.#log.info({ event: "host-pods-mended", pods: this.#pods.held.length });
     else
       this.#log.error({ event: "host-pods-not-held", problem }, "pods on the host's network are not held by policies");
   }
@@ -77,14 +88,14 @@ export class HostRules {
     this.#generation = this.#generations.current();
     const levels = this.#pods.levels();
     const there = await this.#table.isThere(levels);
-    if (this.#held.length === 0 && !there) return null;
+    if (this.#pods.held.length === 0 && !there) return null;
     if (!there) {
       if (levels.length === 0 || this.#pods.tree === null) return "no control groups of pods are found";
       if (!isOwnTree(this.#pods.tree)) return FOREIGN;
       await this.#table.make(levels);
     }
     const before = this.#generations.current();
-    const error = this.#table.hold(this.#held);
+    const error = this.#table.hold(this.#pods.held);
     // Somebody else's change in between shows as one more.
     this.#generation = this.#generations.current() === before + 1 ? before + 1 : -1;
     return error === 0 ? null : `their control groups cannot be told to the kernel: ${errnoName(error)}`;
@@ -96,7 +107,7 @@ export function hostRules(pods: HostPods | null, log: Logger): HostRules | null 
   return pods?.problem === null ? new HostRules(pods, log) : null;
 }
 
-function nameOf(pods: readonly GroupedPod[]): string {
+function nameOf(pods: readonly HeldGroup[]): string {
   return pods.map(({ group }) => group).join();
 }
 

@@ -16,6 +16,8 @@ export const clusterName = (resource: string): string => `${CLUSTER}${resource}`
 /** What `sallyport bypass` asked for, and what of it an agent has put into force. */
 export const BYPASS = "bypass.json";
 export const BYPASS_KNOWN = "bypass-known.json";
+/** Control groups of pods on the host's network that are held. */
+export const HELD_PODS = "held-pods.json";
 /** Held by the agent that is starting. */
 export const LOCK = "lock";
 
@@ -58,7 +60,12 @@ export function removeState(folder: string): void {
   }
   try {
     for (const name of readdirSync(folder)) {
-      if (name.startsWith(CLUSTER) || name.startsWith(BYPASS) || name.startsWith(BYPASS_KNOWN))
+      if (
+        name.startsWith(CLUSTER) ||
+        name.startsWith(BYPASS) ||
+        name.startsWith(BYPASS_KNOWN) ||
+        name.startsWith(HELD_PODS)
+      )
         rmSync(join(folder, name), { force: true });
     }
     rmSync(join(folder, LOCK), { force: true });

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { bootID } from "../../../src/agent/bypass/bypass-file.ts";
 import { HostPods } from "../../../src/agent/host-network/host-pods.ts";
 import { isOwnTree, PodGroups, unifiedTree } from "../../../src/agent/host-network/pod-groups.ts";
 import type { Inputs } from "../../../src/agent/state.ts";
@@ -98,7 +99,7 @@ describe("pods on the host's network", () => {
 
   test("become workloads when their group is there, each with a number that it keeps", () => {
     const group = make(`kubepods/pod${ONE}`);
-    const pods = new HostPods({ mount: tree, changed: () => {} });
+    const pods = new HostPods({ mount: tree, folder: null, changed: () => {} });
     try {
       const first = pods.add(inputs(pod(ONE, 5), pod(TWO, 6)));
       expect(first.workloads.map(({ id, host }) => [id, host])).toEqual([[5, 1]]);
@@ -120,7 +121,7 @@ describe("pods on the host's network", () => {
   test("are told of when their group comes", async () => {
     make("kubepods");
     let told = 0;
-    const pods = new HostPods({ mount: tree, changed: () => told++ });
+    const pods = new HostPods({ mount: tree, folder: null, changed: () => told++ });
     try {
       expect(pods.add(inputs(pod(ONE, 5))).workloads).toEqual([]);
       make(`kubepods/pod${ONE}`);
@@ -130,8 +131,29 @@ describe("pods on the host's network", () => {
     }
   });
 
+  test("that are held are so for the next agent, but not after the machine's next start", () => {
+    const folder = mkdtempSync(join(tmpdir(), "held-"));
+    const groups = [1n, 2n ** 64n - 1n].map((group) => ({ group, tag: groupTag(group) }));
+    const begin = () => {
+      const pods = new HostPods({ mount: tree, folder, changed: () => {} });
+      pods.close();
+      return pods;
+    };
+    const first = begin();
+    expect([first.held, first.everHeld]).toEqual([[], false]);
+    first.held = groups;
+    const next = begin();
+    expect([next.held, next.everHeld]).toEqual([groups, true]);
+    const file = join(folder, "held-pods.json");
+    for (const text of ['{"boot":"another","groups":["1"]}', "[", `{"boot":"${bootID()}","groups":[1,"x","-1"]}`]) {
+      writeFileSync(file, text);
+      expect(begin().held).toEqual([]);
+    }
+    rmSync(folder, { recursive: true });
+  });
+
   test("cannot be told without version 2", () => {
-    const pods = new HostPods({ mount: join(tree, "nothing"), changed: () => {} });
+    const pods = new HostPods({ mount: join(tree, "nothing"), folder: null, changed: () => {} });
     const given = inputs(pod(ONE, 5));
     expect(pods.add(given)).toBe(given);
     expect(pods.whyNot(ONE)).toMatch(/^no control groups of version 2 at/);
