@@ -16,3 +16,12 @@ export function mostEntries(entries: number, limit: number): number {
 export function isCrowded(entries: number, limit: number): boolean {
   return entries > mostEntries(entries, limit);
 }
+
+/**
+ * Entries of the table up to which nobody can have more than that, if the largest share of `entries` was `largest`: each entry more makes what a workload has one more,
+ * and what it may have half of one less. Infinity where somebody has too much already: that is known.
+ */
+export function roomUntil(entries: number, largest: number, limit: number): number {
+  const room = mostEntries(entries, limit) - largest;
+  return room < 0 ? Number.POSITIVE_INFINITY : entries + room / (1 + PART_OF_FREE);
+}

@@ -14,16 +14,18 @@ import { SetElements } from "../kernel/set-elements.ts";
 import { type Address, addressToBytes, isIPv4 } from "../net/address.ts";
 import { cidrContains } from "../net/cidr.ts";
 import { Beginnings } from "./beginnings.ts";
-import { isCrowded, mostEntries } from "./conntrack-shares.ts";
+import { isCrowded, mostEntries, roomUntil } from "./conntrack-shares.ts";
 import type { Floods } from "./floods.ts";
 import type { Logger } from "./log.ts";
 import type { Epoch } from "./state.ts";
 import { Turns } from "./turns.ts";
 import { Vacancies } from "./vacancies.ts";
 
-const LOOK_EVERY_MS = 250;
+const LOOK_EVERY_MS = 100;
 /** After a walk none for so many times as long as it took, but one before those that are held are free again. */
 const REST = 9;
+/** The same where the table has filled so far that somebody may have too much by now. */
+const SHORT_REST = 2;
 const LONGEST_REST_MS = (CROWDING_FOR_S * 1000) / 3;
 
 /** In the place of a workload's id: all sources in the pods' ranges that no workload owns, which count as one. */
@@ -38,7 +40,7 @@ interface Use {
 
 /**
  * Keeps a pod from filling the node's connection tracking, which all pods share (DESIGN §4.8): where it has more than its share of a
- * table that is filling, it opens no new flows until that is over; open ones go on. Looks at two numbers four times a second, and
+ * table that is filling, it opens no new flows until that is over; open ones go on. Looks at two numbers ten times a second, and
  * walks the table only where somebody can have too much, in turns with others (docs/adr/0024-conntrack-shares.md).
  */
 export class CrowdWatch {
@@ -53,6 +55,9 @@ export class CrowdWatch {
   #timer: NodeJS.Timeout | null = null;
   #walking: Promise<void> | null = null;
   #restUntil = 0;
+  #shortRestUntil = 0;
+  /** Entries of the table up to which nobody can have come to have too much since the last walk. */
+  #roomUntil = 0;
   #closed = false;
 
   constructor(conntrack: Conntrack, epoch: () => Epoch, floods: Floods, log: Logger) {
@@ -75,9 +80,10 @@ export class CrowdWatch {
 
   #look(): void {
     this.#note(this.#epoch());
-    if (this.#walking !== null || performance.now() < this.#restUntil) return;
+    if (this.#walking !== null || performance.now() < this.#shortRestUntil) return;
     const fill = readConntrackFill();
     if (fill === null || !isCrowded(fill.entries, fill.limit)) return;
+    if (performance.now() < this.#restUntil && fill.entries < this.#roomUntil) return;
     const started = performance.now();
     this.#walking = this.#walk(fill.limit)
       .catch((error: unknown) =>
@@ -85,7 +91,9 @@ export class CrowdWatch {
       )
       .finally(() => {
         const now = performance.now();
-        this.#restUntil = now + Math.min((now - started) * REST, LONGEST_REST_MS);
+        const took = now - started;
+        this.#restUntil = now + Math.min(took * REST, LONGEST_REST_MS);
+        this.#shortRestUntil = now + Math.min(took * SHORT_REST, LONGEST_REST_MS);
         this.#walking = null;
       });
   }
@@ -111,6 +119,8 @@ export class CrowdWatch {
       for (const _ of this.#conntrack.dumpInPieces(family, count)) if (turns.isOver()) await turns.next();
     }
     const most = mostEntries(entries, limit);
+    const largest = [...uses.values()].reduce((largest, use) => Math.max(largest, use.entries), 0);
+    this.#roomUntil = roomUntil(entries, largest, limit);
     for (const [owner, use] of uses) if (use.entries > most && !this.#closed) this.#hold(owner, use, limit);
   }
 

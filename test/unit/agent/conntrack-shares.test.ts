@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { isCrowded, LEAST_ENTRIES, mostEntries } from "../../../src/agent/conntrack-shares.ts";
+import { isCrowded, LEAST_ENTRIES, mostEntries, roomUntil } from "../../../src/agent/conntrack-shares.ts";
 
 const LIMIT = 262_144;
 
@@ -26,5 +26,22 @@ describe("shares of conntrack", () => {
     expect(mostEntries(LIMIT, LIMIT)).toBe(LEAST_ENTRIES);
     expect(isCrowded(LIMIT, LIMIT)).toBe(true);
     expect(isCrowded(500, 600)).toBe(false);
+  });
+
+  test.each([
+    [90_000, 80_000],
+    [150_000, 1_000],
+    [250_000, 900],
+    [262_144, 0],
+  ])("of %i entries, the largest share of which is %i, nobody has too much before so many more", (entries, largest) => {
+    const until = roomUntil(entries, largest, LIMIT);
+    expect(until).toBeGreaterThanOrEqual(entries);
+    // All that come are the largest one's.
+    for (let more = 0; entries + more <= until; more += 50)
+      expect(largest + more).toBeLessThanOrEqual(mostEntries(entries + more, LIMIT));
+  });
+
+  test("who has too much is not looked for again", () => {
+    expect(roomUntil(200_000, 60_000, LIMIT)).toBe(Number.POSITIVE_INFINITY);
   });
 });
