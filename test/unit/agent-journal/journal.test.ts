@@ -178,7 +178,8 @@ describe("compaction", () => {
   const limits = { file: 60_000, compactFrom: 8_000, live: 40_000, flows: 30_000, queue: 20_000 };
 
   test("leaves exactly what is live, also of what comes meanwhile", async () => {
-    const first = begun({ limits });
+    // However slow the disk is: the bound of the queue is for another test.
+    const first = begun({ limits: { ...limits, queue: 1_000_000 } });
     for (let port = 1; port <= 600; port++) {
       open(first, port);
       if (port > 20) close(first, port - 20);
