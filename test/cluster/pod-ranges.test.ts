@@ -6,11 +6,14 @@ import { fetched, NAMESPACE } from "./sallyport.ts";
 import { sharedRelease } from "./shared-release.ts";
 
 const SPACE = "ranged";
+const API = { apiVersion: "sallyport.dev/v1alpha1" };
 const SOON = { timeout: 30_000, interval: 500 };
 const URL = `http://${OUTSIDE.evil.ipv4}/`;
 
 let cluster: Cluster;
 let told: string;
+/** Settings that somebody else made; the chart keeps none without `config`. */
+let settled: boolean;
 
 const kubectl = (...words: string[]) => cluster.kubectl(words);
 const merge = (kind: string, name: string, patch: object, ...where: string[]) =>
@@ -23,10 +26,12 @@ const reached = () => fetched(cluster, `${SPACE}/own`, URL);
 beforeAll(async () => {
   ({ cluster } = await sharedRelease());
   told = await ranges("jsonpath={.data.podCIDRs}");
+  settled = (await kubectl("get", "agc", "default", "--ignore-not-found", "-o", "name")) !== "";
+  if (!settled) await cluster.apply([{ ...API, kind: "AgentConfig", metadata: { name: "default" }, spec: {} }]);
   await cluster.apply([
     { apiVersion: "v1", kind: "Namespace", metadata: { name: SPACE } },
     {
-      apiVersion: "sallyport.dev/v1alpha1",
+      ...API,
       kind: "EgressPolicy",
       metadata: { name: "closed", namespace: SPACE },
       spec: { subject: {}, rules: [] },
@@ -37,7 +42,8 @@ beforeAll(async () => {
 }, 300_000);
 
 afterAll(async () => {
-  await merge("agc", "default", { spec: { publicPodCIDRs: null } });
+  if (settled) await merge("agc", "default", { spec: { publicPodCIDRs: null } });
+  else await kubectl("delete", "agc", "default", "--ignore-not-found");
   await inside(told);
   await kubectl("delete", "namespace", SPACE, "--wait=false");
 }, 60_000);
