@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
@@ -9,6 +9,7 @@ import { AgentProcess } from "../../src/lab/agent-process.ts";
 import type { Lab } from "../../src/lab/lab.ts";
 import { inNetworkOnly } from "../../src/lab/process.ts";
 import { AgentLab, appPolicy, sleep } from "../support/agent-lab.ts";
+import { steadyLoad } from "../support/steady-client.ts";
 import type { Attempt } from "../support/steady-load.ts";
 
 const APP = "app-ns/app";
@@ -79,20 +80,9 @@ async function command(more: readonly string[]): Promise<[string, string[]]> {
   return [program, words];
 }
 
-async function load(pod: string, rate: number) {
-  const file = join(lab.directory, `load-${pod.replace("/", "-")}-${Date.now()}.json`);
+function load(pod: string, rate: number) {
   const api = OUTSIDE.githubApi.ipv4;
-  const words = [String(rate), file, RESOLVER, "api.github.com", api, "raw.github.com", OUTSIDE.partner.ipv4, "22"];
-  const child = world.script(pod, "steady-load.ts", ...words);
-  await once(child.stdout!, "data");
-  return {
-    async end(): Promise<Attempt[]> {
-      const over = once(child, "exit");
-      child.kill("SIGTERM");
-      await over;
-      return JSON.parse(readFileSync(file, "utf8")) as Attempt[];
-    },
-  };
+  return steadyLoad(world, pod, rate, RESOLVER, "api.github.com", api, "raw.github.com", OUTSIDE.partner.ipv4, "22");
 }
 
 function keptHttp(pod: string) {
