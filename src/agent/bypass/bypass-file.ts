@@ -1,10 +1,9 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { BYPASS, BYPASS_KNOWN, makeStateFolder } from "../journal/folder.ts";
+import { readOwnFile, replaceOwnFile } from "../journal/own-file.ts";
 import { type Bypass, isActive, MOST_BYPASSES, SCOPES } from "./bypass.ts";
 
-const { O_NOFOLLOW, O_NONBLOCK, O_RDONLY } = constants;
-const MOST_BYTES = 256 * 1024;
 export const LONGEST_REASON = 256;
 
 /** The machine's own name for the time since it was started. */
@@ -22,7 +21,7 @@ export function bypassPath(folder: string): string {
  * or where it cannot be read: then nothing is set aside
  */
 export function readBypasses(folder: string): readonly Bypass[] {
-  const text = readOwn(bypassPath(folder));
+  const text = readOwnFile(bypassPath(folder));
   if (text === null) return [];
   makeStateFolder(folder);
   const boot = bootID();
@@ -41,7 +40,7 @@ export function writeBypasses(folder: string, bypasses: readonly Bypass[]): void
 /** Ids of the bypasses that an agent says are in force; what cannot be read says nothing. */
 export function readKnown(folder: string): ReadonlySet<string> {
   try {
-    const read: unknown = JSON.parse(readOwn(join(folder, BYPASS_KNOWN)) ?? "[]");
+    const read: unknown = JSON.parse(readOwnFile(join(folder, BYPASS_KNOWN)) ?? "[]");
     return new Set(Array.isArray(read) ? read.filter((id) => typeof id === "string") : []);
   } catch {
     return new Set();
@@ -56,32 +55,7 @@ export function writeKnown(folder: string, bypasses: readonly Bypass[]): void {
 }
 
 function replace(path: string, value: unknown): void {
-  writeFileSync(`${path}.next`, `${JSON.stringify(value, null, 1)}\n`, { mode: 0o600 });
-  renameSync(`${path}.next`, path);
-}
-
-/** Null: there is none. */
-function readOwn(path: string): string | null {
-  let file: number;
-  try {
-    file = openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
-    throw error;
-  }
-  try {
-    const status = fstatSync(file);
-    if (
-      !status.isFile() ||
-      status.uid !== process.getuid?.() ||
-      (status.mode & 0o022) !== 0 ||
-      status.size > MOST_BYTES
-    )
-      throw new Error(`\`${path}\` is no file of this user that nobody else can write to`);
-    return readFileSync(file, "utf8");
-  } finally {
-    closeSync(file);
-  }
+  replaceOwnFile(path, `${JSON.stringify(value, null, 1)}\n`);
 }
 
 /** @throws Error where it is none */

@@ -1,8 +1,8 @@
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { groupTag } from "../../model/host-pod.ts";
 import { bootID } from "../bypass/bypass-file.ts";
 import { HELD_PODS } from "../journal/folder.ts";
+import { readOwnFile, replaceOwnFile } from "../journal/own-file.ts";
 
 /** A control group whose packets are held, and how they are told apart. */
 export interface HeldGroup {
@@ -16,7 +16,7 @@ export interface HeldGroup {
  */
 export function readHeld(folder: string): readonly HeldGroup[] {
   try {
-    const { boot, groups } = JSON.parse(readFileSync(join(folder, HELD_PODS), "latin1")) as Record<string, unknown>;
+    const { boot, groups } = JSON.parse(readOwnFile(join(folder, HELD_PODS)) ?? "{}") as Record<string, unknown>;
     if (boot !== bootID() || !Array.isArray(groups)) return [];
     return groups
       .filter((group): group is string => typeof group === "string" && /^[1-9][0-9]{0,19}$/.test(group))
@@ -28,8 +28,6 @@ export function readHeld(folder: string): readonly HeldGroup[] {
 
 /** @throws Error where the folder cannot be written */
 export function writeHeld(folder: string, held: readonly HeldGroup[]): void {
-  const path = join(folder, HELD_PODS);
   const groups = held.map(({ group }) => group.toString());
-  writeFileSync(`${path}.next`, JSON.stringify({ boot: bootID(), groups }), { mode: 0o600 });
-  renameSync(`${path}.next`, path);
+  replaceOwnFile(join(folder, HELD_PODS), JSON.stringify({ boot: bootID(), groups }));
 }

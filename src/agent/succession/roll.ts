@@ -1,7 +1,8 @@
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Generation } from "../../model/verdict.ts";
 import { rollName } from "../journal/folder.ts";
+import { replaceOwnFile } from "../journal/own-file.ts";
 
 /** A process and when it was started, in ticks since the machine was: a number given again is another process. */
 interface Identity {
@@ -20,9 +21,7 @@ export function writeRoll(folder: string, generation: Generation, supervisor: nu
     agent: identityOf(process.pid)!,
     supervisor: supervisor === null ? null : identityOf(supervisor),
   };
-  const path = join(folder, rollName(generation));
-  writeFileSync(`${path}.next`, `${JSON.stringify(roll)}\n`, { mode: 0o600 });
-  renameSync(`${path}.next`, path);
+  replaceOwnFile(join(folder, rollName(generation)), `${JSON.stringify(roll)}\n`);
 }
 
 /**
