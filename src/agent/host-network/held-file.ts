@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { groupTag } from "../../model/host-pod.ts";
 import { bootID } from "../bypass/bypass-file.ts";
@@ -26,8 +27,10 @@ export function readHeld(folder: string): readonly HeldGroup[] {
   }
 }
 
-/** @throws Error where the folder cannot be written */
+/** No file where nothing is held. @throws Error where the folder cannot be written */
 export function writeHeld(folder: string, held: readonly HeldGroup[]): void {
+  const path = join(folder, HELD_PODS);
   const groups = held.map(({ group }) => group.toString());
-  replaceOwnFile(join(folder, HELD_PODS), JSON.stringify({ boot: bootID(), groups }));
+  if (groups.length === 0) rmSync(path, { force: true });
+  else replaceOwnFile(path, JSON.stringify({ boot: bootID(), groups }));
 }
