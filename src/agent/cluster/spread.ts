@@ -35,6 +35,11 @@ export function sayingOf(status: NodeStatus, nodeUid: string | null): Saying {
  */
 export function spreadMs(before: Saying, now: Saying, nodes: number): number {
   if (before.own !== now.own) return 0;
-  const all = Math.min(LONGEST_MS, nodes * EACH_NODE_MS);
+  const all = spreadOfAllMs(nodes);
   return before.everywhere !== now.everywhere ? all : all * OWN_SHARE;
+}
+
+/** Milliseconds over which all nodes write once. @param nodes of the cluster, about; 0: not known */
+export function spreadOfAllMs(nodes: number): number {
+  return Math.min(LONGEST_MS, nodes * EACH_NODE_MS);
 }

@@ -5,7 +5,7 @@ import { API_VERSION } from "../../policy/schema.ts";
 import { type Logger, RateLimit } from "../log.ts";
 import type { NodeCondition, NodeStatus } from "./node-status.ts";
 import { GROUP } from "./resources.ts";
-import { type Saying, sayingOf, spreadMs } from "./spread.ts";
+import { type Saying, sayingOf, spreadMs, spreadOfAllMs } from "./spread.ts";
 
 const EVERY_MS = 5_000;
 const SAY_EVERY_MS = 60_000;
@@ -41,6 +41,8 @@ export class StatusWriter {
   #writing: Promise<void> | null = null;
   #due: NodeJS.Timeout | undefined;
   #next = 0;
+  /** Connections to the API server before a try that failed; null: the last one did not. */
+  #connectsBefore: number | null = null;
   /** What was written last. */
   #written: Saying | null = null;
   /** When what is to be said is written, of which other nodes have to say the same; null: nothing waits. */
@@ -54,7 +56,10 @@ export class StatusWriter {
   constructor(options: StatusWriterOptions) {
     this.#options = options;
     // What changes by itself, as readiness does, is told by nobody.
-    this.#look = setInterval(() => this.changed(), EVERY_MS);
+    this.#look = setInterval(() => {
+      this.#cameBack();
+      this.changed();
+    }, EVERY_MS);
     this.changed();
   }
 
@@ -72,6 +77,16 @@ export class StatusWriter {
     );
   }
 
+  /** A server that was away is not overloaded when it is back: nobody should have to wait out a pause that grew meanwhile. */
+  #cameBack(): void {
+    const { client, nodes } = this.#options;
+    if (this.#connectsBefore === null || client.connects === this.#connectsBefore || this.#writing !== null) return;
+    this.#connectsBefore = null;
+    this.#next = Math.min(this.#next, performance.now() + Math.random() * spreadOfAllMs(nodes()));
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
   close(): void {
     this.#closed = true;
     clearInterval(this.#look);
@@ -86,8 +101,11 @@ export class StatusWriter {
     const nothingNew = isDeepStrictEqual(saying, this.#written);
     if (nothingNew) this.#dueAt = null;
     if (!confirm && (nothingNew || this.#waits(saying))) return;
+    // Before the try: it may fail by waiting for the connection that is made at last.
+    const { connects } = this.#options.client;
     try {
       await this.#apply(status);
+      this.#connectsBefore = null;
       this.#written = saying;
       this.#dueAt = null;
       if (this.#first || confirm)
@@ -97,6 +115,7 @@ export class StatusWriter {
       this.#next = performance.now() + EVERY_MS;
     } catch (error) {
       const { message, retryAfterMs = 0 } = error as KubeError;
+      this.#connectsBefore = connects;
       this.#backoff.failed(retryAfterMs);
       this.#next = performance.now() + this.#backoff.pause();
       const suppressed = this.#limit.allow(performance.now());

@@ -4,7 +4,7 @@ import { type NodePolicy, type NodeStatus, nodeStatus } from "../../../src/agent
 import { nodesOf } from "../../../src/agent/cluster/ranges.ts";
 import { StatusWriter } from "../../../src/agent/cluster/status-writer.ts";
 import { createLogger } from "../../../src/agent/log.ts";
-import type { KubeClient, Writing } from "../../../src/kube/client.ts";
+import { type KubeClient, KubeError, type Writing } from "../../../src/kube/client.ts";
 
 const EMPTY: NodeStatus = nodeStatus({
   ...{
@@ -35,12 +35,18 @@ let writer: StatusWriter;
 let writes: number[];
 let status: NodeStatus;
 let nodes: number;
+/** Why the API server cannot be written to. */
+let failure: KubeError | null;
+/** Connections to it so far. */
+let connects: number;
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setInterval", "clearInterval", "performance", "Date"] });
   writes = [];
   status = EMPTY;
   nodes = 0;
+  failure = null;
+  connects = 1;
 });
 
 afterEach(() => {
@@ -52,7 +58,11 @@ afterEach(() => {
 /** A writer that has said its first words, and said them again. */
 async function settledWriter(): Promise<void> {
   const client = {
+    get connects() {
+      return connects;
+    },
     write: async ({ path }: Writing) => {
+      if (failure !== null) throw failure;
       if (path.includes("/status")) writes.push(performance.now());
       return "{}";
     },
@@ -119,6 +129,43 @@ describe("the status of a node is written", () => {
     expect(writes).toEqual([]);
     random.mockReturnValue(0.25);
     expect(await change({ policies: [POLICY] })).toBeCloseTo(0.25 * 4096 * 5, -1);
+  });
+});
+
+describe("after minutes in which it could not be written, it is written", () => {
+  /** What changes in an outage, and how long after its end it is written. */
+  async function afterOutage(error: KubeError, end: () => void): Promise<number> {
+    await settledWriter();
+    failure = error;
+    status = { ...status, notEnforcedPods: 1 };
+    writer.changed();
+    await vi.advanceTimersByTimeAsync(700_000);
+    expect(writes).toEqual([]);
+    failure = null;
+    end();
+    const began = performance.now();
+    await vi.advanceTimersByTimeAsync(400_000);
+    expect(writes).toHaveLength(1);
+    return writes[0]! - began;
+  }
+
+  const refused = new KubeError(0, "connect ECONNREFUSED");
+
+  test("within seconds of the first new connection of anybody", async () => {
+    expect(await afterOutage(refused, () => connects++)).toBeLessThan(6_000);
+  });
+
+  test("at a moment of this node's own in a large cluster, all of which comes back at once", async () => {
+    nodes = 4096;
+    vi.spyOn(Math, "random").mockReturnValue(0.75);
+    const waited = await afterOutage(refused, () => connects++);
+    expect(waited).toBeGreaterThan(0.75 * 4096 * 5 - 1);
+    expect(waited).toBeLessThan(0.75 * 4096 * 5 + 10_000);
+  });
+
+  test("when its pause is over where the server was there all the time, and had enough to do", async () => {
+    vi.spyOn(Math, "random").mockReturnValue(0.99);
+    expect(await afterOutage(new KubeError(429, "too many requests"), () => undefined)).toBeGreaterThan(100_000);
   });
 });
 
