@@ -64,9 +64,20 @@ export class Cluster {
     return run(this.kubectlArguments(words), { ...KUBECTL, ...options });
   }
 
-  /** Writes objects as they are given, new or not. */
+  /** Writes objects as they are given, new or not; what lies in a namespace once that has its account, without which no pod is taken. */
   async apply(objects: readonly object[]): Promise<void> {
-    const list = { apiVersion: "v1", kind: "List", items: objects };
+    const namespaces = objects.filter(isNamespace);
+    await this.#applyList(namespaces);
+    for (const { metadata } of namespaces) {
+      const { name } = metadata;
+      await this.kubectl(["wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=60s"]);
+    }
+    await this.#applyList(objects.filter((object) => !isNamespace(object)));
+  }
+
+  async #applyList(items: readonly object[]): Promise<void> {
+    if (items.length === 0) return;
+    const list = { apiVersion: "v1", kind: "List", items };
     await this.kubectl(["apply", "--server-side", "--force-conflicts", "-f", "-"], { input: JSON.stringify(list) });
   }
 
@@ -118,4 +129,8 @@ export class Cluster {
     this.#saved = this.#saved.then(() => saveState(this.#state));
     return this.#saved;
   }
+}
+
+function isNamespace(object: object): object is { readonly metadata: { readonly name: string } } {
+  return "kind" in object && object.kind === "Namespace";
 }

@@ -41,13 +41,12 @@ describe.skipIf(!apiServerBuilt())("on a real API server", () => {
   });
 
   async function established(): Promise<void> {
-    for (let left = 100; left > 0; left--) {
+    const served = async () => {
       const { body } = await api.send("GET", `/apis/${API_VERSION}`);
-      const served = ((body["resources"] ?? []) as { kind: string }[]).map(({ kind }) => kind);
-      if (CUSTOM_RESOURCES.every(({ kind }) => served.includes(kind))) return;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-    throw new Error("the definitions are not served after ten seconds");
+      return ((body["resources"] ?? []) as { kind: string }[]).map(({ kind }) => kind);
+    };
+    const kinds = CUSTOM_RESOURCES.map(({ kind }) => kind);
+    await expect.poll(served, { timeout: 60_000, interval: 100 }).toEqual(expect.arrayContaining(kinds));
   }
 
   function pathOf(kind: string, namespace: string | undefined): string {
