@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { run } from "../../src/lab/process.ts";
 import { API_VERSION } from "../../src/policy/schema.ts";
 import type { NodeStatusText } from "../../src/policy/status-schema.ts";
@@ -7,6 +7,7 @@ import { ApiRequests } from "../support/api-request.ts";
 import { apiServerBuilt } from "../support/api-server-built.ts";
 import { type ApiServer, startApiServer, stopApiServer } from "./api-server.ts";
 
+const SOON = { timeout: 60_000, interval: 100 };
 const NAME = "agentright";
 const AGENT = "system:serviceaccount:sallyport:sallyport-agent";
 const STATUSES = `/apis/${API_VERSION}/egressnodestatuses`;
@@ -32,7 +33,7 @@ describe.skipIf(!apiServerBuilt())("an agent, on a real API server", () => {
     expect(applied.status, applied.stderr).toBe(0);
     // Definitions, roles and admission policies hold a moment after they are written.
     const said = async () => (await unbound.send("POST", `${STATUSES}?dryRun=All`, status("probe"))).body.message ?? "";
-    await expect.poll(said, { timeout: 60_000, interval: 100 }).toContain("bound to no node");
+    await vi.waitFor(async () => expect(await said()).toContain("bound to no node"), SOON);
   });
 
   afterAll(async () => {

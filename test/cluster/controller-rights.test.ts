@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { NODES_KEY, RANGES_KEY, RANGES_NAME } from "../../src/agent/cluster/ranges.ts";
 import { UNINSTALL_KEY } from "../../src/agent/cluster/uninstall.ts";
 import { createLogger } from "../../src/agent/log.ts";
@@ -13,6 +13,7 @@ import { type ApiAnswer, ApiRequests } from "../support/api-request.ts";
 import { apiServerBuilt } from "../support/api-server-built.ts";
 import { type ApiServer, startApiServer, stopApiServer } from "./api-server.ts";
 
+const SOON = { timeout: 60_000, interval: 100 };
 const NAME = "ctrlright";
 const NAMESPACE = "sallyport";
 const account = (name: string) => `system:serviceaccount:${NAMESPACE}:${name}`;
@@ -102,7 +103,7 @@ describe.skipIf(!apiServerBuilt())("the controller, on a real API server", () =>
   /** Roles and admission policies hold a moment after they are written, a longer one on a machine with other work. */
   async function holds(ask: () => Promise<ApiAnswer>, refusal: string): Promise<void> {
     const said = async () => (await ask()).body.message ?? "";
-    await expect.poll(said, { timeout: 60_000, interval: 100 }).toContain(refusal);
+    await vi.waitFor(async () => expect(await said()).toContain(refusal), SOON);
   }
 
   /** Each as an applier of its own: what one says stays when another speaks. */

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { parse, parseAllDocuments, stringify } from "yaml";
 import { run } from "../../src/lab/process.ts";
 import { CUSTOM_RESOURCES, customResourceFiles } from "../../src/policy/custom-resources.ts";
@@ -12,6 +12,7 @@ import { pagesOf, shownDocuments } from "../support/pages.ts";
 import { POLICY_CASES } from "../support/policy-cases.ts";
 import { type ApiServer, startApiServer, stopApiServer } from "./api-server.ts";
 
+const SOON = { timeout: 60_000, interval: 100 };
 const NAME = "crdtest";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 interface Named {
@@ -46,7 +47,7 @@ describe.skipIf(!apiServerBuilt())("on a real API server", () => {
       return ((body["resources"] ?? []) as { kind: string }[]).map(({ kind }) => kind);
     };
     const kinds = CUSTOM_RESOURCES.map(({ kind }) => kind);
-    await expect.poll(served, { timeout: 60_000, interval: 100 }).toEqual(expect.arrayContaining(kinds));
+    await vi.waitFor(async () => expect(await served()).toEqual(expect.arrayContaining(kinds)), SOON);
   }
 
   function pathOf(kind: string, namespace: string | undefined): string {
