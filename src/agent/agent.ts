@@ -100,11 +100,10 @@ export class Agent implements LaneListener {
     this.#floods = new Floods(() => this.#keeper.dropped(), log);
     this.#crowd = new CrowdWatch(this.#conntrack, () => this.#epoch, this.#floods, log);
     this.#resolver = new Resolver(config.agentResolvers);
-    const { data } = this.#epoch.program;
     this.#lane = new LaneHandle(
       files.lane,
       {
-        program: data,
+        program: this.#epoch.program.data,
         config,
         hostPods: laneHostPods(this.#epoch),
         generation: place.generation,
@@ -124,6 +123,7 @@ export class Agent implements LaneListener {
       lane: this.#lane,
       open: this.#open,
       program: () => this.#epoch.program,
+      hostPodsFree: hostPods?.off === true,
       log,
     });
     this.#laneNumbers = new LaneNumbers(() => this.#lane.pulse);
@@ -171,15 +171,15 @@ export class Agent implements LaneListener {
     this.#floods.setWorkloads(workloads);
     const memory = this.#journal.open(program, workloads, config.limits.bindings);
     const recall: Recall = (flow, start) => memory.recall(flow, start);
-    const alone = this.#place.predecessor === null;
+    const { ofNode } = this.#takeOver;
     try {
       await both(this.#endings.start(), this.#lane.start());
-      const before = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows, recall, alone);
+      const before = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows, recall, ofNode);
       tellHanded(this.#conntrack, this.#marks, this.#lane, this.#log);
       await this.#takeOver.begin();
       await this.#keeper.install(inputs, program);
       this.#takeOver.recall(memory);
-      const settled = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows, recall, alone);
+      const settled = settleExistingFlows(this.#conntrack, program, this.#marks, config.existingFlows, recall, ofNode);
       this.#open.adopt(settled, before.ended);
       const remembered = settled.kept.filter((one) => one.memory !== null).length;
       this.#journal.start(this.#open.live);

@@ -17,6 +17,10 @@ import type { Turns } from "./turns.ts";
 
 const DNS_PORT = 53;
 const NOBODY = -1;
+/** Of a flow that somebody opened whom policies hold; `inbound` is what the node opens towards pods. */
+const FOR_PODS: ReadonlySet<number> = new Set(
+  Object.values(STATE).filter((state) => state !== STATE.none && state !== STATE.inbound),
+);
 
 export interface ExistingFlow {
   readonly flow: FlowTuple;
@@ -40,11 +44,16 @@ export interface ExistingFlows {
 }
 
 /**
+ * What becomes of flows that pods on the node's network had open: they end where nobody remembers whose they are, or are left for another agent, which
+ * may yet tell. `free`: these pods are not held any more, so nothing is remembered of theirs.
+ */
+export type OfNode = "end" | "leave" | "free";
+
+/**
  * Settles the flows that conntrack knew before this agent (AgentConfig.existingFlows). Flows towards pods are not egress: they
  * are marked inbound. Of those from pods, the ones that an earlier agent allowed are decided anew on what it noted of them; where
  * it noted nothing they stay, unless what conntrack tells of them (address, port, protocol) is denied for certain. The ones that
- * nobody decided are decided on these facts alone, as if no more could come, or ended. What a pod on the node's network had open ends
- * where nobody remembers whose it is; `alone`: there is no other agent that may yet tell.
+ * nobody decided are decided on these facts alone, as if no more could come, or ended.
  */
 export function settleExistingFlows(
   conntrack: Conntrack,
@@ -52,7 +61,7 @@ export function settleExistingFlows(
   marks: MarkLayout,
   undecided: "Adopt" | "End",
   recall: Recall = () => null,
-  alone = true,
+  ofNode: OfNode = "end",
 ): ExistingFlows {
   const found: ConntrackEntry[] = [];
   for (const family of ["ipv4", "ipv6"] as const) conntrack.dump(family, (entry) => found.push(entry));
@@ -60,6 +69,10 @@ export function settleExistingFlows(
   for (const entry of found) {
     const state = stateOf(marks, entry.mark);
     const row = rowOf(program, entry.original.source);
+    if (row < 0 && ofNode === "free" && FOR_PODS.has(state) && isOfNode(program, entry)) {
+      conntrack.setMark(entry.original, inPlace(marks, STATE.none), marks.mask);
+      continue;
+    }
     const allowed = state === STATE.allowed || state === STATE.proving;
     const memory = allowed ? recall(flowOf(entry), entry.start) : null;
     if (row < 0 && memory !== null) {
@@ -67,7 +80,7 @@ export function settleExistingFlows(
       (settled.decision.action === "Deny" ? result.ended : result.kept).push(settled);
       continue;
     }
-    if (row < 0 && allowed && alone && isOfNode(program, entry)) {
+    if (row < 0 && allowed && ofNode === "end" && isOfNode(program, entry)) {
       result.ended.push(forgotten(entry));
       continue;
     }

@@ -53,7 +53,12 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const folder = options.state ?? defaultStateFolder();
   const bypass = new BypassWatch({ folder, log, changed: () => void applier?.apply(wanted()) });
   const changed = (): void => void applier?.apply(wanted());
-  const hostPods = new HostPods({ mount: options.controlGroups, folder, changed });
+  const hostPods = new HostPods({
+    mount: options.controlGroups,
+    staticPods: options.staticPods,
+    folder,
+    changed,
+  });
   const sources = await openSources(options, log, hostPods, changed);
   const wanted = (): Inputs => hostPods.add({ ...sources.inputs, bypasses: bypass.active });
   const keeper = memoryKeeper(sources);
@@ -147,7 +152,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
  * Makes the rules that tell pods on the host's network from it, for an agent that cannot itself (docs/adr/0025-host-network-pods.md), or says why it cannot: that
  * is no failure, for the agent reports these pods then.
  */
-export async function prepareHostNetwork(controlGroups: string): Promise<void> {
+export async function prepareHostNetwork(controlGroups: string | null): Promise<void> {
   const pods = new HostPods({ mount: controlGroups, folder: null, changed: () => {} });
   try {
     await makeHostTable(pods);

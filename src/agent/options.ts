@@ -30,8 +30,10 @@ export interface AgentOptions {
   readonly state: string | null;
   /** File of the rules that close the node from its next boot on; null: none. */
   readonly bootRules: string | null;
-  /** Where the node's control groups are mounted. */
-  readonly controlGroups: string;
+  /** Where the node's control groups are mounted; null: pods on the host's network are not held, and those that were are let go. */
+  readonly controlGroups: string | null;
+  /** Which static pod an object mirrors is believed: only kubelets may say it. */
+  readonly staticPods: boolean;
   /** Milliseconds that an agent which was replaced goes on with the flows it follows. */
   readonly linger: number;
   readonly logLevel: string;

@@ -7,7 +7,7 @@ import type { Program } from "../program/program.ts";
 import type { BootRules } from "./boot-rules.ts";
 import { asideUntil, bypassedRanges } from "./bypass/bypass.ts";
 import { type GroupedPod, heldPods } from "./host-network/host-pods.ts";
-import type { HostRules } from "./host-network/host-rules.ts";
+import type { HostKeeper } from "./host-network/host-rules.ts";
 import { type Logger, RateLimit } from "./log.ts";
 import { podInterfaces, readRoutes } from "./pod-interfaces.ts";
 import type { Inputs } from "./state.ts";
@@ -36,7 +36,7 @@ export class RulesetKeeper {
   readonly #troubles = new RateLimit(TROUBLE_EVERY_MS);
   restored = 0;
   readonly #boot: BootRules | null;
-  readonly #host: HostRules | null;
+  readonly #host: HostKeeper | null;
   /** On the host's network: those that are held, of those that are known. */
   #hostPods: readonly [held: readonly GroupedPod[], known: readonly GroupedPod[]] = [[], []];
 
@@ -50,7 +50,7 @@ export class RulesetKeeper {
     other: boolean,
     log: Logger,
     boot: BootRules | null = null,
-    host: HostRules | null = null,
+    host: HostKeeper | null = null,
   ) {
     this.#host = host;
     this.#boot = boot;

@@ -23,6 +23,7 @@ interface Options {
   readonly logLevel: string;
   readonly listen?: readonly string[];
   readonly controlGroups: string;
+  readonly staticPods?: boolean;
   readonly prepareHostNetwork?: boolean;
   readonly check?: boolean;
   readonly remove?: boolean;
@@ -42,7 +43,7 @@ export async function agentCommand(options: Options): Promise<void> {
     process.exitCode = (await checkKernel()) ? EXIT.ok : EXIT.failed;
     return;
   }
-  const controlGroups = resolve(options.controlGroups);
+  const controlGroups = options.controlGroups === "off" ? null : resolve(options.controlGroups);
   if (options.prepareHostNetwork === true) {
     const { prepareHostNetwork } = await import("../agent/main.ts");
     return prepareHostNetwork(controlGroups);
@@ -69,6 +70,7 @@ export async function agentCommand(options: Options): Promise<void> {
     state,
     bootRules,
     controlGroups,
+    staticPods: options.staticPods === true,
     linger: options.linger,
     logLevel: options.logLevel,
     listen,

@@ -114,8 +114,12 @@ function addAgent(program: Command): void {
     )
     .option(
       "--control-groups <dir>",
-      "where the node's control groups are mounted: version 2 tells pods on the host's network apart",
+      "where the node's control groups are mounted: version 2 tells pods on the host's network apart; `off`: those are not held",
       "/sys/fs/cgroup",
+    )
+    .option(
+      "--static-pods",
+      "believe which static pod an object mirrors, to hold those on the host's network: only where kubelets alone may say it",
     )
     .option(
       "--prepare-host-network",

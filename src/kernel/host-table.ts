@@ -1,3 +1,4 @@
+import { ENOENT } from "./libc.ts";
 import { mustRun, type RunProgram, runProgram } from "./program.ts";
 import { SetElements } from "./set-elements.ts";
 
@@ -94,6 +95,12 @@ export class HostTable {
         { set: HOLDING, elements: families },
       ],
     });
+  }
+
+  /** Nothing is tagged from here on. Returns 0, also where there is no table, or the error number. */
+  release(): number {
+    const error = this.hold([]);
+    return error === ENOENT ? 0 : error;
   }
 
   /** Missing is no error. */

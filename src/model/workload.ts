@@ -13,4 +13,6 @@ export interface Workload {
   /** Of a pod on its node's network that can be told from it: its number (model/host-pod.ts); such a pod has no addresses. */
   readonly host?: number;
   readonly node: string | null;
+  /** Of the mirror of a static pod: the UID by which the node's kubelet knows that one. */
+  readonly staticUid?: string;
 }

@@ -124,7 +124,7 @@ function nodeAddressesOf(pods: readonly Pod[]): Address[] {
 }
 
 function toWorkload(pod: Pod, namespace: Namespace, addresses: readonly Address[], id: number): Workload {
-  const { uid, name, labels, serviceAccount, node } = pod;
+  const { uid, name, labels, serviceAccount, node, staticUid } = pod;
   return {
     id,
     uid,
@@ -135,6 +135,7 @@ function toWorkload(pod: Pod, namespace: Namespace, addresses: readonly Address[
     serviceAccount,
     addresses,
     node,
+    ...(staticUid === "" ? {} : { staticUid }),
   };
 }
 

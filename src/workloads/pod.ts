@@ -13,6 +13,8 @@ export interface Pod {
   /** Of the node it runs on. */
   readonly hostAddresses: readonly Address[];
   readonly hostNetwork: boolean;
+  /** Of the mirror of a static pod: the UID that the kubelet gave that one, if the annotation is to be believed; empty: of no such pod. */
+  readonly staticUid: string;
   /** Some container of it may open raw sockets, or more: on the host's network it may send past every rule. */
   readonly raw: boolean;
   /** A container of it has been started. */
@@ -56,12 +58,23 @@ export function readPod(object: Fields): Pod | string {
     addresses,
     hostAddresses,
     hostNetwork: spec.hostNetwork === true,
+    staticUid: readStaticUid(fields(metadata.annotations)[MIRRORED]),
     raw: mayGoAround(spec),
     running: status.phase === "Running",
     ended: status.phase === "Succeeded" || status.phase === "Failed",
     leaving: metadata.deletionTimestamp !== undefined && metadata.deletionTimestamp !== null,
     otherInterfaces: readOtherInterfaces(fields(metadata.annotations)[NETWORK_STATUS]),
   };
+}
+
+/**
+ * What the kubelet writes into the object that mirrors a static pod: 32 hexadecimal digits of its manifest's hash. An API server lets nobody change it (or add
+ * it) later; a manifest may also bear a UID of its author's choice, which is not read: it could be another pod's.
+ */
+export const MIRRORED = "kubernetes.io/config.mirror";
+
+function readStaticUid(annotation: unknown): string {
+  return typeof annotation === "string" && /^[0-9a-f]{32}$/.test(annotation) ? annotation : "";
 }
 
 /** Kubernetes Network Custom Resource Definition De-facto Standard 1.3, §4.1.4. */

@@ -1,3 +1,5 @@
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { parse } from "yaml";
 import { OUTSIDE } from "../../src/lab/addresses.ts";
@@ -6,6 +8,7 @@ import { run } from "../../src/lab/process.ts";
 import type { Cluster } from "./cluster.ts";
 import { onMachine } from "./machine.ts";
 import { NODE } from "./network.ts";
+import { STATIC_PODS } from "./node-config.ts";
 import { podObject } from "./pods.ts";
 import { fetched, type Sallyport } from "./sallyport.ts";
 import { sharedRelease } from "./shared-release.ts";
@@ -117,6 +120,22 @@ describe("a pod on the host's network that a policy selects", () => {
   });
 });
 
+test("a static pod is held by the rules of the object that mirrors it", async () => {
+  const manifest = join(cluster.directory, STATIC_PODS, "still.json");
+  await writeFile(manifest, JSON.stringify({ ...(pod("still") as object), apiVersion: "v1" }));
+  const name = `still-${NODE.name}`;
+  try {
+    await expect.poll(() => cluster.tryKubectl(["get", "pod", "-n", SPACE, name]), SOON).toMatchObject({ status: 0 });
+    await kubectl("wait", "--for=condition=Ready", "pod", name, "-n", SPACE, "--timeout=60s");
+    await expect.poll(() => evil(name), SOON).toBe("none");
+    expect(await partner(name)).toBe("200");
+    expect(await notHeld()).not.toContainEqual(expect.stringMatching(/^still/));
+  } finally {
+    await rm(manifest);
+  }
+  await kubectl("wait", "--for=delete", "pod", name, "-n", SPACE, "--timeout=60s");
+});
+
 test("what no policy selects is untouched: a pod, and the node's own processes", async () => {
   expect(await evil("free")).toBe("200");
   const curl = ["curl", "-sk", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}", `https://${EVIL.ipv4}:8443/`];
@@ -125,14 +144,9 @@ test("what no policy selects is untouched: a pod, and the node's own processes",
 });
 
 test("the status names those that may go around, and no other", async () => {
-  const told = async () => {
-    const { notEnforced = [] } = parse(await kubectl("get", "egressnodestatus", NODE.name, "-o", "yaml")).status;
-    const own = notEnforced.filter(({ namespace }: { namespace: string }) => namespace === SPACE);
-    return own.map(
-      (one: { pod: string; reason: string; message: string }) => `${one.pod} ${one.reason} ${one.message}`,
-    );
-  };
-  await expect.poll(told, SOON).toEqual([expect.stringMatching(/^raw HostNetwork .*selects it: it is held .*NET_RAW/)]);
+  await expect
+    .poll(notHeld, SOON)
+    .toEqual([expect.stringMatching(/^raw HostNetwork .*selects it: it is held .*NET_RAW/)]);
   expect(await evil("raw")).toBe("none");
 });
 
@@ -146,6 +160,12 @@ test("while the agent is away, what is held stays closed and the rest goes on", 
   expect(await evil("held")).toBe("none");
   expect(await arrived()).toBe(0);
 });
+
+async function notHeld(): Promise<string[]> {
+  const { notEnforced = [] } = parse(await kubectl("get", "egressnodestatus", NODE.name, "-o", "yaml")).status;
+  const own = notEnforced.filter(({ namespace }: { namespace: string }) => namespace === SPACE);
+  return own.map((one: { pod: string; reason: string; message: string }) => `${one.pod} ${one.reason} ${one.message}`);
+}
 
 /** What arrives in half a second from now on. */
 async function freshlyArrived(): Promise<number> {

@@ -14,7 +14,7 @@ root=$folder/root
 mkdir -p "$root" "$folder"/{var,tmp,etc-upper,etc-work,shown}
 mount -t tmpfs -o mode=755 machine "$root"
 mkdir -p "$root"/{usr,etc,dev,proc,sys,run,tmp,var,opt,root,mnt,old} "$root$programs"
-mkdir -p "$folder"/var/{lib/kubelet,lib/containerd,log/pods,tmp,cache}
+mkdir -p "$folder"/var/{lib/kubelet/static,lib/containerd,log/pods,tmp,cache}
 for name in bin sbin lib lib32 lib64 libx32; do
   if [ -L "/$name" ]; then
     cp -a "/$name" "$root/$name"

@@ -10,6 +10,8 @@ export const CNI_PLUGINS = "/usr/lib/cni";
 /** Networks that a pod can be put on, besides `ptp`: the name is that of a RuntimeClass. */
 const OTHER_NETWORKS = ["bridge", "macvlan"] as const;
 export type OtherNetwork = (typeof OTHER_NETWORKS)[number];
+/** Folder of the manifests of static pods, on the node. */
+export const STATIC_PODS = "/var/lib/kubelet/static";
 const RUNTIME_SOCKET = "/run/containerd/containerd.sock";
 
 /** Configuration files of the node's own servers, by path below the machine's folder. */
@@ -120,6 +122,8 @@ function kubeletConfig(tls: Certificates): object {
     tlsCertFile: tls.pem(`kubelet-${NODE.name}-server`),
     tlsPrivateKeyFile: tls.key(`kubelet-${NODE.name}-server`),
     containerRuntimeEndpoint: `unix://${RUNTIME_SOCKET}`,
+    staticPodPath: STATIC_PODS,
+    fileCheckFrequency: "1s",
     cgroupDriver: "cgroupfs",
     cgroupRoot: "/",
     failCgroupV1: false,

@@ -82,7 +82,7 @@ describe.skipIf(!apiServerBuilt())("rights on a real API server", () => {
     ({ kubeconfig } = await startApiServer(NAME, { controllers: true }));
     admin = new ApiRequests(kubeconfig);
     for (const name of [NAMESPACE, "sallyport"]) await admin.send("POST", "/api/v1/namespaces", { metadata: { name } });
-    for (const file of ["rbac/people.yaml", "admission/egress-labels.yaml"]) {
+    for (const file of ["rbac/people.yaml", "admission/egress-labels.yaml", "admission/static-pods.yaml"]) {
       for (const document of parseAllDocuments(deploy(file))) await create(document.toJS());
     }
     const rules = [
@@ -159,6 +159,33 @@ describe.skipIf(!apiServerBuilt())("rights on a real API server", () => {
     ["vera", false, "get", "pods/log", "sallyport"],
   ])("%s: %s, to %s %s in `%s`", async (user, may, verb, resource, namespace) => {
     expect(await mayDo(user, verb, resource, namespace, "")).toBe(may);
+  });
+
+  test("only kubelets say which static pod an object mirrors", async () => {
+    const node = { apiVersion: "v1", kind: "Node", name: "node1", uid: "u", controller: true };
+    const mirror = (annotations: object) => ({
+      metadata: { name: "mirror", annotations, ownerReferences: [node] },
+      spec: { nodeName: "node1", containers: [{ name: "c", image: "none" }] },
+    });
+    const mirrors = { "kubernetes.io/config.mirror": "8f0e4c1b5a6d7e8f9a0b1c2d3e4f5a6b" };
+    const send = (user: string, annotations: object) =>
+      as(user).send("POST", `${pods}?dryRun=All`, mirror(annotations));
+    await eventually(async () => (await send("emil", mirrors)).status === 403);
+    expect((await send("emil", mirrors)).body.message).toContain("is for kubelets");
+    const free = await send("emil", { "kubernetes.io/config.mirrored": "x" });
+    expect(free.status, free.body.message).toBe(201);
+    await create({
+      kind: "ClusterRole",
+      metadata: { name: "kubelet" },
+      rules: [{ apiGroups: [""], resources: ["nodes/status"], verbs: ["update"] }],
+    });
+    await create(binding("ClusterRoleBinding", "emil", "kubelet"));
+    await eventually(async () => (await send("emil", mirrors)).status === 201);
+    // Nor does an object that is there become a mirror.
+    expect((await as("emil").send("POST", pods, { ...mirror({}), metadata: { name: "later" } })).status).toBe(201);
+    const change = { metadata: { annotations: mirrors } };
+    const changed = await as("emil").send("PATCH", `${pods}/later`, change, "application/merge-patch+json");
+    expect(changed.status, changed.body.message).toBe(422);
   });
 
   describe("the label that says which rules hold", () => {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdir, rmdir } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -15,10 +15,12 @@ const ROOT = join(TREE, `sallyport-${NAME}`);
 const HELD = "6d3fd1a0-0000-4000-8000-0000000000a1";
 const OTHER = "6d3fd1a0-0000-4000-8000-0000000000a2";
 const FREE = "6d3fd1a0-0000-4000-8000-0000000000a3";
+const LATE = "6d3fd1a0-0000-4000-8000-0000000000a4";
 /** Of both drivers: what the kubelet makes of a pod without requests, with some, and where systemd makes it. */
 const GROUPS: Readonly<Record<string, string>> = {
   [HELD]: `kubepods/besteffort/pod${HELD}`,
   [OTHER]: `kubepods/pod${OTHER}`,
+  [LATE]: `kubepods/pod${LATE}`,
   [FREE]: `kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod${FREE.replaceAll("-", "_")}.slice`,
 };
 const POLICY = appPolicy(`
@@ -74,7 +76,7 @@ async function list(...pods: readonly object[]): Promise<void> {
   writeFileSync(workloads(), stringify({ ...lab, items: [...lab.items, ...pods] }));
 }
 
-async function start(node: readonly string[] = [process.execPath]): Promise<void> {
+async function start(node: readonly string[] = [process.execPath], more: readonly string[] = []): Promise<void> {
   world.agent = await AgentProcess.start(world.lab, {
     node: 1,
     command: [...node, SCRIPT],
@@ -82,6 +84,9 @@ async function start(node: readonly string[] = [process.execPath]): Promise<void
     workloads: workloads(),
     config: await world.lab.configYaml(1),
     flows: world.flows,
+    more,
+    // While another one of this node still writes its own.
+    ...(more.length === 0 ? {} : { log: join(world.lab.directory, "agent-other.log") }),
   });
 }
 
@@ -91,7 +96,8 @@ const free = { ...hostPod("free", FREE), metadata: { namespace: "inside-ns", nam
 
 beforeAll(async () => {
   world = await AgentLab.up(NAME, { policies: { "app.yaml": POLICY }, pods: [{ namespace: "app-ns", name: "app" }] });
-  for (const group of Object.values(GROUPS)) await mkdir(join(ROOT, group, "container"), { recursive: true });
+  for (const [uid, group] of Object.entries(GROUPS))
+    if (uid !== LATE) await mkdir(join(ROOT, group, "container"), { recursive: true });
   await list(held, other, free);
   await start();
   await world.until("held pods", () => world.agent?.log.some(({ event }) => event === "host-pods-held"));
@@ -273,6 +279,41 @@ describe("without an agent", () => {
     expect(await get(HELD, `http://${EVIL.ipv4}/`)).toBe(DENIED);
   });
 
+  test("a pod that starts meanwhile is open; the next agent says so, and lets nothing more of it out, on old sockets neither", async () => {
+    await world.agent?.kill();
+    world.agent = null;
+    await mkdir(join(ROOT, GROUPS[LATE]!, "container"), { recursive: true });
+    await world.lab.forgetOutside();
+    const isHeld = join(world.lab.directory, "late-is-held");
+    const wait = `until [ -e ${isHeld} ]; do sleep 0.1; done`;
+    // Three sockets that were made before: one that sends all the time, one that will, and one that only takes.
+    const datagrams = inPod(LATE, [
+      "sh",
+      "-c",
+      `(until [ -e ${isHeld}.over ]; do echo x; sleep 0.05; done) | socat -u - UDP4-SENDTO:${EVIL.ipv4}:9999`,
+    ]);
+    const silent = inPod(LATE, ["sh", "-c", `(${wait}; echo secret) | socat -t 5 - TCP4:${EVIL.ipv4}:8443`]);
+    const echoing = inPod(LATE, ["sh", "-c", `(echo a; ${wait}; echo b) | socat -t 5 - ${ECHO}`]);
+    await expect.poll(async () => (await world.leaked(EVIL.ipv4)).packets, SOON).toBeGreaterThan(10);
+    await list(held, other, free, hostPod("late", LATE));
+    // Its policy leaves it nothing of what it has open.
+    world.write("app.yaml", POLICY.slice(0, POLICY.indexOf("    - name: partner")));
+    await start();
+    const said = await world.agent!.event("host-pods-were-open");
+    expect(said).toMatchObject({ count: 1, pods: ["app-ns/late"] });
+    await world.lab.forgetOutside();
+    writeFileSync(isHeld, "");
+    const ended = await Promise.all([silent, echoing]);
+    writeFileSync(`${isHeld}.over`, "");
+    await datagrams;
+    expect(ended.map(({ stderr }) => /Connection reset/.test(stderr))).toEqual([true, true]);
+    expect(ended[1]!.stdout).toBe("a\n");
+    expect(await world.leaked(EVIL.ipv4, OUTSIDE.partner.ipv4)).toEqual({ packets: 0, payload: 0 });
+    await list(held, other, free);
+    world.write("app.yaml", POLICY);
+    await expect.poll(() => get(HELD, PARTNER, "-k"), SOON).toBe("200");
+  });
+
   test("one in a control group namespace of its own says that it cannot make the table, and goes on with one that is made", async () => {
     await world.agent?.stop();
     await run(inNetns(netns(), ["nft", "delete", "table", "inet", "sallyport_host"]));
@@ -290,6 +331,27 @@ describe("without an agent", () => {
     expect(await get(FREE, `http://${EVIL.ipv4}/`)).toBe("200");
     await world.agent?.stop();
     await start();
+  });
+
+  test("where it is switched off, what an agent held before is let go, at a hand-over too; and held again later", async () => {
+    const open = inPod(HELD, ["sh", "-c", `(echo a; sleep 12; echo b) | socat -t 2 - ${ECHO}`]);
+    await world.until("flow", () => world.records().some(({ destination }) => destination?.port === PORTS.echo.server));
+    const before = world.agent!;
+    const isNoted = () => existsSync(join(world.lab.directory, "state-node1/held-pods.json"));
+    expect(isNoted()).toBe(true);
+    await start(undefined, ["--control-groups=off"]);
+    await expect.poll(() => get(HELD, `http://${EVIL.ipv4}/`), SOON).toBe("200");
+    expect(await get(OTHER, `http://[${EVIL.ipv6}]/`)).toBe("200");
+    expect(world.agent!.log.some(({ event }) => event === "host-pods-let-go")).toBe(true);
+    expect(isNoted()).toBe(false);
+    // Nor does the one that goes take away what it had allowed.
+    await before.stop();
+    expect((await open).stdout).toBe("a\nb\n");
+    await world.agent!.stop();
+    expect(await get(HELD, `http://${EVIL.ipv4}/`)).toBe("200");
+    await start();
+    await expect.poll(() => get(HELD, `http://${EVIL.ipv4}/`), SOON).toBe(DENIED);
+    expect(await get(HELD, PARTNER, "-k")).toBe("200");
   });
 
   test("whoever takes the table away finds it back", async () => {

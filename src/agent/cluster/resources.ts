@@ -1,7 +1,7 @@
 import { type Fields, fields, pick } from "../../kube/object.ts";
 import type { Resource } from "../../kube/reflector.ts";
 import { API_VERSION, type Kind } from "../../policy/schema.ts";
-import { CONTAINERS, NETWORK_STATUS } from "../../workloads/pod.ts";
+import { CONTAINERS, MIRRORED, NETWORK_STATUS } from "../../workloads/pod.ts";
 import { rangesResource } from "./ranges.ts";
 import type { StandardResource } from "./standard.ts";
 
@@ -96,11 +96,11 @@ export function resourcesOf(place: Place): readonly (Resource & { readonly name:
 
 /** What `readPod` reads. */
 function trimPod({ metadata, spec, status }: Fields): Fields {
-  const networks = pick(fields(metadata)["annotations"], NETWORK_STATUS);
+  const annotations = pick(fields(metadata)["annotations"], NETWORK_STATUS, MIRRORED);
   return {
     metadata: {
       ...pick(metadata, "name", "namespace", "uid", "labels", "creationTimestamp", "deletionTimestamp"),
-      ...(networks[NETWORK_STATUS] === undefined ? {} : { annotations: networks }),
+      ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
     },
     spec: {
       ...pick(spec, "nodeName", "serviceAccountName", "serviceAccount", "hostNetwork"),

@@ -6,18 +6,23 @@ import type { Epoch, Inputs } from "../state.ts";
 import type { HostPod } from "./border.ts";
 import { type HeldGroup, readHeld, writeHeld } from "./held-file.ts";
 import { type PodGroup, PodGroups, unifiedTree } from "./pod-groups.ts";
+import { type GroupUid, groupUids } from "./static-pods.ts";
 
 /** A pod on the host's network whose control group is known. */
 export interface GroupedPod extends PodGroup {
   readonly workloadId: number;
+  /** For people: `namespace/name`. */
+  readonly name: string;
   /** The pod's number in here (model/host-pod.ts). */
   readonly number: number;
   readonly tag: number;
 }
 
 export interface HostPodsOptions {
-  /** Where control groups are mounted. */
-  readonly mount: string;
+  /** Where control groups are mounted; null: no such pod is to be held. */
+  readonly mount: string | null;
+  /** Who mirrors a static pod is believed. Default: no. */
+  readonly staticPods?: boolean;
   /** Where it is written down what is held, for the next agent; null: nowhere. */
   readonly folder: string | null;
   /** Some pod has a group now, or none any more. */
@@ -50,18 +55,24 @@ export class HostPods {
   readonly #numbers = new Map<string, number>();
   #last = 0;
   #found: ReadonlyMap<string, readonly PodGroup[]> = new Map();
-  #wanted: readonly string[] = [];
+  /** Of the pods that are wanted. */
+  #groupUids: ReadonlyMap<string, GroupUid> = new Map();
   #timer: NodeJS.Timeout | null = null;
   readonly #poll: NodeJS.Timeout | null;
 
   constructor(options: HostPodsOptions) {
     this.#options = options;
-    this.#tree = unifiedTree(options.mount);
+    this.#tree = options.mount === null ? null : unifiedTree(options.mount);
     this.problem = problemOf(this.#tree, options.mount);
     this.#held = this.problem === null && options.folder !== null ? readHeld(options.folder) : [];
     this.everHeld = this.#held.length > 0;
     this.#groups = this.problem === null ? new PodGroups(this.#tree!, () => this.#soon()) : null;
     this.#poll = this.#groups === null ? null : setInterval(() => this.#look(), EVERY_MS).unref();
+  }
+
+  /** None is to be held, whatever can be. */
+  get off(): boolean {
+    return this.#options.mount === null;
   }
 
   /** The tree of control groups; null: no version 2 here. */
@@ -84,9 +95,17 @@ export class HostPods {
   whyNot(uid: string): string | null {
     const missing = `its control group is not found below \`${this.#tree}\``;
     const beyond = `more than ${MOST_GROUPS} control groups of such pods are on this node`;
-    return (
-      this.problem ?? this.rulesProblem ?? (!this.#found.has(uid) ? missing : this.#numbers.has(uid) ? null : beyond)
-    );
+    const general = this.problem ?? this.rulesProblem;
+    if (general !== null) return general;
+    const group = this.#groupUids.get(uid) ?? { uid };
+    if ("why" in group) return group.why;
+    return !this.#found.has(group.uid) ? missing : this.#numbers.has(uid) ? null : beyond;
+  }
+
+  /** Those that an agent before this one holds by now: it may have gone on since this one began. */
+  heldBefore(): readonly HeldGroup[] {
+    if (this.problem === null && this.#options.folder !== null) this.#held = readHeld(this.#options.folder);
+    return this.#held;
   }
 
   levels(): readonly number[] {
@@ -96,17 +115,19 @@ export class HostPods {
   /** `inputs` with those of its pods on the host's network that can be told, as workloads. */
   add(inputs: Inputs): Inputs {
     const { onHost = [] } = inputs;
-    this.#wanted = onHost.map(({ uid }) => uid);
+    this.#groupUids = groupUids(onHost, this.#options.staticPods === true);
     if (this.#groups === null || (onHost.length === 0 && this.#found.size === 0)) return inputs;
     this.#found = this.#groups.read();
     this.#forgetOthers();
     const grouped: GroupedPod[] = [];
     const workloads: Workload[] = [];
     for (const pod of onHost) {
-      const groups = this.#found.get(pod.uid);
+      const groups = this.#groupsOf(pod.uid, this.#found);
       if (groups === undefined || grouped.length + groups.length > MOST_GROUPS) continue;
       const number = this.#numberOf(pod.uid);
-      for (const group of groups) grouped.push({ ...group, workloadId: pod.id, number, tag: groupTag(group.group) });
+      const name = `${pod.namespace}/${pod.name}`;
+      for (const group of groups)
+        grouped.push({ ...group, workloadId: pod.id, name, number, tag: groupTag(group.group) });
       workloads.push({ ...pod, addresses: [], host: number });
     }
     return { ...inputs, workloads: [...inputs.workloads, ...workloads], grouped, everHeld: this.everHeld };
@@ -116,6 +137,11 @@ export class HostPods {
     if (this.#timer !== null) clearTimeout(this.#timer);
     if (this.#poll !== null) clearInterval(this.#poll);
     this.#groups?.close();
+  }
+
+  #groupsOf(pod: string, found: ReadonlyMap<string, readonly PodGroup[]>): readonly PodGroup[] | undefined {
+    const group = this.#groupUids.get(pod);
+    return group !== undefined && "uid" in group ? found.get(group.uid) : undefined;
   }
 
   #numberOf(uid: string): number {
@@ -131,8 +157,7 @@ export class HostPods {
   }
 
   #forgetOthers(): void {
-    const wanted = new Set(this.#wanted);
-    for (const uid of this.#numbers.keys()) if (!wanted.has(uid)) this.#numbers.delete(uid);
+    for (const uid of this.#numbers.keys()) if (!this.#groupUids.has(uid)) this.#numbers.delete(uid);
   }
 
   #soon(): void {
@@ -143,10 +168,11 @@ export class HostPods {
   }
 
   #look(): void {
-    if (this.#groups === null || this.#wanted.length === 0) return;
+    if (this.#groups === null || this.#groupUids.size === 0) return;
     const now = this.#groups.read();
-    const isAnother = (uid: string): boolean => nameOf(now.get(uid)) !== nameOf(this.#found.get(uid));
-    if (this.#wanted.some(isAnother)) this.#options.changed();
+    const isAnother = (uid: string): boolean =>
+      nameOf(this.#groupsOf(uid, now)) !== nameOf(this.#groupsOf(uid, this.#found));
+    if ([...this.#groupUids.keys()].some(isAnother)) this.#options.changed();
   }
 }
 
@@ -168,7 +194,8 @@ function nameOf(groups: readonly PodGroup[] = []): string {
   return groups.map(({ group }) => group).join();
 }
 
-function problemOf(tree: string | null, mount: string): string | null {
+function problemOf(tree: string | null, mount: string | null): string | null {
+  if (mount === null) return "that is switched off (`agent.hostNetworkPods` of the chart, `--control-groups off`)";
   if (tree === null) return `no control groups of version 2 at \`${mount}\``;
   const [major = 0, minor = 0] = release().split(".").map(Number);
   const [leastMajor, leastMinor] = LEAST_LINUX;

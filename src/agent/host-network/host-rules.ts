@@ -4,23 +4,38 @@ import { Generations } from "../../kernel/nftables.ts";
 import type { Logger } from "../log.ts";
 import type { HeldGroup } from "./held-file.ts";
 import { type GroupedPod, type HostPods, MOST_GROUPS } from "./host-pods.ts";
+import { HostRelease } from "./host-release.ts";
 import { isOwnTree } from "./pod-groups.ts";
 
+/** In one line of the log. */
+const MOST_NAMED = 20;
 /** What only somebody in the node's own control group namespace can mend. */
 const FOREIGN =
   "the table `sallyport_host` is missing, and this agent has a control group namespace of its own: delete the agent's pod, its init container makes the table";
+
+/** Keeps what tells pods of the host's network from it. Calls are not to overlap, and none throws but `remove`. */
+export interface HostKeeper {
+  /** These are held, of those that are known. */
+  hold(held: readonly GroupedPod[], known: readonly GroupedPod[]): Promise<void>;
+  /** Several times a second. */
+  verify(): Promise<void>;
+  /** Takes it away for good. @throws Error with nft's first line */
+  remove(): Promise<void>;
+  close(): void;
+}
 
 /**
  * Keeps the table that tells pods of the host's network apart (kernel/host-table.ts) as it has to be: made where it is not there, and each held pod in it. It
  * stays when the agent goes, so that those pods stay as closed as the others. Calls are not to overlap.
  */
-export class HostRules {
+export class HostRules implements HostKeeper {
   readonly #table = new HostTable();
   readonly #generations = new Generations();
   readonly #pods: HostPods;
   readonly #log: Logger;
   /** Some agent may have left pods in it. */
   #settled = false;
+  #first = true;
   #generation = -1;
 
   constructor(pods: HostPods, log: Logger) {
@@ -34,6 +49,8 @@ export class HostRules {
    * a group to another. Never throws: what fails is said, and tried again by `verify`.
    */
   async hold(held: readonly GroupedPod[], known: readonly GroupedPod[]): Promise<void> {
+    if (this.#first) this.#begin(held);
+    this.#first = false;
     const groups = new Set(known.map(({ group }) => group));
     // Those that went last come first.
     const left = this.#pods.held.filter(({ group }) => !groups.has(group));
@@ -58,6 +75,15 @@ export class HostRules {
   close(): void {
     this.#table.close();
     this.#generations.close();
+  }
+
+  /** Nobody held a pod that started while no agent ran, or before the first: that is said. */
+  #begin(held: readonly GroupedPod[]): void {
+    const before = new Set(this.#pods.heldBefore().map(({ group }) => group));
+    const open = held.filter(({ group }) => !before.has(group)).map(({ name }) => name);
+    if (open.length === 0) return;
+    const words = "pods on the host's network are held from now on; what they sent before was not decided";
+    this.#log.warn({ event: "host-pods-were-open", count: open.length, pods: open.slice(0, MOST_NAMED) }, words);
   }
 
   #note(groups: readonly HeldGroup[]): void {
@@ -103,7 +129,8 @@ export class HostRules {
 }
 
 /** Null: nothing tells pods on the host's network from it here. */
-export function hostRules(pods: HostPods | null, log: Logger): HostRules | null {
+export function hostRules(pods: HostPods | null, log: Logger): HostKeeper | null {
+  if (pods?.off === true) return new HostRelease(pods, log);
   return pods?.problem === null ? new HostRules(pods, log) : null;
 }
 

@@ -13,8 +13,8 @@ export interface PodGroup {
 const DEEPEST = 3;
 const KUBEPODS = /^(?:.+-)?kubepods(?:\.slice)?$/;
 const CLASS = /^(?:.+-)?(?:burstable|besteffort)(?:\.slice)?$/;
-/** Of both drivers of the kubelet: `pod<uid>`, `kubepods-burstable-pod<uid with underscores>.slice`. */
-const POD = /^(?:.+-)?pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})(?:\.slice)?$/;
+/** Of both drivers of the kubelet: `pod<uid>`, `kubepods-burstable-pod<uid with underscores>.slice`. The UID of a static pod is a hash. */
+const POD = /^(?:.+-)?pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice)?$/;
 
 /** The folder of version 2 of control groups in what is mounted at `path`; null: there is none. */
 export function unifiedTree(path: string): string | null {

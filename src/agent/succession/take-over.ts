@@ -1,5 +1,6 @@
 import { otherGeneration } from "../../kernel/ruleset.ts";
 import type { Program } from "../../program/program.ts";
+import type { OfNode } from "../existing-flows.ts";
 import { removeRoll } from "../journal/folder.ts";
 import type { Journal } from "../journal/journal.ts";
 import type { Recollection } from "../journal/recollection.ts";
@@ -20,6 +21,8 @@ export interface TakeOverParts {
   readonly lane: LaneHandle;
   readonly open: OpenFlows;
   readonly program: () => Program;
+  /** Nobody holds pods on the host's network any more: what they have open is not to end with the agent that did. */
+  readonly hostPodsFree: boolean;
   readonly log: Logger;
 }
 
@@ -38,6 +41,11 @@ export class TakeOver {
     this.#parts = parts;
   }
 
+  /** What becomes of flows that pods on the node's network had open. */
+  get ofNode(): OfNode {
+    return this.#parts.hostPodsFree ? "free" : this.#place.predecessor !== null ? "leave" : "end";
+  }
+
   /** Asks the agent before this one to leave the ruleset alone; one that does not answer is ended. @throws Error when it cannot be */
   async begin(): Promise<void> {
     const { predecessor } = this.#place;
@@ -49,7 +57,7 @@ export class TakeOver {
   /** Takes into `memory` what the agent before this one has noted until now. */
   recall(memory: Recollection): void {
     if (this.#place.predecessor === null) return;
-    const { journal, lane, open, program } = this.#parts;
+    const { journal, lane, open, program, hostPodsFree } = this.#parts;
     const tail = journal.otherTail();
     tail.read((record) => memory.take(record));
     this.#inheritance = new Inheritance(tail, {
@@ -59,7 +67,9 @@ export class TakeOver {
         journal.learned(bindings);
         lane.send({ kind: "bindings", bindings });
       },
-      opened: (flow) => open.inherit(flow),
+      opened: (flow) => {
+        if (!hostPodsFree || !program().isNode(flow.tuple.client)) open.inherit(flow);
+      },
       closed: (tuple) => open.inheritEnd(tuple),
     });
     // Those that it learned since this one's lane was started.

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -10,6 +10,8 @@ import { groupTag } from "../../../src/model/host-pod.ts";
 
 const ONE = "0a1b2c3d-0000-4000-8000-000000000001";
 const TWO = "0a1b2c3d-0000-4000-8000-000000000002";
+/** As the kubelet calls a static pod. */
+const HASH = "8f0e4c1b5a6d7e8f9a0b1c2d3e4f5a6b";
 const under = (uid: string) => uid.replaceAll("-", "_");
 
 let tree: string;
@@ -52,10 +54,19 @@ describe("groups of pods are found by the pod's UID", () => {
     expect(groups!.levels()).toContain(level);
   });
 
+  test.each([
+    `kubepods/burstable/pod${HASH}`,
+    `kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod${HASH}.slice`,
+  ])("of a static pod: %s", (path) => {
+    const group = make(path);
+    expect([...read()]).toEqual([[HASH, [{ group, level: 3 }]]]);
+  });
+
   test("and by nothing else", () => {
     make(`system.slice/pod${ONE}`);
     make(`a/b/c/kubepods/pod${ONE}`);
     make("kubepods/besteffort/podxyz");
+    make(`kubepods/besteffort/pod${HASH}0`);
     make(`kubepods/besteffort/container-of-${ONE}`);
     expect(read().size).toBe(0);
   });
@@ -103,7 +114,9 @@ describe("pods on the host's network", () => {
     try {
       const first = pods.add(inputs(pod(ONE, 5), pod(TWO, 6)));
       expect(first.workloads.map(({ id, host }) => [id, host])).toEqual([[5, 1]]);
-      expect(first.grouped).toEqual([{ group, level: 2, workloadId: 5, number: 1, tag: groupTag(group) }]);
+      expect(first.grouped).toEqual([
+        { group, level: 2, workloadId: 5, name: "ns/p5", number: 1, tag: groupTag(group) },
+      ]);
       expect(pods.whyNot(ONE)).toBeNull();
       expect(pods.whyNot(TWO)).toMatch(/its control group is not found/);
       make(`kubepods/pod${TWO}`);
@@ -150,6 +163,50 @@ describe("pods on the host's network", () => {
       expect(begin().held).toEqual([]);
     }
     rmSync(folder, { recursive: true });
+  });
+
+  describe("that are static", () => {
+    const mirror = (id: number, staticUid = HASH) => ({
+      ...pod(`0a1b2c3d-0000-4000-8000-00000000000${id}`, id),
+      staticUid,
+    });
+    const add = (staticPods: boolean, ...onHost: ReturnType<typeof mirror>[]) => {
+      const pods = new HostPods({ mount: tree, staticPods, folder: null, changed: () => {} });
+      pods.close();
+      const held = pods.add(inputs(...onHost)).grouped?.map(({ workloadId }) => workloadId) ?? [];
+      return [held, ...onHost.map(({ uid }) => pods.whyNot(uid))];
+    };
+
+    test("are found by the UID that their mirror tells", () => {
+      make(`kubepods/burstable/pod${HASH}`);
+      expect(add(true, mirror(5))).toEqual([[5], null]);
+      expect(add(true, mirror(5), mirror(6, HASH.replace("8", "9")))).toEqual([
+        [5],
+        null,
+        expect.stringMatching(/its control group is not found/),
+      ]);
+    });
+
+    test("are nobody's where two claim to be the mirror, or where none is to be believed", () => {
+      make(`kubepods/burstable/pod${HASH}`);
+      const claimed = expect.stringMatching(/several objects claim/);
+      expect(add(true, mirror(5), mirror(6))).toEqual([[], claimed, claimed]);
+      expect(add(false, mirror(5))).toEqual([[], expect.stringMatching(/agent\.staticPods/)]);
+    });
+  });
+
+  test("let nothing be held where that is switched off", () => {
+    const folder = mkdtempSync(join(tmpdir(), "held-"));
+    writeFileSync(join(folder, "held-pods.json"), `{"boot":"${bootID()}","groups":["1"]}`);
+    make(`kubepods/pod${ONE}`);
+    const pods = new HostPods({ mount: null, folder, changed: () => {} });
+    const given = inputs(pod(ONE, 5));
+    expect([pods.off, pods.held, pods.everHeld, pods.add(given)]).toEqual([true, [], false, given]);
+    expect(pods.whyNot(ONE)).toMatch(/^that is switched off/);
+    pods.held = [];
+    expect(existsSync(join(folder, "held-pods.json"))).toBe(false);
+    rmSync(folder, { recursive: true });
+    pods.close();
   });
 
   test("cannot be told without version 2", () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { settleExistingFlows } from "../../../src/agent/existing-flows.ts";
+import { type OfNode, settleExistingFlows } from "../../../src/agent/existing-flows.ts";
 import { endingOf } from "../../../src/agent/flow-ending.ts";
 import { FlowLog } from "../../../src/agent/flow-log.ts";
 import { FlowPage } from "../../../src/agent/flow-page.ts";
@@ -343,8 +343,13 @@ describe("flows of a pod on its node's network", () => {
   });
 
   test("of before stay where somebody remembers whose they are, and end where nobody does", () => {
-    const entries = [entry(flow, STATE.allowed), entry({ ...flow, clientPort: 2 }, STATE.none)];
-    const settle = (recall: Parameters<typeof settleExistingFlows>[4], alone = true) => {
+    const entries = [
+      entry(flow, STATE.allowed),
+      entry({ ...flow, clientPort: 2 }, STATE.none),
+      entry({ ...flow, clientPort: 3 }, STATE.inbound),
+      entry({ ...flow, clientPort: 4 }, STATE.rejected),
+    ];
+    const settle = (recall: Parameters<typeof settleExistingFlows>[4], ofNode?: OfNode) => {
       const { conntrack, marked } = world(entries);
       const { kept, ended, inbound } = settleExistingFlows(
         conntrack,
@@ -352,7 +357,7 @@ describe("flows of a pod on its node's network", () => {
         MARKS,
         "Adopt",
         recall,
-        alone,
+        ofNode,
       );
       const ports = (of: typeof kept) => of.map(({ flow: { clientPort } }) => clientPort);
       return { kept: ports(kept), ended: ports(ended), inbound, marked };
@@ -361,6 +366,9 @@ describe("flows of a pod on its node's network", () => {
     expect(settle(() => remembered)).toEqual({ kept: [1], ended: [], ...none });
     expect(settle(() => null)).toEqual({ kept: [], ended: [1], ...none });
     // Another agent may tell yet.
-    expect(settle(() => null, false)).toEqual({ kept: [], ended: [], ...none });
+    expect(settle(() => null, "leave")).toEqual({ kept: [], ended: [], ...none });
+    // Nobody is to hold these pods any more: what they had open goes on, whoever remembers it.
+    const freed = { kept: [], ended: [], inbound: 0, marked: [`1 ${STATE.none}`, `4 ${STATE.none}`] };
+    expect(settle(() => remembered, "free")).toEqual(freed);
   });
 });

@@ -102,6 +102,19 @@ describe("a pod with more than one interface", () => {
   });
 });
 
+test("a mirror tells the UID of its static pod, if it has the form of a hash", () => {
+  const uid = "8f0e4c1b5a6d7e8f9a0b1c2d3e4f5a6b";
+  const told = (mirrored: string) => {
+    const metadata = { annotations: { "kubernetes.io/config.mirror": mirrored } };
+    const { notEnforced } = read(list(pod("a", "192.0.2.11", { metadata, spec: { hostNetwork: true } }), NS));
+    return notEnforced.map(({ pod: { staticUid } }) => staticUid);
+  };
+  expect([uid, "", uid.toUpperCase(), `${uid}0`, "0a1b2c3d-0000-4000-8000-000000000001"].flatMap(told)).toEqual([
+    uid,
+    ...Array(4).fill(undefined),
+  ]);
+});
+
 describe("what is left out", () => {
   test.each([
     ["a pod that succeeded", pod("a", "10.0.0.1", { status: { phase: "Succeeded" } })],
