@@ -14,7 +14,7 @@ export class HostRelease implements HostKeeper {
   readonly #pods: HostPods;
   readonly #log: Logger;
   #released = false;
-  #problem: string | null = null;
+  #said: string | null = null;
 
   constructor(pods: HostPods, log: Logger) {
     this.#pods = pods;
@@ -25,14 +25,14 @@ export class HostRelease implements HostKeeper {
     if (this.#released) return;
     const problem = this.#release();
     this.#released = problem === null;
-    if (problem === this.#problem) return;
-    this.#problem = problem;
-    if (problem === null) this.#log.info({ event: "host-pods-let-go" });
-    else
-      this.#log.error(
-        { event: "host-pods-still-held", problem },
-        "pods on the host's network that an agent before held are not let go yet; trying again",
-      );
+    if (problem === null) {
+      this.#log.info({ event: "host-pods-let-go" }, "pods on the host's network are not held");
+      return;
+    }
+    if (problem === this.#said) return;
+    this.#said = problem;
+    const words = "pods on the host's network that an agent before held are not let go yet; trying again";
+    this.#log.error({ event: "host-pods-still-held", problem }, words);
   }
 
   verify(): Promise<void> {
