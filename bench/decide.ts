@@ -53,7 +53,7 @@ function names(count: number): void {
   const postings = new PostingsBuilder();
   const table = buildNameTable([set], postings);
   const built = performance.now() - start;
-  const bytes = table.records.byteLength + postings.share().byteLength;
+  const bytes = table.buckets.byteLength + postings.share().byteLength;
   console.log(
     `${count} names: built in ${built.toFixed(0)} ms, ${(bytes / count).toFixed(1)} bytes a name, ${text.toFixed(1)} of them text`,
   );

@@ -68,7 +68,11 @@ export const CLASS_FLAG = {
 
 /** Names of all policies, looked up by suffix (name-table.ts). */
 export interface NameTableData {
-  readonly records: Uint32Array;
+  /** Of the hashes. Secret: whoever knows them can find names that are taken for others. */
+  readonly keys: Uint32Array;
+  readonly buckets: Uint32Array;
+  /** Numbers of labels that patterns have, as bits (name-hash.ts). */
+  readonly levels: number;
   /** The list of the sets that hold `*`. */
   readonly any: number;
   readonly setCount: number;

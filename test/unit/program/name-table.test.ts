@@ -2,14 +2,15 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type DomainPattern, patternMatches } from "../../../src/net/pattern.ts";
 import { buildNameTable } from "../../../src/program/name-buckets.ts";
+import { drawKeys } from "../../../src/program/name-hash.ts";
 import { NameFinder } from "../../../src/program/name-table.ts";
 import { PostingsBuilder } from "../../../src/program/postings.ts";
 import { domain } from "../../support/cases.ts";
 import { runs } from "../../support/runs.ts";
 
-function open(sets: readonly (readonly DomainPattern[])[]) {
+function open(sets: readonly (readonly DomainPattern[])[], draw = drawKeys) {
   const builder = new PostingsBuilder();
-  const table = buildNameTable(sets, builder);
+  const table = buildNameTable(sets, builder, draw);
   const postings = builder.share();
   const finder = new NameFinder(table);
   return (name: string): number[] => {
@@ -39,6 +40,16 @@ describe("the name table", () => {
     ["", [1]],
     ["ａ.test", [1, 2]],
     ["a".repeat(254), [1]],
+    [`${"a".repeat(249)}.test`, [1]],
+    [`${"ａ".repeat(248)}.test`, [1, 2]],
+    // what is nothing in a hash must not be nothing in a name
+    ["\0a.test", [1, 2]],
+    ["x.\0b.test", [1, 2]],
+    ["a.test\0", [1]],
+    ["x/b.test", [1, 2]],
+    ["x./b.test", [1, 2]],
+    ["..b.test", [0, 1, 2]],
+    ["a.test.", [1]],
   ])("%s", (name, sets) => {
     expect(find(name)).toEqual(sets);
   });
@@ -78,6 +89,69 @@ describe("the name table", () => {
       expect(lookup(`${label}y.test`)).toEqual([]);
     }
     expect(lookup(`${"a".repeat(64)}.${names[0]!}.test`)).toEqual([0]);
+  });
+
+  test("agrees with the plain meaning of patterns for any text", () => {
+    const piece = fc.constantFrom("a", "b.test", ".b.test", ".", "/", "\0", "é", "ａ", "\ud800", ".test", "*");
+    const text = fc.array(piece, { maxLength: 8 }).map((pieces) => pieces.join(""));
+    const patterns = ["a.test", "*.b.test", "*.test", "b.test", "*.a.b.test"].map(domain);
+    const lookup = open(patterns.map((one) => [one]));
+    const plain = (wanted: string) => patterns.flatMap((one, id) => (patternMatches(one, wanted) ? [id] : []));
+    fc.assert(
+      fc.property(text, (wanted) => {
+        // no pattern means a name that begins with nothing
+        const name = wanted.replace(/^\.+/, "");
+        expect(lookup(name)).toEqual(plain(name));
+      }),
+      { numRuns: runs(1000) },
+    );
+  });
+
+  test("keys with which names collide are not kept", () => {
+    const draws = [0, 1, 2].map((at) => (at < 2 ? new Uint32Array(drawKeys().length) : drawKeys()));
+    const draw = () => draws.shift()!;
+    const lookup = open([["a.test", "b.test"].map(domain), ["*.a.test"].map(domain)], draw);
+    expect(draws).toEqual([]);
+    expect(["a.test", "b.test", "c.test", "x.a.test"].map(lookup)).toEqual([[0], [0], [], [1]]);
+  });
+
+  test("a name in several sets is no collision", () => {
+    const sets = [["a.test", "a.test", "*.a.test"], ["a.test"], ["*.a.test", "a.test", "a.test"]];
+    const keys = drawKeys();
+    let draws = 0;
+    const lookup = open(
+      sets.map((set) => set.map(domain)),
+      () => {
+        draws++;
+        return keys;
+      },
+    );
+    expect([draws, lookup("a.test"), lookup("x.a.test")]).toEqual([1, [0, 1, 2], [0, 2]]);
+  });
+
+  test("tables are asked in turns", () => {
+    const lookups = Array.from({ length: 5 }, (_, i) => open([[domain(`a${i}.test`)]]));
+    for (let turn = 0; turn < 3; turn++) {
+      for (const [i, lookup] of lookups.entries()) {
+        expect([lookup(`a${i}.test`), lookup(`a${i + 1}.test`)]).toEqual([[0], []]);
+      }
+    }
+  });
+
+  test("patterns of more levels than have a bit of their own", () => {
+    const name = (labels: number) => Array.from({ length: labels }, (_, i) => `l${labels - i}`).join(".");
+    const lookup = open(
+      [30, 31, 32, 33, 40, 60].map((labels): DomainPattern[] => [{ kind: "exact", name: name(labels) }]),
+    );
+    expect([29, 30, 31, 32, 33, 34, 40, 60, 61].map((labels) => lookup(name(labels)))).toEqual([
+      ...[[], [0], [1], [2], [3], [], [4], [5], []],
+    ]);
+  });
+
+  test("a name that is too long for DNS is refused", () => {
+    expect(() => open([[{ kind: "exact", name: `${"a.".repeat(126)}aa` as DnsName }]])).toThrow(
+      "is longer than 253 characters",
+    );
   });
 
   test("reads any text without harm", () => {
