@@ -149,9 +149,7 @@ describe("the name table", () => {
   });
 
   test("a name that is too long for DNS is refused", () => {
-    expect(() => open([[{ kind: "exact", name: `${"a.".repeat(126)}aa` as DnsName }]])).toThrow(
-      "is longer than 253 characters",
-    );
+    expect(() => open([[{ kind: "exact", name: `${"a.".repeat(126)}aa` }]])).toThrow("is longer than 253 characters");
   });
 
   test("reads any text without harm", () => {
