@@ -1,0 +1,130 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
+import { formatAddress } from "../../../src/net/address.ts";
+import { NriSession } from "../../../src/nri/session.ts";
+import { FakeRuntime, message, piece, podMessage, podRequest, stateChange } from "../../support/fake-runtime.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "sallyport-nri-"));
+const WEB = { id: "s1", uid: "u1", ips: ["10.244.0.7", "fd00:244::7"] };
+const SOON = { timeout: 5_000, interval: 10 };
+
+let runtime: FakeRuntime;
+let session: NriSession;
+let told: string[];
+let release: () => void;
+let held: Promise<void>;
+let fails: boolean;
+
+async function open(settings: Parameters<typeof FakeRuntime.listen>[1] = {}): Promise<void> {
+  runtime = await FakeRuntime.listen(join(folder, "nri.sock"), settings);
+  session = new NriSession(connect({ path: runtime.path }), {
+    onSandboxes: (sandboxes, { runtime, version, requestTimeout }) =>
+      told.push(`sync ${runtime} ${version} ${requestTimeout}: ${sandboxes.map(({ uid }) => uid).join()}`),
+    onRun: ({ uid, id, addresses }) => {
+      told.push(`run ${uid} ${id} ${addresses.map(formatAddress).join()}`);
+      return fails ? Promise.reject(new Error("broken")) : held;
+    },
+    onStop: ({ uid, id }) => void told.push(`stop ${uid} ${id}`),
+    onClose: (why) => void told.push(`closed: ${why}`),
+  });
+  await expect.poll(() => told.length, SOON).toBeGreaterThan(0);
+}
+
+beforeEach(() => {
+  told = [];
+  fails = false;
+  held = new Promise((resolve) => {
+    release = resolve;
+  });
+});
+
+afterEach(async () => {
+  session.close("the test is over");
+  await runtime.close();
+});
+
+afterAll(() => rmSync(folder, { recursive: true }));
+
+describe("a session", () => {
+  test("registers, subscribes three events of sandboxes and none of containers, and hears of what runs", async () => {
+    await open({ pods: [podMessage(WEB)] });
+    expect(runtime.registered).toEqual(["90-sallyport"]);
+    expect(runtime.events).toBe(0b111);
+    expect(told).toEqual(["sync containerd v2.4.2 2000: u1"]);
+  });
+
+  test("hears a list that comes in several messages as one", async () => {
+    const pods = Array.from({ length: 9 }, (_, n) => podMessage({ id: `s${n}`, uid: `u${n}`, ips: [] }));
+    await open({ pods, parts: 3 });
+    expect(told).toEqual(["sync containerd v2.4.2 2000: u0,u1,u2,u3,u4,u5,u6,u7,u8"]);
+  });
+
+  test("does not answer that a sandbox runs before it may, and meanwhile hears the rest", async () => {
+    await open();
+    let answered = false;
+    const answer = runtime.ask("RunPodSandbox", podRequest(WEB)).then(() => {
+      answered = true;
+    });
+    await runtime.ask("StopPodSandbox", podRequest({ id: "s0", uid: "u0", ips: [] }));
+    await runtime.ask("RemovePodSandbox", podRequest({ id: "s0", uid: "u0", ips: [] }));
+    expect(answered).toBe(false);
+    release();
+    await answer;
+    expect(told.slice(1)).toEqual(["run u1 s1 10.244.0.7,fd00:244::7", "stop u0 s0", "stop u0 s0"]);
+  });
+
+  test("hears what runtimes with an older NRI say", async () => {
+    await open();
+    release();
+    await runtime.ask("StateChange", stateChange(1, WEB));
+    await runtime.ask("StateChange", stateChange(2, WEB));
+    await runtime.ask("StateChange", stateChange(3, WEB));
+    await runtime.ask("StateChange", stateChange(6, WEB));
+    expect(told.slice(1)).toEqual(["run u1 s1 10.244.0.7,fd00:244::7", "stop u1 s1", "stop u1 s1"]);
+  });
+
+  test("a failure of ours is no failure of the pod's start", async () => {
+    await open();
+    fails = true;
+    await runtime.ask("RunPodSandbox", podRequest(WEB));
+    await runtime.ask("RunPodSandbox", Buffer.from([0xff]));
+    expect(told.length).toBe(2);
+  });
+
+  test("refuses what it did not subscribe, and what is no request", async () => {
+    await open();
+    await expect(runtime.ask("CreateContainer", Buffer.alloc(0))).rejects.toThrow("status 12");
+    await expect(runtime.ask("RunPodSandbox", podRequest(WEB), "other.Service")).rejects.toThrow("status 12");
+    await expect(runtime.ask("Configure", Buffer.from([0xff]))).rejects.toThrow("status 3");
+    expect(told.length).toBe(1);
+  });
+
+  test.each<[what: string, bytes: Buffer, why: RegExp]>([
+    ["a piece too large", Buffer.from([0, 0, 0, 1, 255, 0, 0, 0]), /larger than NRI sends/],
+    ["a message too large", piece(1, Buffer.from([255, 0, 0, 0, 0, 0, 0, 1, 1, 0])), /larger than ttrpc allows/],
+    ["an answer that cannot be read", piece(2, message(1, 2, Buffer.from([0xff]))), /cannot be read/],
+    ["a refusal", piece(2, message(1, 2, Buffer.from([0x0a, 5, 0x08, 3, 0x12, 1, 0x78]))), /refuses plug-ins: x/],
+  ])("%s ends it, once", async (_, bytes, why) => {
+    await open();
+    runtime.raw(bytes);
+    runtime.raw(bytes);
+    await expect.poll(() => told.at(-1), SOON).toMatch(why);
+    expect(told.length).toBe(2);
+  });
+
+  test("who asks without waiting for answers is left", async () => {
+    await open();
+    for (let n = 0; n < 100; n++) void runtime.ask("RunPodSandbox", podRequest({ ...WEB, id: `s${n}` }));
+    await expect.poll(() => told.at(-1), SOON).toMatch(/asks too much/);
+    expect(told.filter((line) => line.startsWith("run")).length).toBe(64);
+  });
+
+  test("says when the runtime goes", async () => {
+    await open();
+    runtime.hangUp();
+    await expect.poll(() => told.at(-1), SOON).toMatch(/^closed: the runtime has closed/);
+  });
+});
