@@ -35,6 +35,7 @@ import type { Logger } from "./log.ts";
 import { collectGarbage } from "./memory-keeper.ts";
 import type { AgentParts } from "./metrics/numbers.ts";
 import { whyUnhealthy } from "./metrics/readiness.ts";
+import { RuntimeLink } from "./nri/runtime-link.ts";
 import { ownAddresses } from "./sources.ts";
 import type { Inputs } from "./state.ts";
 
@@ -57,6 +58,8 @@ export interface KubeSourcesOptions {
   readonly node: string;
   /** Sallyport's own namespace. */
   readonly namespace: string;
+  /** Socket by which the container runtime tells of pods; null: it is not asked. */
+  readonly nri: string | null;
   /** Where what is known is written down. */
   readonly folder: string;
   readonly log: Logger;
@@ -82,6 +85,7 @@ export class KubeSources {
   /** Keys of objects that may have changed since they were taken; null: any may have. */
   readonly #stale = new Map<DocumentResource, Set<string> | null>(POLICY_RESOURCES.map((name) => [name, null]));
   readonly #coverage: Coverage;
+  readonly #runtime: RuntimeLink | null;
   /** Refused objects that were said, by UID and generation; and other problems. */
   #said = new Set<string>();
   readonly #sayings = new Set<string>();
@@ -106,6 +110,8 @@ export class KubeSources {
       onSynced: () => this.#onSynced(),
     };
     this.#coverage = new Coverage({ log, hostPods: options.hostPods, changed: () => this.#status?.changed() });
+    const runtime = { log, changed: () => this.#soon(), onConnection: () => this.#status?.changed() };
+    this.#runtime = options.nri === null ? null : new RuntimeLink({ socket: options.nri, ...runtime });
     this.#watcher = new ClusterWatcher(access, { node, namespace }, this.#memory, listener, log);
   }
 
@@ -187,7 +193,7 @@ export class KubeSources {
     const { access, node } = this.#options;
     const { client, reflectors, rememberedFrom } = this.#watcher;
     const seen = { client, reflectors, refused: this.#refused, rememberedFrom, coverage: this.#coverage.report };
-    return clusterReport({ node, server: access.server, ...seen });
+    return clusterReport({ node, server: access.server, ...seen, runtime: this.#runtime?.report ?? null });
   }
 
   /** Objects that cannot be used as they are written. */
@@ -221,9 +227,15 @@ export class KubeSources {
   /** Another agent enforces on this node, and says so. */
   silence(): void {
     this.#status?.close();
+    this.#runtime?.close();
   }
 
-  /** What was handed over is in force. */
+  /** These are the kernel's by now. */
+  inForce({ workloads }: Inputs): void {
+    this.#runtime?.inForce(workloads);
+  }
+
+  /** What was handed over is in force, or could not be. */
   applied(): void {
     this.#status?.changed();
   }
@@ -235,6 +247,7 @@ export class KubeSources {
       version,
       notReady: counts.phase === "enforcing" ? (whyUnhealthy({ counts, lane }) ?? whyNotRead(sources)) : counts.phase,
       sources,
+      runtime: this.#runtime?.report ?? null,
       uninstalling: this.uninstalling,
       bootID: this.#bootID,
       bypasses: inputs.bypasses ?? [],
@@ -253,6 +266,7 @@ export class KubeSources {
   follow(): void {
     // What came while the agent started was built into nothing yet.
     this.#soon();
+    this.#runtime?.start();
   }
 
   /** There is nothing to read again: what changes is told. */
@@ -272,6 +286,7 @@ export class KubeSources {
     this.#open = false;
     this.#status?.close();
     this.#coverage.close();
+    this.#runtime?.close();
     this.#watcher.close();
     return this.#memory.close();
   }
@@ -318,7 +333,12 @@ export class KubeSources {
     if (config === null) return problem ?? "there is no configuration";
     const namespaces = this.#watcher.objects("namespaces");
     const pods = [...objects("pods")].map(({ value }) => value);
-    const snapshot = this.#workloads.read(pods, (name) => namespaces.get(name));
+    const told = this.#runtime;
+    const snapshot = this.#workloads.read(
+      pods,
+      (name) => namespaces.get(name),
+      (known) => told?.settle(known) ?? known,
+    );
     for (const problem of snapshot.problems) this.#sayOnce(problem);
     const here = [...snapshot.workloads, ...snapshot.notEnforced.map(({ pod }) => pod)];
     const concerned = new Set(here.map(({ namespace }) => namespace));

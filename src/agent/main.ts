@@ -100,6 +100,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
         log,
       });
     await agent.start();
+    agent.parts.counts.onInForce = (inputs) => sources.inForce(inputs);
     const apply = async (inputs: Inputs): Promise<void> => {
       await agent.apply(inputs).finally(() => sources.applied());
       bypass.applied(agent.parts.epoch.inputs.bypasses ?? []);

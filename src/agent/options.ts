@@ -8,6 +8,8 @@ export interface KubeOptions {
   readonly node: string;
   /** Sallyport's own namespace, in which the controller says where pods of other nodes are. */
   readonly namespace: string;
+  /** Socket by which the node's container runtime tells of pods (NRI); null: it is not asked. */
+  readonly nri: string | null;
 }
 
 /** What `sallyport agent` was asked for; the command line is read once, in cli/. */

@@ -86,6 +86,8 @@ export class Sources {
   /** Nobody is told what is in force. */
   applied(): void {}
 
+  inForce(): void {}
+
   tellStatus(): void {}
 
   silence(): void {}

@@ -10,6 +10,7 @@ interface Options {
   readonly kube?: boolean;
   readonly kubeconfig?: string;
   readonly nodeName?: string;
+  readonly nri?: string;
   readonly policies?: readonly string[];
   readonly workloads?: string;
   readonly config?: string;
@@ -80,7 +81,7 @@ export async function agentCommand(options: Options): Promise<void> {
 }
 
 /** @throws UsageError where it is not clear where policies and workloads come from */
-function checkInputs({ kube, kubeconfig, nodeName, policies, workloads, config }: Options): void {
+function checkInputs({ kube, kubeconfig, nodeName, nri, policies, workloads, config }: Options): void {
   const files = { policies, workloads, config };
   if (kube === true) {
     for (const [name, value] of Object.entries(files)) {
@@ -90,13 +91,14 @@ function checkInputs({ kube, kubeconfig, nodeName, policies, workloads, config }
   }
   if (kubeconfig !== undefined) throw new UsageError("`--kubeconfig` goes with `--kube`: add it");
   if (nodeName !== undefined) throw new UsageError("`--node-name` goes with `--kube`: add it");
+  if (nri !== undefined) throw new UsageError("`--nri` goes with `--kube`: add it");
   const why = "(or `--kube`); see `sallyport agent --help`";
   if (policies === undefined) throw new UsageError(`\`agent\` needs \`--policies PATH\` ${why}`);
   if (workloads === undefined) throw new UsageError(`\`agent\` needs \`--workloads FILE\` ${why}`);
 }
 
 /** @throws UsageError */
-async function kubeOptions({ kubeconfig, nodeName }: Options): Promise<KubeOptions> {
+async function kubeOptions({ kubeconfig, nodeName, nri }: Options): Promise<KubeOptions> {
   const node = nodeName ?? process.env["NODE_NAME"] ?? "";
   // A name with a comma would be a selector of its own.
   if (!/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/.test(node)) {
@@ -104,7 +106,8 @@ async function kubeOptions({ kubeconfig, nodeName }: Options): Promise<KubeOptio
       "`agent --kube` needs `--node-name NAME` (or NODE_NAME in its environment): the name of its Node",
     );
   }
-  return { access: await clusterAccess(kubeconfig), node, namespace: await sallyportNamespace() };
+  const access = await clusterAccess(kubeconfig);
+  return { access, node, namespace: await sallyportNamespace(), nri: nri === undefined ? null : resolve(nri) };
 }
 
 /**

@@ -99,6 +99,7 @@ function addAgent(program: Command): void {
     .option("--kube", "policies, settings, pods and namespaces from an API server instead")
     .option("--kubeconfig <file>", "how to reach the API server; else as the pod that it runs in")
     .option("--node-name <name>", "of the Node that it runs on (default: NODE_NAME of the environment)")
+    .option("--nri <socket>", "where the container runtime tells addresses of pods before their containers start")
     .option("--flows <file>", "flow log, one JSON line a decision; `-` is stdout")
     .option(
       "--flows-max-size <size>",

@@ -86,13 +86,23 @@ function clusterRows(cluster: StatusReport["cluster"]): [string, string][] {
     ],
     ["objects", objects.join(", ")],
   ];
-  rows.push(...coverageRows(cluster.coverage));
+  rows.push(...runtimeRows(cluster.runtime ?? null), ...coverageRows(cluster.coverage));
   for (const { name, trouble } of resources) if (trouble !== null) rows.push([`watch`, `${name}: ${trouble}`]);
   for (const { kind, key, problem, instead } of refused.slice(0, SHOWN_PROBLEMS)) {
     rows.push(["refused", `${kind} ${key} (${INSTEAD[instead]}): ${problem}`]);
   }
   if (refusedCount > SHOWN_PROBLEMS) rows.push(["refused", `${refusedCount - SHOWN_PROBLEMS} more`]);
   return rows;
+}
+
+function runtimeRows(runtime: NonNullable<StatusReport["cluster"]>["runtime"]): [string, string][] {
+  if (runtime === null) return [];
+  const { connected, trouble, sandboxes, starts, disagreements } = runtime;
+  if (!connected) return [["runtime", `NOT CONNECTED, ${runtime.socket}: ${trouble ?? "not yet"}`]];
+  const { inForce, late, notWaited } = starts;
+  const other = disagreements > 0 ? `, other addresses than the API server's ${times(disagreements)}` : "";
+  const began = `${inForce} pods known before they started, ${late} late, ${notWaited} not waited for`;
+  return [["runtime", `${runtime.runtime ?? ""} tells of ${sandboxes} sandboxes; ${began}${other}`]];
 }
 
 /** An agent of an earlier version says nothing of it. */

@@ -20,8 +20,13 @@ export class ClusterWorkloads {
   /**
    * @param pods of one node
    * @param namespaceOf the object of a Namespace; undefined: it is not known yet, and neither are its pods
+   * @param addressed the same pods with what somebody else knows better of their addresses
    */
-  read(pods: Iterable<Fields>, namespaceOf: (name: string) => HeldObject | undefined): WorkloadSnapshot {
+  read(
+    pods: Iterable<Fields>,
+    namespaceOf: (name: string) => HeldObject | undefined,
+    addressed: (pods: readonly Pod[]) => readonly Pod[] = (same) => same,
+  ): WorkloadSnapshot {
     const problems: string[] = [];
     const read: Pod[] = [];
     const namespaces = new Map<string, Namespace>();
@@ -34,7 +39,7 @@ export class ClusterWorkloads {
       }
     }
     return settleWorkloads({
-      pods: read,
+      pods: addressed(read),
       namespaces,
       identities: this.#identities,
       problems,

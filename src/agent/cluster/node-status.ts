@@ -3,6 +3,7 @@ import type { Workload } from "../../model/workload.ts";
 import { selects } from "../../program/select.ts";
 import type { Bypass } from "../bypass/bypass.ts";
 import type { NotEnforcedPod } from "../coverage/report.ts";
+import { type RuntimeReport, runtimeCondition } from "../nri/report.ts";
 import type { Denial, ToldDenials } from "./denials.ts";
 import { INSTEAD, type ListedObject, type Refused } from "./documents.ts";
 import { type SourceState, sourcesCondition } from "./standard.ts";
@@ -68,6 +69,8 @@ export interface NodeStatusInput {
   readonly publicRanges: readonly string[];
   /** Of the standard policies that the configuration lists. */
   readonly sources: readonly SourceState[];
+  /** Null: the container runtime is not asked. */
+  readonly runtime: RuntimeReport | null;
   readonly listing: readonly ListedObject[];
   readonly workloads: readonly Workload[];
   readonly systemNamespaces: readonly string[];
@@ -119,7 +122,7 @@ export function nodeStatus(input: NodeStatusInput): NodeStatus {
       },
       ...bypassed(input.bypasses),
       ...leftOutside(input.publicRanges),
-      ...sourcesCondition(input.sources).map((condition) => ({
+      ...[...sourcesCondition(input.sources), ...runtimeCondition(input.runtime)].map((condition) => ({
         ...condition,
         message: condition.message.slice(0, LONGEST_MESSAGE),
       })),

@@ -1,6 +1,7 @@
 import type { KubeClient } from "../../kube/client.ts";
 import type { Reflector } from "../../kube/reflector.ts";
 import type { CoverageReport } from "../coverage/report.ts";
+import type { RuntimeReport } from "../nri/report.ts";
 import type { Refused } from "./documents.ts";
 
 /** What an agent knows of its API server. Times are ISO 8601 in UTC. */
@@ -20,6 +21,8 @@ export interface ClusterReport {
   readonly refusedCount: number;
   /** Which pods cross the rules; those that do not are named as far as there are not too many. */
   readonly coverage: CoverageReport;
+  /** The container runtime; null: it is not asked. */
+  readonly runtime: RuntimeReport | null;
 }
 
 export interface ResourceReport {
@@ -46,6 +49,7 @@ export interface ReportSource {
   /** Milliseconds of Unix time; 0: nothing is only remembered. */
   readonly rememberedFrom: number;
   readonly coverage: CoverageReport;
+  readonly runtime: RuntimeReport | null;
 }
 
 export function clusterReport({
@@ -56,6 +60,7 @@ export function clusterReport({
   refused,
   rememberedFrom,
   coverage,
+  runtime,
 }: ReportSource): ClusterReport {
   const followed = reflectors.filter(({ absent }) => !absent);
   const watching = followed.filter(({ phase }) => phase === "watching").length;
@@ -71,6 +76,7 @@ export function clusterReport({
     refused: refused.slice(0, SHOWN_REFUSED),
     refusedCount: refused.length,
     coverage: { ...coverage, notEnforced: coverage.notEnforced.slice(0, SHOWN_PODS) },
+    runtime,
   };
 }
 

@@ -19,6 +19,8 @@ export class AgentCounts {
   /** Of flows that the kernel opened by itself. */
   recordsLostInKernel = 0;
   endingsLost = 0;
+  /** Called with what is in force, as soon as lane and kernel have it. */
+  onInForce: (inputs: Inputs) => void = () => undefined;
   #applyingSince = 0;
 
   constructor(inputs: Inputs) {
@@ -57,6 +59,7 @@ export class AgentCounts {
       this.applyFailure = null;
       this.applied++;
       this.lastAppliedAt = Date.now();
+      this.onInForce(inputs);
     } catch (error) {
       this.applyFailures++;
       this.applyFailure = error instanceof Error ? error.message : String(error);

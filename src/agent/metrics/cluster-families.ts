@@ -89,6 +89,45 @@ export const CLUSTER_FAMILIES: readonly Family<Source>[] = [
   ),
   single(
     "gauge",
+    "sallyport_nri_connected",
+    "With `--nri`: 1 while the container runtime tells addresses of pods. 0: they come from the API server alone, and `sallyport status` says why.",
+    ({ cluster }) => (cluster?.runtime == null ? null : Number(cluster.runtime.connected)),
+  ),
+  single(
+    "counter",
+    "sallyport_nri_connections_total",
+    "Connections to the container runtime that were made. More than it was restarted: it gives the agent up, for it answers too late.",
+    ({ cluster }) => cluster?.runtime?.connections ?? null,
+  ),
+  labelled(
+    "counter",
+    "sallyport_nri_starts_total",
+    "Starts of pods that the container runtime told: in_force (known in the kernel before their first container), late (not within the bound: started all the same, and held), not_waited (on the host's network, static, or after others that were late).",
+    "result",
+    ({ cluster }) => {
+      if (cluster?.runtime == null) return [];
+      const { inForce, late, notWaited } = cluster.runtime.starts;
+      return [
+        ["in_force", inForce],
+        ["late", late],
+        ["not_waited", notWaited],
+      ];
+    },
+  ),
+  single(
+    "counter",
+    "sallyport_nri_wait_seconds_total",
+    "Seconds that starts of pods waited for the agent.",
+    ({ cluster }) => cluster?.runtime?.starts.waitSeconds ?? null,
+  ),
+  single(
+    "counter",
+    "sallyport_nri_disagreements_total",
+    "Pods of which the container runtime told another address than the API server, whose word holds. Any: the log names the pod.",
+    ({ cluster }) => cluster?.runtime?.disagreements ?? null,
+  ),
+  single(
+    "gauge",
     "sallyport_objects_refused",
     "Policies, groups and settings that cannot be used as they are written. Any: `sallyport status` says which and why.",
     ({ cluster }) => (cluster === null ? null : cluster.refusedCount),

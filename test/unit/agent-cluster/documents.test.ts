@@ -209,6 +209,7 @@ describe("the status of a node", () => {
       publicRanges: [],
       config: null,
       sources: [],
+      runtime: null,
       unapplied: null,
       listing: documents.listing,
       workloads: [pod],

@@ -27,7 +27,7 @@ const take = (documents: ClusterDocuments, ...objects: readonly KubeObject[]) =>
 
 function statusOf(documents: ClusterDocuments, sources: readonly SourceState[] = []) {
   const nothing = { notReady: null, uninstalling: false, config: null, unapplied: null, notEnforced: [] };
-  const other = { bootID: "b", bypasses: [], publicRanges: [], denials: { denials: [], leftOut: 0 } };
+  const other = { runtime: null, bootID: "b", bypasses: [], publicRanges: [], denials: { denials: [], leftOut: 0 } };
   const workloads = [workload(1, "team/web")];
   const { listing } = documents;
   return nodeStatus({ version: "1", ...nothing, ...other, systemNamespaces: [], listing, workloads, sources });

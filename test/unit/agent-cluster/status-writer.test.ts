@@ -17,7 +17,14 @@ const EMPTY: NodeStatus = nodeStatus({
     unapplied: null,
     publicRanges: [],
   },
-  ...{ sources: [], listing: new ClusterDocuments().listing, workloads: [], systemNamespaces: [], notEnforced: [] },
+  ...{
+    sources: [],
+    runtime: null,
+    listing: new ClusterDocuments().listing,
+    workloads: [],
+    systemNamespaces: [],
+    notEnforced: [],
+  },
   denials: { denials: [], leftOut: 0 },
 });
 

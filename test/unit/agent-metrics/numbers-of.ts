@@ -72,6 +72,16 @@ export const CLUSTER: ClusterReport = {
     reasons: { NotRoutedByNode: 1 },
     notEnforced: [{ namespace: "a", pod: "lan", reason: "NotRoutedByNode", message: "by `eth0`", selected: true }],
   },
+  runtime: {
+    socket: "/var/run/nri/nri.sock",
+    connected: true,
+    runtime: "containerd v2.4.2",
+    trouble: null,
+    connections: 41,
+    sandboxes: 42,
+    disagreements: 43,
+    starts: { inForce: 44, late: 45, notWaited: 46, waitSeconds: 47.5 },
+  },
 };
 
 export function numbersOf(changes: Changes = {}): AgentNumbers {
