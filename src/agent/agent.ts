@@ -241,7 +241,7 @@ export class Agent implements LaneListener {
     this.#inUse.close();
     this.#takeOver.close();
     this.#floods.close();
-    await this.#endings.settle();
+    await this.#endings.rest();
     await this.#crowd.close();
     await this.#lane.stop();
     await this.#endings.stop();

@@ -1,3 +1,4 @@
+import type { FlowEnding } from "../flow/ending.ts";
 import type { FlowTuple } from "../flow/event.ts";
 import type { Conntrack } from "../kernel/conntrack.ts";
 import { DoubtedFlows } from "./doubted-flows.ts";
@@ -10,6 +11,9 @@ import { LostEndings } from "./lost-endings.ts";
 import type { AgentCounts } from "./metrics/agent-counts.ts";
 import type { OpenFlows } from "./open-flows.ts";
 import { Turns } from "./turns.ts";
+
+/** From the kernel to the ring: the reader rests for less. */
+const ON_THE_WAY_MS = 50;
 
 export interface EndingNewsOptions {
   /** Of the worker that reads them. */
@@ -28,6 +32,7 @@ export class EndingNews {
   readonly #followed: FollowedFlows;
   readonly #lost: LostEndings;
   readonly #doubted: DoubtedFlows;
+  #listener: ((ending: FlowEnding) => void) | null = null;
 
   constructor(options: EndingNewsOptions) {
     const { file, conntrack, open, lane, log } = options;
@@ -40,9 +45,7 @@ export class EndingNews {
       conntrack,
       open,
       readRecords: () => lane.drained(),
-      readEndings: async () => {
-        for (const turns = new Turns(); !this.read(turns.until); ) await turns.next();
-      },
+      readEndings: () => this.#readAll(),
       followed: () => this.#followed.get(),
       onEnded: (flows) => lane.send({ kind: "ended", flows, doubted: false }),
       log,
@@ -72,6 +75,7 @@ export class EndingNews {
     const followed: FlowTuple[] = [];
     const all = this.#reader.read(until, (ending) => {
       if (open.onEnding(ending)) followed.push(ending.flow);
+      this.#listener?.(ending);
     });
     if (followed.length > 0) lane.send({ kind: "ended", flows: followed, doubted: false });
     const { overruns, overrunsOver } = this.#reader;
@@ -86,6 +90,23 @@ export class EndingNews {
     return all;
   }
 
+  /** Has all endings told, of whatever flows; null: none any more. */
+  listen(each: ((ending: FlowEnding) => void) | null): void {
+    this.#listener = each;
+  }
+
+  /** Resolves when all was carried that had ended at the call. */
+  async settle(): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, ON_THE_WAY_MS));
+    await this.#options.lane.drained();
+    await this.#readAll();
+  }
+
+  /** Times that endings were lost; monotonic. */
+  get lost(): number {
+    return this.#reader.overruns;
+  }
+
   /** The lane says which flows it follows, or of which of them it has heard nothing for a while. */
   onMessage({ kind, flows }: Extract<FromLane, { kind: "following" | "doubted" }>): void {
     if (kind === "following") this.#followed.onAnswer(flows);
@@ -93,11 +114,15 @@ export class EndingNews {
   }
 
   /** Before the lane ends: looks for nothing any more. */
-  async settle(): Promise<void> {
+  async rest(): Promise<void> {
     await Promise.all([this.#lost.close(), this.#doubted.close()]);
   }
 
   stop(): Promise<void> {
     return this.#reader.stop();
+  }
+
+  async #readAll(): Promise<void> {
+    for (const turns = new Turns(); !this.read(turns.until); ) await turns.next();
   }
 }

@@ -28,8 +28,7 @@ import { whyNotRead } from "./cluster/standard.ts";
 import { StatusWriter } from "./cluster/status-writer.ts";
 import { isUninstalling } from "./cluster/uninstall.ts";
 import { ClusterWatcher, type WatcherListener } from "./cluster/watcher.ts";
-import { Coverage } from "./coverage/coverage.ts";
-import type { Signs } from "./coverage/unseen.ts";
+import { Coverage, type CoverageSigns } from "./coverage/coverage.ts";
 import type { HostPods } from "./host-network/host-pods.ts";
 import type { Logger } from "./log.ts";
 import { collectGarbage } from "./memory-keeper.ts";
@@ -206,7 +205,7 @@ export class KubeSources {
    * Keeps the status of this node up to date for as long as the sources are open. `parts`: the agent, and whether it is well; `signs`: what it
    * knows of pods that are seen.
    */
-  tellStatus(version: string, parts: () => StatusParts, denials: Denials, signs: Signs): void {
+  tellStatus(version: string, parts: () => StatusParts, denials: Denials, signs: CoverageSigns): void {
     const { node, namespace, log } = this.#options;
     this.#coverage.signs = signs;
     this.#status = new StatusWriter({

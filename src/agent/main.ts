@@ -118,6 +118,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     sources.tellStatus(version, () => agent.parts, denials, {
       refused: (pod) => denials.lastOf(pod) + agent.parts.floods.signsOf(pod),
       flows: (pod) => flows.of(pod),
+      endings: agent.parts.endings,
     });
     keeper.start();
     const replaced = (): void => {

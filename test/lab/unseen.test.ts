@@ -3,7 +3,10 @@ import { closeSync, openSync } from "node:fs";
 import koffi from "koffi";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { Coverage } from "../../src/agent/coverage/coverage.ts";
+import { endingOf } from "../../src/agent/flow-ending.ts";
 import { createLogger } from "../../src/agent/log.ts";
+import type { FlowEnding } from "../../src/flow/ending.ts";
+import { ConntrackEndings } from "../../src/kernel/conntrack.ts";
 import { Routing } from "../../src/kernel/routing.ts";
 import { parseAddress } from "../../src/net/address.ts";
 import { parseCidr } from "../../src/net/cidr.ts";
@@ -16,9 +19,13 @@ const OUTSIDE = space("out");
 /** Of the node's ends, and of the outside: so what is redirected past the node is taken there. */
 const MAC = "02:00:00:00:00:01";
 const SERVER = "192.0.2.1";
+const NODE_ADDRESS = "192.0.2.11";
 
-/** Each on a link of its own; `hidden` behind a pair of links of the node, as some networks lead to all their pods. */
-const PODS = ["honest", "past", "denied", "hidden"] as const;
+/**
+ * Each on a link of its own; `hidden` behind a pair of links of the node, as some networks lead to all their pods. `talker` sends much to the node itself, in
+ * one flow, and the rest past it; `closed` answers calls with resets and does nothing else.
+ */
+const PODS = ["honest", "past", "denied", "hidden", "talker", "closed"] as const;
 type Pod = (typeof PODS)[number];
 const addressOf = (pod: Pod) => `10.244.1.${10 + PODS.indexOf(pod)}`;
 const linkOf = (pod: Pod) => (pod === "hidden" ? "lxc7" : `pod-${pod}`);
@@ -28,6 +35,9 @@ const QUICK = { windowMs: 400, packets: 20, part: 10, windows: 3, believedMs: 1_
 
 let home = -1;
 let coverage: Coverage;
+let ended: ConntrackEndings;
+let reader: NodeJS.Timeout;
+let listener: ((ending: FlowEnding) => void) | null = null;
 let routing: Routing;
 const pings: ChildProcess[] = [];
 const reported = new Set<string>();
@@ -58,11 +68,22 @@ function makePod(pod: Pod): void {
   );
 }
 
-/** As a program at the interface does: what comes in there goes out to the network, and the IP stack does not see it. */
-function redirect(pod: Pod): void {
-  const filter = ["filter", "add", "dev", linkOf(pod), "ingress", "protocol", "all", "u32", "match", "u32", "0", "0"];
+/** As a program at the interface does: what comes in there goes out to the network, and the IP stack does not see it; or only what is for `to`. */
+function redirect(pod: Pod, to: string | null = null): void {
+  const match = to === null ? ["u32", "0", "0"] : ["ip", "dst", `${to}/32`];
+  const filter = [
+    "filter",
+    "add",
+    "dev",
+    linkOf(pod),
+    "ingress",
+    "protocol",
+    to === null ? "all" : "ip",
+    "u32",
+    "match",
+  ];
   inside(NODE, "tc", ["qdisc", "add", "dev", linkOf(pod), "clsact"]);
-  inside(NODE, "tc", [...filter, "action", "mirred", "egress", "redirect", "dev", "lan0"]);
+  inside(NODE, "tc", [...filter, ...match, "action", "mirred", "egress", "redirect", "dev", "lan0"]);
 }
 
 beforeAll(() => {
@@ -109,16 +130,26 @@ beforeAll(() => {
   inside(NODE, "nft", ["-f", "-"], rules);
   redirect("past");
   redirect("hidden");
+  redirect("talker", SERVER);
   home = openSync("/proc/thread-self/ns/net", "r");
   enter(openSync(`/run/netns/${NODE}`, "r"));
   routing = new Routing();
+  ended = new ConntrackEndings();
+  reader = setInterval(tell, 20);
   coverage = new Coverage({
     ...{ log: createLogger("silent"), hostPods: { whyNot: () => null }, changed: () => note(), unseen: QUICK },
   });
 });
 
+/** As the agent's own reader does. */
+function tell(): void {
+  ended.drain((entry) => listener?.(endingOf(entry)));
+}
+
 afterAll(() => {
+  clearInterval(reader);
   coverage?.close();
+  ended?.close();
   routing?.close();
   for (const ping of pings) ping.kill("SIGKILL");
   if (home >= 0) enter(home);
@@ -144,13 +175,29 @@ const received = (link: string) => routing.counted().find(({ name }) => name ===
 const notHeld = () => coverage.report.notEnforced.map(({ pod, reason }) => `${pod} ${reason}`).sort();
 
 test("what goes past the rules is found out, and of honest pods nothing is said", async () => {
-  for (const pod of PODS) {
-    const words = ["netns", "exec", space(pod), "ping", "-q", "-i", "0.01", "-w", "100", SERVER];
+  const ping = (pod: Pod, to: string, every: string) => {
+    const words = ["netns", "exec", space(pod), "ping", "-q", "-i", every, "-w", "100", to];
     pings.push(spawn("ip", words, { stdio: "ignore" }));
-  }
+  };
+  for (const pod of PODS) if (pod !== "closed") ping(pod, SERVER, "0.01");
+  ping("talker", NODE_ADDRESS, "0.002");
+  const calls = `setInterval(() => require("node:net").connect(9, "${addressOf("closed")}").on("error", () => {}), 5)`;
+  pings.push(spawn("ip", ["netns", "exec", OUTSIDE, process.execPath, "-e", calls], { stdio: "ignore" }));
   const cidr = parseCidr("10.244.0.0/16");
   if (!cidr.ok) throw new Error(cidr.problem);
-  coverage.signs = { refused: (id) => (PODS[id] === "denied" ? ++denials : 0), flows: () => 0 };
+  coverage.signs = {
+    refused: (id) => (PODS[id] === "denied" ? ++denials : 0),
+    flows: () => 0,
+    endings: {
+      listen: (each) => {
+        listener = each;
+      },
+      settle: async () => tell(),
+      get lost() {
+        return ended.overruns;
+      },
+    },
+  };
   coverage.set({
     workloads: PODS.map((name, id) => ({
       ...{ id, uid: name, namespace: "ns", name, labels: {}, namespaceLabels: {}, serviceAccount: "default" },
@@ -159,20 +206,22 @@ test("what goes past the rules is found out, and of honest pods nothing is said"
     unheld: [],
     policies: [],
     config: { systemNamespaces: [], podCIDRs: [cidr.cidr], podInterfaces: [] },
-    nodeAddresses: [parseAddress("192.0.2.11")!],
+    nodeAddresses: [parseAddress(NODE_ADDRESS)!],
   });
   await expect
     .poll(notHeld, { timeout: 30_000, interval: 200 })
-    .toEqual(["hidden NotSeenByHooks", "past NotSeenByHooks"]);
+    .toEqual(["hidden NotSeenByHooks", "past NotSeenByHooks", "talker NotSeenByHooks"]);
   const messages = coverage.report.notEnforced.map(({ message }) => message).sort();
   expect(messages[0]).toContain("what comes in by `pod-past` is not known to the node's connection tracking");
-  expect(messages[1]).toContain("what comes in by the pods' interfaces is not known");
+  expect(messages[2]).toContain("what comes in by the pods' interfaces is not known");
   // All of them have sent enough to be told about.
   for (const pod of PODS) expect(received(linkOf(pod))).toBeGreaterThan(QUICK.packets * QUICK.windows);
 });
 
 test("what is forwarded by the node again is held again", async () => {
   inside(NODE, "tc", ["qdisc", "delete", "dev", linkOf("past"), "clsact"]);
-  await expect.poll(notHeld, { timeout: 30_000, interval: 200 }).toEqual(["hidden NotSeenByHooks"]);
-  expect([...reported].sort()).toEqual(["hidden NotSeenByHooks", "past NotSeenByHooks"]);
+  await expect
+    .poll(notHeld, { timeout: 30_000, interval: 200 })
+    .toEqual(["hidden NotSeenByHooks", "talker NotSeenByHooks"]);
+  expect([...reported].sort()).toEqual(["hidden NotSeenByHooks", "past NotSeenByHooks", "talker NotSeenByHooks"]);
 });

@@ -1,4 +1,5 @@
 import { networkInterfaces } from "node:os";
+import type { FlowEnding } from "../../flow/ending.ts";
 import { Conntrack } from "../../kernel/conntrack.ts";
 import { Routing } from "../../kernel/routing.ts";
 import type { AgentConfig } from "../../model/config.ts";
@@ -9,7 +10,7 @@ import type { UnheldPod } from "../../workloads/objects.ts";
 import type { HostPods } from "../host-network/host-pods.ts";
 import { type Logger, RateLimit } from "../log.ts";
 import { readRoutes } from "../pod-interfaces.ts";
-import { keyOf, takeCensus } from "./census.ts";
+import { keyOf, Ledger } from "./ledger.ts";
 import { type Outlet, outletsOf } from "./outlets.ts";
 import { type CoverageReport, coverageReport, type Finding, NOTHING_KNOWN, sayChanges } from "./report.ts";
 import { type Known, NEW, settle } from "./settle.ts";
@@ -25,6 +26,22 @@ export interface CoveredPods {
   /** By which other machines know this node. */
   readonly nodeAddresses: readonly Address[];
 }
+
+/** News of all flows that end in conntrack. */
+export interface EndedFlows {
+  /** Has each told from now on, borrowed until the call returns; null: none any more. */
+  listen(each: ((ending: FlowEnding) => void) | null): void;
+  /** Resolves when those were told that had ended at the call. */
+  settle(): Promise<void>;
+  /** Times that some were lost; monotonic. */
+  readonly lost: number;
+}
+
+export interface CoverageSigns extends Signs {
+  readonly endings: EndedFlows;
+}
+
+const UNTOLD: EndedFlows = { listen: () => undefined, settle: async () => undefined, lost: 0 };
 
 export interface CoverageOptions {
   readonly log: Logger;
@@ -72,8 +89,11 @@ export class Coverage {
   #due = Infinity;
   #closed = false;
   #restUntil = 0;
+  readonly #ledger = new Ledger();
+  /** News of endings that were lost until conntrack was walked over last. */
+  #lost = 0;
   /** What else tells that a pod is seen. */
-  signs: Signs = { refused: () => 0, flows: () => 0 };
+  signs: CoverageSigns = { refused: () => 0, flows: () => 0, endings: UNTOLD };
 
   constructor(options: CoverageOptions) {
     this.#options = options;
@@ -96,6 +116,7 @@ export class Coverage {
     if (this.#closed) return;
     this.#closed = true;
     if (this.#timer !== null) clearTimeout(this.#timer);
+    this.signs.endings.listen(null);
     this.#routing.close();
   }
 
@@ -167,19 +188,24 @@ export class Coverage {
       const links = addresses.map((address) => ways.routeTo(address).link).filter((index) => index !== 0);
       if (links.length > 0) linksOf.set(id, new Set(links));
     }
-    const outlets = outletsOf(linksOf, this.#routing.counted());
-    const asked = this.#unseen.look(outlets, this.signs, now);
-    if (asked.length > 0 && now >= this.#restUntil) void this.#ask(asked, now);
+    const outlets = (): readonly Outlet[] => outletsOf(linksOf, this.#routing.counted());
+    const asked = this.#unseen.look(outlets(), this.signs, now);
+    if (asked.length > 0 && now >= this.#restUntil) void this.#ask(asked, outlets, now);
+    else if (this.#unseen.watched().size === 0 && this.#restUntil !== Number.POSITIVE_INFINITY)
+      this.signs.endings.listen(null);
   }
 
-  async #ask(asked: readonly Outlet[], began: number): Promise<void> {
+  async #ask(asked: readonly Outlet[], outlets: () => readonly Outlet[], began: number): Promise<void> {
     this.#restUntil = Number.POSITIVE_INFINITY;
-    const suspects = new Set(asked.flatMap(({ pods }) => pods));
-    const own = this.#pods.workloads.filter(({ id }) => suspects.has(id));
-    const pods = new Map(own.flatMap(({ id, addresses }) => addresses.map((address) => [keyOf(address), id] as const)));
     const conntrack = new Conntrack();
     try {
-      this.#unseen.judge(asked, await takeCensus(conntrack, pods, nodeKeys()), performance.now());
+      this.#watch(new Set([...this.#unseen.watched(), ...asked.flatMap(({ pods }) => pods)]));
+      const lost = this.#lost;
+      await this.#ledger.walk(conntrack);
+      await this.signs.endings.settle();
+      if (this.#closed) return;
+      this.#lost = this.signs.endings.lost;
+      this.#unseen.judge(asked, this.#ledger.take(), outlets(), this.signs, lost === this.#lost, performance.now());
     } catch (error) {
       const suppressed = this.#troubles.allow(performance.now());
       if (suppressed !== null) this.#options.log.warn({ event: "coverage-unknown", error: String(error), suppressed });
@@ -189,6 +215,14 @@ export class Coverage {
       this.#restUntil = now + (now - began) * REST;
       this.#lookIn(0);
     }
+  }
+
+  /** Has the packets of these pods counted from here on. */
+  #watch(ids: ReadonlySet<number>): void {
+    const own = this.#pods.workloads.filter(({ id }) => ids.has(id));
+    const pods = new Map(own.flatMap(({ id, addresses }) => addresses.map((address) => [keyOf(address), id] as const)));
+    this.#ledger.watch(pods, nodeKeys());
+    this.signs.endings.listen((ending) => this.#ledger.ended(ending));
   }
 
   #onHost(pod: Workload, raw: boolean): Finding {

@@ -31,7 +31,7 @@ export interface AgentParts {
   readonly floods: Floods;
   readonly resolver: Resolver;
   readonly open: OpenFlows;
-  readonly endings: Pick<EndingNews, "found" | "vanished">;
+  readonly endings: Pick<EndingNews, "found" | "vanished" | "listen" | "settle" | "lost">;
   readonly flowLog: FlowLog;
   readonly journal: Pick<Journal, "counters">;
   /** Null: the inputs come from files. */
