@@ -146,7 +146,9 @@ async function startNode(cluster: Cluster, programs: Programs, plane: ControlPla
 
 async function startRuntime(cluster: Cluster, programs: Programs): Promise<void> {
   const config = `${cluster.directory}/containerd.toml`;
-  const runtime = await cluster.start("containerd", [programs.containerd, "--config", config]);
+  // After a restart it looks for the shims of what runs on the PATH, whatever its configuration says.
+  const path = `PATH=${dirname(programs["containerd-shim-runc-v2"])}:${process.env["PATH"] ?? ""}`;
+  const runtime = await cluster.start("containerd", ["env", path, programs.containerd, "--config", config]);
   const ask = onMachine(cluster.machine, [programs.ctr, "version"]);
   await waitReady(runtime, { argv: ask, timeoutMs: READY_MS });
 }
