@@ -3,6 +3,8 @@ import type { Address } from "../net/address.ts";
 
 /** Packets of an unbroken run of full batches after which the queue is looked at: 5 ms of work. */
 export const LOOK_EVERY = 512;
+/** The same in ms, for a lane that does less in that time: code that has not run yet is ten times slower, and a flood fills the queue in 40 ms. */
+export const LOOK_EVERY_MS = 5;
 /**
  * So many packets wait when the queue counts as crowded: an eighth of it, 10 ms of work. Clients that wait for their answers
  * do not come to it, and an honest pod's packet still finds room.
@@ -60,7 +62,7 @@ export class FloodWatch {
     }
     if (this.#run === 0) this.#runBegan = now;
     this.#run += count;
-    return this.#run >= LOOK_EVERY;
+    return this.#run >= LOOK_EVERY || now - this.#runBegan >= LOOK_EVERY_MS;
   }
 
   /** A packet of the run, by the address of its workload. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { CROWDED, FloodWatch, LOOK_EVERY, type Offender } from "../../../src/agent/flood-watch.ts";
+import { CROWDED, FloodWatch, LOOK_EVERY, LOOK_EVERY_MS, type Offender } from "../../../src/agent/flood-watch.ts";
 import { POLICE_RATES } from "../../../src/kernel/ruleset-police.ts";
 import { formatAddress, parseAddress } from "../../../src/net/address.ts";
 
@@ -57,6 +57,14 @@ describe("a run of full batches", () => {
     const watch = new FloodWatch();
     const looks = Array.from({ length: LOOK_EVERY / BATCH }, () => watch.batch(BATCH, true, 0));
     expect(looks).toEqual([...Array(LOOK_EVERY / BATCH - 1).fill(false), true]);
+  });
+
+  test("is looked at after a time, too: what a lane does before its code is warm is little, and the queue fills meanwhile", () => {
+    const watch = new FloodWatch();
+    const batch = (now: number) => watch.batch(BATCH, true, now);
+    expect([batch(100), batch(100 + LOOK_EVERY_MS / 2), batch(100 + LOOK_EVERY_MS)]).toEqual([false, false, true]);
+    watch.look(0, 100 + LOOK_EVERY_MS);
+    expect([batch(200), batch(200 + LOOK_EVERY_MS)]).toEqual([false, true]);
   });
 
   test("ends with a batch that is not full", () => {
