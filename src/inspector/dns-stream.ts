@@ -28,6 +28,8 @@ export class DnsStreams {
   releaseEnd = 0;
   /** Changes of constant length to bytes of the answer stream; applied to every copy of them. */
   patches: Patch[] = [];
+  /** The server has said that it will send no more. */
+  serverEnds = false;
 }
 
 /**
@@ -82,6 +84,7 @@ export function dnsServerBytes(lane: Lane, flow: TcpFlow, arrival: Arrival, now:
   dns.answers ??= new Stream(seqAdd(flow.serverIsn, 1), FLOW_BYTES, KEEP, lane.buffers);
   const start = dns.answers.offsetOf(segment.seq);
   const fin = (segment.flags & TCP_FLAG.fin) !== 0;
+  if (fin) dns.serverEnds = true;
   if (length === 0 && (!fin || start <= dns.releaseEnd)) {
     given(flow, start + (fin ? 1 : 0));
     lane.answer(arrival.id, ANSWER.pass);

@@ -27,6 +27,7 @@ export function leave(lane: Lane, flow: TcpFlow, answer: number): void {
   if (flow.boundary >= 0) lane.boundaries?.release(flow.boundary, flow.workloadId);
   lane.deadlines.clear(flow);
   lane.flows.remove(flow);
+  if (flow.untracked) lane.untracked.forget(flow);
   if (answer === ANSWER.allow) lane.latelyAllowed.add(flow);
   lane.use.settle(flow.workloadId);
 }

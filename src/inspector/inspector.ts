@@ -265,14 +265,15 @@ export class Inspector {
 
   /**
    * Conntrack says that the entry is gone. `doubted`: it was asked about the flow, and did not know it; the entry of one that has been heard
-   * of since may be there by now.
+   * of since may be there by now. One that has none, and does without, stays.
    */
   flowEnded(tuple: FlowTuple, doubted = false): void {
     setTuple(this.#key, tuple);
     const flow = this.#lane.flows.find(this.#key);
     if (flow === null || flow.kind !== "tcp") return;
     const mine = doubted ? flow.silentSince !== 0 : this.#now - flow.bornAt >= TOO_YOUNG_TO_END;
-    if (mine) leave(this.#lane, flow, 0);
+    if (!mine || flow.untracked) return;
+    if (!doubted || !this.#lane.untracked.keep(this.#lane, flow)) leave(this.#lane, flow, 0);
   }
 
   tick(now: number): void {

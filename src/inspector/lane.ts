@@ -21,6 +21,7 @@ import { Resolutions } from "./resolutions.ts";
 import { SynCrowd } from "./syn-crowd.ts";
 import { SynDoubt } from "./syn-doubt.ts";
 import type { TcpFlow } from "./tcp-flow.ts";
+import { UntrackedFlows } from "./untracked-flows.ts";
 
 export type AnyFlow = TcpFlow | DatagramFlow;
 
@@ -81,6 +82,7 @@ export class Lane {
   readonly told: CarriedPairs | null;
   readonly syns = new SynCrowd();
   readonly synDoubt = new SynDoubt();
+  readonly untracked = new UntrackedFlows();
   /** Flows of an agent that died, until it is known which of them are still there. */
   recollection: Recollection | null = null;
   readonly use: WorkloadUse;

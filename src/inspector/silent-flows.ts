@@ -1,5 +1,6 @@
-import type { FlowTuple } from "../flow/event.ts";
 import type { AnyFlow, Lane } from "./lane.ts";
+import type { TcpFlow } from "./tcp-flow.ts";
+import { KEPT } from "./untracked-flows.ts";
 
 /** A round over the table begins no sooner after the one before: a connection of which nothing is heard for so long is doubted. */
 const ROUND_MS = 20_000;
@@ -14,7 +15,7 @@ const MOST_FLOWS = 64;
  * It never hears that of a SYN that somebody drops behind our rules (the network policy of a CNI), for an entry that was never
  * confirmed ends without a word; nor of one that ended so soon that the word was taken for its predecessor's; nor of one that was rejected
  * while the lane still followed it. Each would count against its pod's bound for ever. So those that are silent for a whole round are asked
- * about (`Commands.doubt`). Nothing is kept for it but a number in each flow.
+ * about (`Commands.doubt`), but for those that are known to have no entry (untracked-flows.ts). Nothing is kept for it but a number in each flow.
  */
 export class SilentFlows {
   #round = 1;
@@ -32,19 +33,20 @@ export class SilentFlows {
       this.#round++;
     }
     const silent = this.#walk(lane);
-    if (silent.length > 0) lane.commands.doubt(silent);
+    const doubted = silent.filter((flow) => !flow.untracked || !lane.untracked.keep(lane, flow));
+    if (doubted.length > 0) lane.commands.doubt(doubted.map(({ tuple }) => tuple));
   }
 
-  #walk(lane: Lane): FlowTuple[] {
+  #walk(lane: Lane): TcpFlow[] {
     const { flows } = lane;
-    const silent: FlowTuple[] = [];
+    const silent: TcpFlow[] = [];
     const end = Math.min(this.#bucket + MOST_BUCKETS, flows.buckets);
     for (; this.#bucket < end && silent.length < MOST_FLOWS; this.#bucket++) {
       for (let flow = flows.firstIn(this.#bucket); flow !== null; flow = flow.bucketNext as AnyFlow | null) {
         // What is held until a name is resolved has a deadline, and no entry yet.
         if (flow.kind !== "tcp" || flow.phase === "opening") continue;
         if (flow.silentSince === 0) flow.silentSince = this.#round;
-        else if (flow.silentSince < this.#round) silent.push(flow.tuple);
+        else if (flow.silentSince !== KEPT && flow.silentSince < this.#round) silent.push(flow);
       }
     }
     if (this.#bucket >= flows.buckets) this.#bucket = 0;

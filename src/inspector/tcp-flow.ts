@@ -103,8 +103,10 @@ export class TcpFlow extends FollowedFlow {
   /** Conntrack may still remember `proving`. */
   proving = false;
   forgetAt = Infinity;
-  /** The round of silent-flows.ts since which nothing has been heard of it; 0: something has. */
+  /** The round of silent-flows.ts since which nothing has been heard of it; 0: something has; KEPT (untracked-flows.ts). */
   silentSince = 0;
+  /** Conntrack did not know it, and it was kept. */
+  untracked = false;
   dns: DnsStreams | null = null;
 
   constructor(

@@ -1,5 +1,7 @@
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { parse } from "yaml";
 import { inNetworkOnly, run } from "../../src/lab/process.ts";
 import { appPolicy, sleep } from "../support/agent-lab.ts";
 import { beside, expectAllKinds, failed } from "../support/beside.ts";
@@ -75,16 +77,49 @@ describe("a pod whose SYNs somebody drops behind our rules", () => {
   const LIMIT = 32;
   /** As the network policy of a CNI does. Such an entry is never confirmed, and nobody is told that it has ended. */
   const CNI = `add table ip cni; add chain ip cni forward { type filter hook forward priority 0; }; add rule ip cni forward tcp dport ${PORT} drop`;
+  const CACHE = "169.254.20.10";
+  /** As the manifests of a node-local DNS cache do. */
+  const NOTRACK = `add table ip cache; add chain ip cache in { type filter hook prerouting priority raw; }; add chain ip cache out { type filter hook output priority raw; }; add rule ip cache in ip daddr ${CACHE} notrack; add rule ip cache out ip saddr ${CACHE} notrack`;
+  /** Says of every name that there is nothing of it. */
+  const CACHE_SERVER = `
+require("node:net").createServer((socket) => socket.on("error", () => {}).on("data", (asked) => {
+  asked[4] = 0x81;
+  asked[5] = 0x80;
+  socket.write(asked);
+})).listen(53, "${CACHE}", () => console.log("listens"));
+setTimeout(() => process.exit(0), 110_000);`;
+  /** Asks for each name that it reads, all on one connection, and says what it is told. */
+  const ASKER = `
+const socket = require("node:net").connect(53, "${CACHE}");
+socket.on("data", (told) => console.log({ 0: "NOERROR", 3: "NXDOMAIN" }[told[5] & 15])).on("error", (error) => console.log(error.code));
+process.stdin.on("data", (line) => {
+  const labels = String(line).trim().split(".").flatMap((label) => [label.length, ...Buffer.from(label)]);
+  const message = [0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, ...labels, 0, 0, 1, 0, 1];
+  socket.write(Buffer.from([0, message.length, ...message]));
+});`;
   const CLIENT = `
 const { connect } = require("node:net");
 for (let i = 0; i < ${TRIES}; i++) connect({ host: "${PARTNER}", port: ${PORT} }).on("error", () => undefined);
 setTimeout(() => console.log("tried"), 500);
 setTimeout(() => process.exit(0), 60_000);`;
 
-  test("is refused at its bound while they are tried, and no longer than a minute after", async () => {
+  test("is refused at its bound while they are tried, and no longer than a minute after; what it has open outside conntrack stays", async () => {
     const { world } = fault;
     await onNode("nft", CNI);
-    await fault.start({ config: { limits: { lookingFlows: LIMIT } } });
+    await onNode("ip", "address", "add", `${CACHE}/32`, "dev", "lo");
+    await onNode("nft", NOTRACK);
+    const cache = world.lab.spawn("node1", [process.execPath, "-e", CACHE_SERVER], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    await once(cache.stdout!, "data");
+    const { spec } = parse(readFileSync(await world.lab.configYaml(1), "utf8"));
+    await fault.start({ config: { limits: { lookingFlows: LIMIT }, resolvers: [...spec.resolvers, CACHE] } });
+    const asker = world.lab.spawn(APP, [process.execPath, "-e", ASKER], { stdio: ["pipe", "pipe", "inherit"] });
+    const answers = async (name: string) => {
+      asker.stdin!.write(`${name}\n`);
+      return String((await once(asker.stdout!, "data"))[0]).trim();
+    };
+    expect(await answers("api.github.com")).toBe("NOERROR");
     const client = world.lab.spawn(APP, [process.execPath, "-e", CLIENT], { stdio: ["ignore", "pipe", "inherit"] });
     await once(client.stdout!, "data");
     const tried = await fault.metrics();
@@ -95,5 +130,8 @@ setTimeout(() => process.exit(0), 60_000);`;
     await nothingFollowed();
     expect((await fault.metrics()).of("vanished_flows_total")).toBeGreaterThanOrEqual(LIMIT);
     expect(await fault.byName()).toBe("200");
+    expect(await answers("raw.github.com")).toBe("NOERROR");
+    expect(await answers("evil.example")).toBe("NXDOMAIN");
+    for (const child of [asker, cache]) child.kill("SIGKILL");
   }, 120_000);
 });

@@ -189,7 +189,7 @@ const RECORDS: readonly Family<MetricsSource>[] = [
   single(
     "counter",
     "sallyport_vanished_flows_total",
-    "Connections that the packet lane gave up because conntrack does not know them. Their SYN was dropped behind our rules, as by the network policy of a CNI; or nobody was told how they ended. Rising fast: find out who drops what is allowed here.",
+    "Connections that conntrack does not know. The packet lane gives them up, except DNS over TCP outside conntrack. Their SYN was dropped behind our rules, as by the network policy of a CNI; or nobody was told how they ended. Rising fast: find out who drops what is allowed here.",
     (s) => s.numbers.endings.vanished,
   ),
 ];

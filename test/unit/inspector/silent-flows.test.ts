@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { APP, OTHER, SSH, Transcript, WEB } from "./transcript.ts";
+import { TCP_FLAG } from "../../../src/packet/tcp.ts";
+import { dnsMessage } from "../../support/dns-message.ts";
+import { APP, GUARDED, OTHER, RESOLVER, SSH, Transcript, WEB } from "./transcript.ts";
 
 const ROUND = 20_000;
 
@@ -122,6 +124,83 @@ describe("a connection that is followed and silent", () => {
     for (let i = 0; i < 100; i++) t.wait(100);
     expect(new Set(ports(t)).size).toBe(3_000);
     expect(t.doubted).toHaveLength(3_000);
+  });
+
+  describe("of DNS, outside conntrack", () => {
+    const dns = (t: Transcript, sourcePort: number) => {
+      const talk = t.talk({ to: RESOLVER, port: 53, sourcePort });
+      // Nothing is remembered of a packet that is not tracked.
+      t.of(talk.syn());
+      talk.synAck();
+      talk.client("");
+      return talk;
+    };
+    const question = (name: string) => {
+      const message = dnsMessage({ questions: [{ name, type: 1 }] });
+      return Uint8Array.of(0, message.length, ...message);
+    };
+    /** What nobody knows is told so. */
+    const unknown = (t: Transcript) => {
+      for (const flow of t.doubted.splice(0)) t.inspector.flowEnded(flow, true);
+    };
+
+    test("stays for as long as it is silent, is asked about once, and is judged when it goes on", () => {
+      const t = scene();
+      const talk = dns(t, 50_001);
+      twoRounds(t);
+      t.wait(100);
+      expect(ports(t)).toEqual([50_001]);
+      unknown(t);
+      for (let i = 0; i < 100; i++) t.wait(ROUND);
+      expect([t.doubted, t.inspector.flows]).toEqual([[], 1]);
+      expect(t.of(talk.client(question("api.github.com")))).toBe("confirm");
+      // Silence after that is no question any more, nor is it an end that somebody else's entry had.
+      for (let i = 0; i < 3; i++) t.wait(ROUND);
+      const { source, sourcePort, destination, port } = talk;
+      t.inspector.flowEnded({
+        protocol: 6,
+        client: source,
+        clientPort: sourcePort,
+        server: destination,
+        serverPort: port,
+      });
+      expect([t.doubted, t.inspector.flows]).toEqual([[], 1]);
+      talk.client(question("evil.example"));
+      expect(t.inspector.flows).toBe(0);
+    });
+
+    test("not one that was never answered, nor one that either end has closed", () => {
+      const t = scene();
+      t.talk({ to: RESOLVER, port: 53, sourcePort: 50_001 }).syn();
+      dns(t, 50_002).client("", { flags: TCP_FLAG.ack | TCP_FLAG.fin });
+      dns(t, 50_003).server("", { flags: TCP_FLAG.ack | TCP_FLAG.fin });
+      dns(t, 50_004);
+      twoRounds(t);
+      t.wait(100);
+      unknown(t);
+      expect(t.inspector.following().map(({ clientPort }) => clientPort)).toEqual([50_004]);
+    });
+
+    test("of many of a pod those that fell silent last, and none that speaks; another pod has room of its own", () => {
+      const t = scene();
+      const talks = new Map(Array.from({ length: 64 }, (_, i) => [50_001 + i, dns(t, 50_001 + i)]));
+      twoRounds(t);
+      t.wait(100);
+      const [speaks = 0, second = 0, third = 0, ...rest] = ports(t);
+      unknown(t);
+      expect(t.inspector.flows).toBe(64);
+      talks.get(speaks)!.client("");
+      for (const port of [50_101, 50_102]) dns(t, port);
+      const other = t.talk({ from: GUARDED, to: RESOLVER, port: 53, sourcePort: 50_201 });
+      other.syn();
+      other.synAck();
+      twoRounds(t);
+      t.wait(100);
+      unknown(t);
+      const left = new Set(t.inspector.following().map(({ clientPort }) => clientPort));
+      expect([second, third].filter((port) => left.has(port))).toEqual([]);
+      expect([...left].sort()).toEqual([speaks, ...rest, 50_101, 50_102, 50_201].sort());
+    });
   });
 
   test("what is decided by its address is in no table, and not asked about", () => {
