@@ -1,8 +1,9 @@
 import { randomInt } from "node:crypto";
+import { closeSync, openSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import type { FlowEvent } from "../flow/event.ts";
 import { createRing, RingReader } from "../flow/ring.ts";
-import { close, MSG_DONTWAIT, MSG_NOSIGNAL, send } from "../kernel/libc.ts";
+import { close, dup2, MSG_DONTWAIT, MSG_NOSIGNAL, send } from "../kernel/libc.ts";
 import { EventFd } from "../kernel/poller.ts";
 import type { AgentConfig } from "../model/config.ts";
 import type { Generation } from "../model/verdict.ts";
@@ -220,12 +221,12 @@ export class LaneHandle {
     this.#log.error({ event: "lane-replaced", reason, restarts: this.restarts }, "packet lane is replaced");
     worker.removeAllListeners();
     worker.on("error", () => undefined);
-    await ended(worker);
-    this.readRecords();
-    // The sockets belong to the process and keep the queues bound; closing them returns what waits to the kernel, which drops
-    // it. Not before the thread has ended: the next file would get their numbers, and the thread would write to it.
-    for (const fd of this.#descriptors) close(fd);
+    // The sockets belong to the process and keep the queues bound; closing them returns what waits to the kernel, which drops it.
+    const descriptors = this.#descriptors;
     this.#descriptors = [];
+    if (await ended(worker)) for (const fd of descriptors) close(fd);
+    else keepNumbers(worker, descriptors);
+    this.readRecords();
     for (let wait = 50; !this.#stopping; wait = Math.min(wait * 2, 2_000)) {
       try {
         await this.#spawn();
@@ -302,7 +303,21 @@ export class LaneHandle {
   }
 }
 
-/** Ends a worker; one that is stuck in the kernel is waited for only so long. */
-async function ended(worker: Worker): Promise<void> {
-  await Promise.race([worker.terminate(), new Promise((resolve) => setTimeout(resolve, END_LIMIT_MS).unref())]);
+/** Ends a worker. One that is stuck in the kernel, or gets no turn, is waited for only so long; false: it has not ended. */
+async function ended(worker: Worker): Promise<boolean> {
+  const late = new Promise<false>((resolve) => setTimeout(() => resolve(false), END_LIMIT_MS).unref());
+  return Promise.race([worker.terminate().then(() => true), late]);
+}
+
+/**
+ * Lets go of what descriptors lead to, and of their numbers when the thread that has them has ended. Until then it may still write to them: to the
+ * queues of the next lane, if those had got their numbers, in answer to packets that it has never seen.
+ */
+function keepNumbers(worker: Worker, descriptors: readonly number[]): void {
+  const nothing = openSync("/dev/null", "r");
+  for (const fd of descriptors) dup2(nothing, fd);
+  closeSync(nothing);
+  void worker.terminate().then(() => {
+    for (const fd of descriptors) close(fd);
+  });
 }

@@ -74,6 +74,7 @@ export const write = process_.func("int64_t write(int fd, const void *data, size
   length: number,
 ) => number;
 export const close = process_.func("int close(int fd)") as (fd: number) => number;
+export const dup2 = process_.func("int dup2(int from, int to)") as (from: number, to: number) => number;
 
 const trim = optional("int malloc_trim(size_t keep)") as ((keep: number) => number) | null;
 
