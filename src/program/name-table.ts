@@ -2,8 +2,8 @@ import type { NameTableData } from "./layout.ts";
 import { HASH, LONGEST, type NameHasher, nameHasher } from "./name-hash.ts";
 import { EMPTY_LIST } from "./postings.ts";
 
-// What is written down of a pattern is a hash with secret keys (ADR 0032): 64 bits of it, beside where it lies. A bucket is a cache line, so that a name
-// costs one wait for memory, however many there are; a name is looked for at levels at which some pattern is.
+// What is written down of a pattern is a hash with secret keys (ADR 0032): 64 bits of it, beside where it lies. A bucket is as large as a cache line, so
+// that a name costs one wait for memory, however many there are; a name is looked for at levels at which some pattern is.
 //
 // A bucket, in words: five entries of the two words of a hash and a list, zeros where there is none; then a bit for each entry that belongs here and had
 // to go to a bucket behind it.
