@@ -1,10 +1,20 @@
 import { createHash } from "node:crypto";
 import { NetlinkSocket } from "./netlink.ts";
 import { AttributeReader, MessageWriter, NLM_F_REQUEST, netfilterType, readU32 } from "./netlink-message.ts";
+import { holdsPodSet, POD_SETS, podSetsChange } from "./pod-sets.ts";
 import { mustRun, type RunProgram, runProgram } from "./program.ts";
-import { type QueueMethod, type RulesetSpec, renderRefill, renderRemoval, renderRuleset, TABLE } from "./ruleset.ts";
+import {
+  type QueueMethod,
+  type RulesetSpec,
+  renderRefill,
+  renderRemoval,
+  renderRuleset,
+  TABLE,
+  TABLE_NAME,
+} from "./ruleset.ts";
 import { droppedSet } from "./ruleset-police.ts";
 import { type RulesetSets, renderSetUpdate } from "./ruleset-sets.ts";
+import { type SetChange, SetElements } from "./set-elements.ts";
 import { installQueueRules, queueRulesFingerprint, removeQueueRules } from "./xtables.ts";
 
 /**
@@ -45,6 +55,7 @@ interface CountedElement {
 export class Ruleset {
   private readonly run: RunProgram;
   private readonly generations = new Generations();
+  private readonly elements = new SetElements(TABLE_NAME);
   private installed: RulesetSpec | null = null;
   private fingerprint = "";
   private generation = -1;
@@ -79,17 +90,28 @@ export class Ruleset {
   async updateSets(sets: RulesetSets): Promise<void> {
     if (this.installed === null) throw new Error("the ruleset is not installed");
     const spec = { ...this.installed, sets };
+    const change = podSetsChange(this.installed.sets, sets);
+    if (change !== null) return this.updatePodSets(spec, change);
     const text = renderSetUpdate(TABLE, this.installed.sets, sets);
-    if (text === "") {
-      this.installed = spec;
-      return;
-    }
     // A change by somebody else before ours would hide behind it.
     const intact = await this.verify();
     const result = intact ? await this.run(["nft", "-f", "-"], text) : null;
     if (result?.status !== 0) return this.install(spec);
     this.installed = spec;
     await this.remember();
+  }
+
+  /**
+   * Only pods have come or gone, and the fingerprint stays: so a change by somebody else before ours does not hide behind it, and nobody has to look for one
+   * first. It is found when the generation is not the one that ours alone would have made.
+   */
+  private async updatePodSets(spec: RulesetSpec, change: Extract<SetChange, { kind: "update" }>): Promise<void> {
+    if (change.sets.length > 0) {
+      const before = this.generations.current();
+      if (this.elements.change(change) !== 0) return this.install(spec);
+      if (before === this.generation && this.generations.current() === before + 1) this.generation = before + 1;
+    }
+    this.installed = spec;
   }
 
   /**
@@ -100,7 +122,8 @@ export class Ruleset {
     if (this.installed === null) return false;
     const generation = this.generations.current();
     if (generation === this.generation) return true;
-    if ((await this.takeFingerprint()) !== this.fingerprint) return false;
+    const { fingerprint, podSetsHold } = await this.look();
+    if (fingerprint !== this.fingerprint || !podSetsHold) return false;
     this.generation = generation;
     return true;
   }
@@ -158,37 +181,51 @@ export class Ruleset {
 
   close(): void {
     this.generations.close();
+    this.elements.close();
   }
 
   private async remember(): Promise<void> {
     // Read before the listing: a change in between shows as a newer generation and is compared.
     const generation = this.generations.current();
-    this.fingerprint = await this.takeFingerprint();
+    this.fingerprint = (await this.look()).fingerprint;
     this.generation = generation;
   }
 
-  private async takeFingerprint(): Promise<string> {
+  private async look(): Promise<{ readonly fingerprint: string; readonly podSetsHold: boolean }> {
     const [table, rules] = await Promise.all([
       this.run(["nft", "-j", "-s", "list", "table", ...TABLE.split(" ")]),
       this.installed?.method === "xtables" ? queueRulesFingerprint(this.run, this.installed.hostPods) : "",
     ]);
-    const content = table.status === 0 ? canonicalTable(table.stdout) : "absent";
-    return createHash("sha256").update(content).update(rules).digest("hex");
+    const listed = table.status === 0 ? table.stdout : null;
+    const content = listed === null ? "absent" : canonicalTable(listed);
+    const sets = this.installed?.sets;
+    return {
+      fingerprint: createHash("sha256").update(content).update(rules).digest("hex"),
+      podSetsHold: listed !== null && sets !== undefined && holdPodSets(listed, sets),
+    };
   }
 }
 
+interface ListedTable {
+  readonly nftables: readonly { metainfo?: unknown; set?: { name?: string; flags?: string[]; elem?: unknown[] } }[];
+}
+
+/** Whether the sets of pods hold what they should, in nft's JSON listing. */
+function holdPodSets(json: string, sets: RulesetSets): boolean {
+  const listed = JSON.parse(json) as ListedTable;
+  return listed.nftables.every(({ set }) => set?.name === undefined || holdsPodSet(sets, set.name, set.elem ?? []));
+}
+
 /**
- * nft's JSON listing without what changes by itself: handles, the order of hashed elements, and the elements of sets with
- * timeouts, which come and go while the rules stay.
+ * nft's JSON listing without what changes by itself: handles, the order of hashed elements, the elements of sets with
+ * timeouts, which come and go while the rules stay, and those of pods (pod-sets.ts).
  */
 export function canonicalTable(json: string): string {
-  const listed = JSON.parse(json) as {
-    nftables: { metainfo?: unknown; set?: { flags?: string[]; elem?: unknown[] } }[];
-  };
+  const listed = JSON.parse(json) as ListedTable;
   const lines: string[] = [];
   for (const item of listed.nftables) {
     if (item.metainfo !== undefined) continue;
-    if (item.set?.flags?.includes("timeout")) delete item.set.elem;
+    if (item.set?.flags?.includes("timeout") || POD_SETS.includes(item.set?.name ?? "")) delete item.set?.elem;
     if (item.set?.elem) item.set.elem = item.set.elem.map((element) => JSON.stringify(element)).sort();
     lines.push(
       JSON.stringify(item, (key, value) =>

@@ -42,7 +42,7 @@ export interface BypassedRange {
   readonly until: number;
 }
 
-interface NftSet {
+export interface NftSet {
   readonly name: string;
   readonly type: string;
   readonly interval: boolean;
@@ -144,7 +144,8 @@ function elementCommand(verb: "add" | "delete", table: string, name: string, ele
   return elements.length === 0 ? "" : `${verb} element ${table} ${name} { ${elements.join(", ")} }\n`;
 }
 
-function nftSets(sets: RulesetSets): NftSet[] {
+/** Every set with its elements as nft writes them. */
+export function nftSets(sets: RulesetSets): NftSet[] {
   const both = (name: string, elements: readonly Address[]): NftSet[] => [
     addressSet(`${name}4`, "ipv4_addr", elements.filter(isIPv4).map(formatAddress)),
     addressSet(`${name}6`, "ipv6_addr", elements.filter((address) => !isIPv4(address)).map(formatAddress)),

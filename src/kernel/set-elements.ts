@@ -33,6 +33,15 @@ export type SetChange =
   | { readonly kind: "add"; readonly set: string; readonly keys: readonly Uint8Array[]; readonly timeoutMs: number }
   | { readonly kind: "delete"; readonly set: string; readonly keys: readonly Uint8Array[] }
   | { readonly kind: "flush"; readonly sets: readonly string[] }
+  /** What is removed has to be there. At most MOST_ELEMENTS in all. */
+  | {
+      readonly kind: "update";
+      readonly sets: readonly {
+        readonly set: string;
+        readonly added: readonly Uint8Array[];
+        readonly removed: readonly Uint8Array[];
+      }[];
+    }
   /** Everything that is in them goes, and these come, at once. */
   | {
       readonly kind: "replace";
@@ -78,6 +87,7 @@ export function writeSetChange(writer: MessageWriter, table: string, change: Set
       begin(writer, DELETE_ELEMENTS, NLM_F_REQUEST | last, sequence, table, set).end();
     });
   } else if (change.kind === "replace") writeReplacement(writer, table, change.sets, sequence);
+  else if (change.kind === "update") writeUpdate(writer, table, change.sets, sequence);
   else writeElements(writer, table, change, sequence);
   writer.begin(BATCH_END, NLM_F_REQUEST, sequence, 0, NFTABLES).end();
 }
@@ -102,6 +112,34 @@ function writeReplacement(
             element.nested(ELEMENT.key, (value) => value.data(DATA_VALUE, key));
             if (data !== undefined) element.nested(ELEMENT.data, (value) => value.data(DATA_VALUE, data));
           });
+        }
+      })
+      .end();
+  }
+}
+
+function writeUpdate(
+  writer: MessageWriter,
+  table: string,
+  sets: Extract<SetChange, { kind: "update" }>["sets"],
+  sequence: number,
+): void {
+  const count = sets.reduce((sum, { added, removed }) => sum + added.length + removed.length, 0);
+  if (sets.length > MOST_SETS || count === 0 || count > MOST_ELEMENTS) {
+    throw new RangeError(`${count} elements of ${sets.length} sets in one change`);
+  }
+  const parts = sets.flatMap(({ set, added, removed }) => [
+    { type: DELETE_ELEMENTS, create: 0, set, keys: removed },
+    { type: NEW_ELEMENTS, create: NLM_F_CREATE, set, keys: added },
+  ]);
+  // Without elements the kernel would take a deletion for a flush.
+  const filled = parts.filter(({ keys }) => keys.length > 0);
+  for (const [index, { type, create, set, keys }] of filled.entries()) {
+    const last = index === filled.length - 1 ? NLM_F_ACK : 0;
+    begin(writer, type, NLM_F_REQUEST | create | last, sequence, table, set)
+      .nested(LIST.elements, (list) => {
+        for (const key of keys) {
+          list.nested(LIST_ITEM, (element) => element.nested(ELEMENT.key, (value) => value.data(DATA_VALUE, key)));
         }
       })
       .end();
@@ -187,6 +225,7 @@ export class SetElements {
    * is gone, ENFILE where the set is full. Adding what is there is no error. Throws a RangeError beyond the limits above.
    */
   change(change: SetChange): number {
+    if (change.kind === "update" && change.sets.length === 0) return 0;
     const sequence = this.socket.nextSequence();
     writeSetChange(this.writer, this.table, change, sequence);
     if (change.kind === "flush" && change.sets.length === 0) return 0;

@@ -533,6 +533,10 @@ test("a removed table, a flushed chain, emptied sets and flushed queue rules are
     "nft delete table inet sallyport",
     "nft flush chain inet sallyport from_pod",
     "nft flush set inet sallyport workloads4",
+    "nft add element inet sallyport observed4 { 10.244.0.99 }",
+    "nft delete element inet sallyport workloads6 { fd00:244::2 }",
+    "nft add element inet sallyport pod_interfaces { somebody }",
+    "nft add element inet sallyport inside4 { 198.51.100.0/24 }",
     ...(spec.method === "xtables" ? ["iptables-nft -t mangle -F FORWARD", "ip6tables-nft -t mangle -F"] : []),
   ];
   for (const damage of damages) {
