@@ -78,7 +78,12 @@ export class NriSession {
     });
     socket.on("data", (chunk: Buffer) => {
       if (this.#closed) return;
-      problem = mux.read(chunk) ?? problem;
+      try {
+        problem = mux.read(chunk) ?? problem;
+      } catch (error) {
+        // Ours, and no reason to stop enforcing.
+        problem = String(error);
+      }
       if (problem !== null) this.close(problem);
     });
     socket.on("error", (error: Error) => this.close(error.message));

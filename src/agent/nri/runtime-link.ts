@@ -10,7 +10,7 @@ import type { RuntimeReport } from "./report.ts";
 import { Sandboxes } from "./sandboxes.ts";
 import { StartGate } from "./start-gate.ts";
 
-const BACKOFF: BackoffTimes = { firstMs: 500, longestMs: 30_000 };
+const BACKOFF: BackoffTimes = { firstMs: 500, longestMs: 5_000 };
 const SAY_EVERY_MS = 10_000;
 
 export interface RuntimeLinkOptions {

@@ -116,7 +116,9 @@ export class Sandboxes {
     const addresses = own.length > 0 ? own : told;
     if (own.length > 0 && told.length > 0) this.#compare(pod, known, own, told);
     known.settled = { byAddress: true, addresses };
-    return own.length === pod.addresses.length && own.length > 0 ? pod : { ...pod, addresses };
+    if (own.length === pod.addresses.length && own.length > 0) return pod;
+    // With its sandbox all that ran in it is gone: it has no address for that reason, and no other.
+    return { ...pod, addresses, running: pod.running && (addresses.length > 0 || pod.addresses.length === 0) };
   }
 
   /** A runtime may tell of more addresses than kubelet passes on; not of others. */

@@ -100,6 +100,28 @@ describe("a sandbox that is gone", () => {
     expect(owners(object("p", { ips: [A] }))).toEqual({});
   });
 
+  test("is no network that gives its pod no address", () => {
+    const notEnforced = (...pods: Fields[]) => {
+      const namespace = { value: { metadata: { name: "team" } } };
+      return workloads
+        .read(
+          pods,
+          () => namespace,
+          (known) => sandboxes.settle(known),
+        )
+        .notEnforced.map(({ why }) => why);
+    };
+    const told = object("p", { ips: [A], phase: "Running" });
+    const untold = object("p", { phase: "Running" });
+    expect(notEnforced(untold)).toEqual(["NoAddress"]);
+    sandboxes.run(sandbox("p", "s", A));
+    expect(notEnforced(told)).toEqual([]);
+    expect(notEnforced(untold)).toEqual([]);
+    sandboxes.stop(sandbox("p", "s", A));
+    expect(notEnforced(told)).toEqual([]);
+    expect(notEnforced(untold)).toEqual(["NoAddress"]);
+  });
+
   test("leaves the address to the next pod at once", () => {
     sandboxes.run(sandbox("p", "s", A));
     expect(owners(object("p", { ips: [A] }))).toEqual({ [A]: "p" });

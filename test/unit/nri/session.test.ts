@@ -2,10 +2,13 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import fc from "fast-check";
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
 import { formatAddress } from "../../../src/net/address.ts";
 import { NriSession } from "../../../src/nri/session.ts";
 import { FakeRuntime, message, piece, podMessage, podRequest, stateChange } from "../../support/fake-runtime.ts";
+import { runs } from "../../support/runs.ts";
+import { GOLDEN } from "./golden.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sallyport-nri-"));
 const WEB = { id: "s1", uid: "u1", ips: ["10.244.0.7", "fd00:244::7"] };
@@ -17,6 +20,7 @@ let told: string[];
 let release: () => void;
 let held: Promise<void>;
 let fails: boolean;
+let breaks: boolean;
 
 async function open(settings: Parameters<typeof FakeRuntime.listen>[1] = {}): Promise<void> {
   runtime = await FakeRuntime.listen(join(folder, "nri.sock"), settings);
@@ -24,6 +28,7 @@ async function open(settings: Parameters<typeof FakeRuntime.listen>[1] = {}): Pr
     onSandboxes: (sandboxes, { runtime, version, requestTimeout }) =>
       told.push(`sync ${runtime} ${version} ${requestTimeout}: ${sandboxes.map(({ uid }) => uid).join()}`),
     onRun: ({ uid, id, addresses }) => {
+      if (breaks) throw new Error("a fault");
       told.push(`run ${uid} ${id} ${addresses.map(formatAddress).join()}`);
       return fails ? Promise.reject(new Error("broken")) : held;
     },
@@ -36,6 +41,7 @@ async function open(settings: Parameters<typeof FakeRuntime.listen>[1] = {}): Pr
 beforeEach(() => {
   told = [];
   fails = false;
+  breaks = false;
   held = new Promise((resolve) => {
     release = resolve;
   });
@@ -120,6 +126,34 @@ describe("a session", () => {
     for (let n = 0; n < 100; n++) void runtime.ask("RunPodSandbox", podRequest({ ...WEB, id: `s${n}` }));
     await expect.poll(() => told.at(-1), SOON).toMatch(/asks too much/);
     expect(told.filter((line) => line.startsWith("run")).length).toBe(64);
+  });
+
+  test("property: whatever is asked, however wrong, is answered, or ends the session", async () => {
+    await open();
+    release();
+    const methods = ["Configure", "Synchronize", "RunPodSandbox", "StopPodSandbox", "StateChange", "Shutdown", "", "é"];
+    const whole = Object.values(GOLDEN);
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...methods),
+        fc.constantFrom(...whole),
+        fc.array(fc.tuple(fc.nat(), fc.nat(255)), { maxLength: 4 }),
+        async (method, golden, changes) => {
+          const payload = Buffer.from(golden);
+          for (const [at, value] of changes) payload[at % payload.length] = value;
+          await runtime.ask(method, payload).catch(() => undefined);
+        },
+      ),
+      { numRuns: runs(500) },
+    );
+    expect(told.filter((line) => line.startsWith("closed"))).toEqual([]);
+  });
+
+  test("a fault of ours ends the session, not the agent", async () => {
+    await open();
+    breaks = true;
+    runtime.raw(piece(1, message(99, 1, Buffer.from(GOLDEN.request))));
+    await expect.poll(() => told.at(-1), SOON).toMatch(/^closed: Error: a fault/);
   });
 
   test("says when the runtime goes", async () => {
