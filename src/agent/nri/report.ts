@@ -17,12 +17,11 @@ export interface RuntimeReport {
   readonly starts: Readonly<StartCounts>;
 }
 
-/** None where nobody asked for NRI. */
+/** None where nobody asked for NRI, or nothing is known of it yet. */
 export function runtimeCondition(runtime: RuntimeReport | null): NodeCondition[] {
-  if (runtime === null) return [];
+  if (runtime === null || (!runtime.connected && runtime.trouble === null)) return [];
   const type = "RuntimeConnected";
   if (runtime.connected) return [{ type, status: "True", reason: "Connected", message: runtime.runtime ?? "" }];
-  const why = runtime.trouble ?? "not yet";
-  const message = `addresses of pods come from the API server alone, as without NRI: ${why}`;
+  const message = `addresses of pods come from the API server alone, as without NRI: ${runtime.trouble}`;
   return [{ type, status: "False", reason: "NotConnected", message }];
 }

@@ -75,7 +75,7 @@ export function whyNotReady(status: NodeStatusText | undefined, agents: readonly
 }
 
 /** Conditions of a node that say what is amiss, beside those that are told otherwise. */
-const REMARKS: ReadonlySet<string> = new Set(["PodRangesInside", "SourcesRead"]);
+const REMARKS: ReadonlySet<string> = new Set(["PodRangesInside", "SourcesRead", "RuntimeConnected"]);
 
 function remarksOf(status: NodeStatusText | undefined): string[] {
   const amiss = (status?.conditions ?? []).filter(({ type, status }) => REMARKS.has(type) && status === "False");

@@ -95,6 +95,7 @@ describe("the link to a runtime", () => {
   });
 
   test("says once that there is no runtime, and finds it when it comes", async () => {
+    expect([runtimeCondition(null), runtimeCondition(link.report)]).toEqual([[], []]);
     link.start();
     await expect.poll(() => log.filter((line) => line === "down").length, SOON).toBeGreaterThan(2);
     expect(log.filter((line) => line.startsWith("nri-away"))).toHaveLength(1);

@@ -90,4 +90,9 @@ test("`status` says what the agent of a node wants looked at", async () => {
   serve([], { conditions: [{ ...about, status: "False", message }] });
   expect((await json("status")).nodes.list).toMatchObject([{ node: "n1", ready: true, remarks: [message] }]);
   expect(await plugin("status")).toMatch(/^n1 +yes .*Nodes say that 203\.0\.113\.0\/24/m);
+  const runtime = { ...about, type: "RuntimeConnected", reason: "NotConnected", message: "no such socket" };
+  serve([], { conditions: [{ ...runtime, status: "False" }] });
+  expect(await plugin("status")).toMatch(/^n1 +yes .*no such socket/m);
+  serve([], { conditions: [{ ...runtime, status: "True" }] });
+  expect((await json("status")).nodes.list).toMatchObject([{ remarks: [] }]);
 });
