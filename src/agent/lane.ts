@@ -19,7 +19,7 @@ import { answerWord } from "./answer-word.ts";
 import { openBoundaries } from "./boundaries.ts";
 import { type CarriedFlows, openCarriedFlows } from "./carried-flows.ts";
 import { FloodPolice } from "./flood-police.ts";
-import { HOST, HostBorder, hostAnswer } from "./host-network/border.ts";
+import { HOST, type HostBorder, hostAnswer, openBorder } from "./host-network/border.ts";
 import { Injector } from "./injector.ts";
 import { BEAT_MS, LaneBeat } from "./lane-beat.ts";
 import { type FromLane, type LaneStart, PULSE, type ToLane } from "./lane-messages.ts";
@@ -63,7 +63,7 @@ export class Lane implements Commands {
   readonly #troubles = new RateLimit(TROUBLE_INTERVAL_MS);
   readonly #marks: MarkLayout;
   readonly #waiting = new WaitingPackets();
-  readonly #border = new HostBorder();
+  readonly #border: HostBorder;
   /** Lent to the inspector for one call, one packet after the other. */
   readonly #packet: QueuedPacket = { id: 0, question: 0, bytes: NO_BYTES, start: 0, end: 0, observed: false };
   readonly #supervisor: LaneBeat;
@@ -94,7 +94,6 @@ export class Lane implements Commands {
       onLearned: (binding) => this.#learned.push(binding),
     });
     this.#restore(start.bindings);
-    this.#border.set(start.hostPods);
     const dns = new DnsGuard({
       names: this.#names,
       dnsDenial: config.dnsDenial,
@@ -107,6 +106,7 @@ export class Lane implements Commands {
     this.#generation = start.generation;
     this.#strict = openQueue({ number: queues.strict, maxLength: 8192, failOpen });
     this.#observed = openQueue({ number: queues.observed, maxLength: 8192, failOpen: true });
+    this.#border = openBorder(start.hostPods, this.#strict, (message) => this.#trouble(message));
     const flowGroup = logGroupOf(config.queueNumber, start.generation);
     const synGroup = toldGroupOf(config.queueNumber, start.generation);
     const carrying = openCarriedFlows({ flows: flowGroup, syns: synGroup }, start.seed);
@@ -181,9 +181,7 @@ export class Lane implements Commands {
       this.#beat();
     }
     this.#stopCarrying();
-    this.#strict.close();
-    this.#observed.close();
-    this.#police.close();
+    for (const part of [this.#strict, this.#observed, this.#police, this.#border]) part.close();
     this.#post({ kind: "stopped" });
   }
 
@@ -203,7 +201,8 @@ export class Lane implements Commands {
       return;
     }
     const instead = from === HOST && replacement !== null ? this.#border.outward(replacement) : replacement;
-    const given = from === HOST ? hostAnswer(answer, replacement !== null && instead === null) : answer;
+    const lost = from === HOST && ((replacement !== null && instead === null) || !this.#border.mayGo(ticket));
+    const given = from === HOST ? hostAnswer(answer, lost) : answer;
     queue.verdict(id, given > DROP, withWord(this.#marks, mark, answerWord(given, this.#generation)), instead);
   }
 
@@ -259,6 +258,7 @@ export class Lane implements Commands {
       packet.end = packet.start + batch.length[i]!;
       try {
         this.#inspector.packet(packet, time);
+        if (from === HOST && this.#waiting.find(ticket) >= 0) this.#border.hold(ticket);
       } catch (error) {
         // A fault of ours must not leave the packet without a verdict, nor let it pass.
         if (this.#waiting.find(ticket) >= 0) this.verdict(ticket, DROP, null);

@@ -9,6 +9,9 @@ const HOST_BURST = 500;
 /** Of answers to all of them together. */
 const HOST_ANSWERS = 8_000;
 const MOST_PODS = 1_024;
+/** Ports of which it is known whose they are. Of a flow whose port finds no room every packet is asked about. */
+const MOST_OWNED = 65_536;
+const OWNED_FOR = "120s";
 /** What they make of a packet meets the output hook again, with the socket of the first. */
 const TUNNELS = ["vxlan", "geneve", "ipip", "ip6tnl", "sit", "gre", "ip6gre", "wireguard", "bridge", "openvswitch"]
   .map((kind) => `"${kind}"`)
@@ -29,9 +32,20 @@ function held(yes = true): string {
   return `meta priority and ${HOST_TAG} ${yes ? "!=" : "=="} 0`;
 }
 
+/** Of flows without connection: whose a port of the node is. All of these pods, and the node, have one address. */
+export const HOST_OWNERS = "host_owners";
+const OWNER = "meta l4proto . th sport . meta priority";
+const OWN = `update @${HOST_OWNERS} { ${OWNER} }`;
+
 export function hostSets(w: Vocabulary): string {
   if (w.spec.hostPods !== true) return "";
-  return `set host_rates {
+  return `set ${HOST_OWNERS} {
+typeof ${OWNER}
+flags dynamic,timeout
+size ${MOST_OWNED}
+timeout ${OWNED_FOR}
+}
+set host_rates {
 type classid
 flags dynamic,timeout
 size ${MOST_PODS}
@@ -53,7 +67,7 @@ meta l4proto udp ct direction original ${w.state} != { ${w.word(STATE.none)}, ${
 /** There, behind the agent: the next hook does not ask again. */
 export function hostQueryAnswer(w: Vocabulary): string {
   if (w.spec.hostPods !== true) return "";
-  return `udp dport 53 ${held()} meta mark and ${w.mask} != 0 goto answer_query`;
+  return `udp dport 53 ${held()} meta mark and ${w.mask} != 0 ${OWN} goto answer_query`;
 }
 
 /**
@@ -66,6 +80,10 @@ export function hostReplyRule(w: Vocabulary): string {
 }
 
 /**
+ * What is remembered of a flow is remembered of its ports and addresses, which another pod of the host's network can have a moment later, or at the same
+ * time (SO_REUSEPORT): it holds for the pod to whom the agent answered last by that port, and for no other; the lane takes the port from whoever had it
+ * before (agent/host-network/port-keeper.ts). Of TCP a SYN is asked about always, and whose socket sends without one has the connection.
+ *
  * Answers to flows that others opened to the pod are no egress. The tag goes with the last hook: what the packet had for a priority is lost, and is
  * seldom anything but 0.
  */
@@ -101,11 +119,13 @@ oif lo accept
 ${w.standAside}
 ct direction reply ${w.state} == ${w.word(STATE.rejected)} goto refuse_reply
 ct direction reply accept
+meta l4proto != tcp ${w.state} != { ${w.word(STATE.none)}, ${w.word(STATE.inbound)} } ${OWNER} != @${HOST_OWNERS} ${w.remember(STATE.none)}
 goto from_pod
 }
 chain host_answer {
 type filter hook output priority ${ANSWER_PRIORITY}; policy accept;
 ${held(false)} accept
+${ours} != 0 meta l4proto != tcp ${OWN}
 meta priority set 0
 meta oifkind { ${TUNNELS} } meta priority set ${JUDGED}
 rt ipsec exists meta priority set ${JUDGED}

@@ -229,6 +229,35 @@ describe("changes", () => {
     await expect.poll(() => get(OTHER, `http://${EVIL.ipv4}/`), SOON).toBe(DENIED);
   });
 
+  test("what one may send by a port, another that has the port next may not, and takes nothing from the first", async () => {
+    const without = POLICY.slice(0, POLICY.indexOf("    - name: partner"));
+    world.write("app.yaml", without);
+    world.write(
+      "b.yaml",
+      POLICY.replaceAll("{ name: app }", "{ name: team }")
+        .replace("subject: {", "subject: { podSelector: { matchLabels: { team: a } },")
+        .replace("priority: 1", "priority: 0"),
+    );
+    const send = (uid: string) =>
+      inPod(uid, [
+        "sh",
+        "-c",
+        `for i in 1 2 3; do echo x; sleep 0.1; done | socat -u - UDP4-SENDTO:${OUTSIDE.partner.ipv4}:9998,sourceport=5555`,
+      ]);
+    const arrived = async (uid: string) => {
+      await world.lab.forgetOutside();
+      await send(uid);
+      return (await world.leaked(OUTSIDE.partner.ipv4)).packets;
+    };
+    await expect.poll(() => arrived(OTHER), SOON).toBe(0);
+    expect(await arrived(HELD)).toBe(3);
+    expect(await arrived(OTHER)).toBe(0);
+    expect(await arrived(HELD)).toBe(3);
+    world.write("app.yaml", POLICY);
+    world.write("b.yaml", null);
+    await expect.poll(() => arrived(OTHER), SOON).toBe(3);
+  });
+
   test("an open flow ends when the policy no longer allows it", async () => {
     const open = inPod(HELD, ["sh", "-c", `(echo a; sleep 6; echo b) | socat -t 2 - ${ECHO}`]);
     await world.until("flow", () =>

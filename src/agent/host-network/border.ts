@@ -8,6 +8,8 @@ import { destinationAddress, newPacket, type Packet, PROTOCOL, parsePacket, sour
 import { readdress } from "../../packet/readdress.ts";
 import { HostFlows } from "./host-flows.ts";
 import { HostSlots } from "./host-slots.ts";
+import type { OwnedPort } from "./owned-ports.ts";
+import { PortKeeper } from "./port-keeper.ts";
 
 /** A pod of the host's network that policies hold: how the kernel names it (`groupTag`), and its number in here. */
 export interface HostPod {
@@ -45,6 +47,18 @@ export class HostBorder {
   readonly #slots = new HostSlots();
   readonly #flows = new HostFlows();
   readonly #packet: Packet = newPacket();
+  readonly #keeper: Pick<PortKeeper, "take" | "isStill" | "close">;
+  /** By which port the packet was sent that was admitted last; null: by one of TCP. */
+  #last: OwnedPort | null = null;
+  readonly #late = new Map<number, OwnedPort>();
+
+  constructor(keeper: Pick<PortKeeper, "take" | "isStill" | "close">) {
+    this.#keeper = keeper;
+  }
+
+  close(): void {
+    this.#keeper.close();
+  }
 
   /** Some pod is held. */
   get active(): boolean {
@@ -72,11 +86,25 @@ export class HostBorder {
     return admission === "host" ? HOST : admission === "drop" ? -1 : STRICT;
   }
 
+  /** The packet that was admitted last is not answered at once. Until `mayGo`, once for each. */
+  hold(ticket: number): void {
+    if (this.#last !== null) this.#late.set(ticket, this.#last);
+  }
+
+  /** False: another pod has got the port meanwhile. With the answer the kernel would take the port for that of who asked. */
+  mayGo(ticket: number): boolean {
+    const sent = this.#late.get(ticket);
+    if (sent === undefined) return true;
+    this.#late.delete(ticket);
+    return this.#keeper.isStill(sent);
+  }
+
   /** Says whose packet it is, and writes the pod's address into it. */
   admit({ bytes, start, length, hook, priority, fromServer }: BorderPacket): Admission {
     const packet = this.#packet;
     parsePacket(bytes, start, length, packet);
-    if (hook === LOCAL_OUT && !fromServer && priority >= TAG_BIT) return this.#sent(packet, priority - TAG_BIT);
+    this.#last = null;
+    if (hook === LOCAL_OUT && !fromServer && priority >= TAG_BIT) return this.#sent(packet, priority);
     if (hook === LOCAL_IN && fromServer && this.#answered(packet)) return "host";
     // Nobody else is let in under such an address.
     return isHostKey(sourceAddress(packet)) || isHostKey(destinationAddress(packet)) ? "drop" : "other";
@@ -111,11 +139,15 @@ export class HostBorder {
     return client === null ? tuple : { ...tuple, client };
   }
 
-  #sent(packet: Packet, tag: number): Admission {
-    const number = this.#numbers.get(tag);
+  #sent(packet: Packet, priority: number): Admission {
+    const number = this.#numbers.get(priority - TAG_BIT);
     const source = sourceAddress(packet);
     // Nothing was read of it, or an address that no host has: no honest socket sends so.
     if (number === undefined || packet.end === packet.start || isHostKey(source)) return "drop";
+    if (packet.protocol !== PROTOCOL.tcp) {
+      this.#last = { protocol: packet.protocol, port: localPort(packet), priority };
+      if (!this.#keeper.take(this.#last.protocol, this.#last.port, priority)) return "drop";
+    }
     const four = packet.version === 4;
     const key = hostKey(number, this.#slots.take(number, source, four), four);
     this.#flows.note(number, tupleOf(packet, false), key);
@@ -128,6 +160,17 @@ export class HostBorder {
   }
 }
 
+/** For the lane that has the `strict` queue; with the pods that are held as it begins. */
+export function openBorder(
+  pods: readonly HostPod[],
+  strict: { flush(): void },
+  onTrouble: (message: string) => void,
+): HostBorder {
+  const border = new HostBorder(new PortKeeper(() => strict.flush(), onTrouble));
+  border.set(pods);
+  return border;
+}
+
 /**
  * The kernel opens no flow of these pods by itself: what it would remember for that is the node's address (docs/adr/0014-carried-flows.md,
  * docs/adr/0017-told-syns.md). `lost`: what was to go in the packet's place cannot be addressed any more.
@@ -135,6 +178,11 @@ export class HostBorder {
 export function hostAnswer(answer: number, lost: boolean): number {
   if (lost) return DROP;
   return answer === ANSWER.carry ? ANSWER.allow : answer === ANSWER.tell ? ANSWER.look : answer;
+}
+
+/** What the kernel calls `th sport`, whatever the protocol. */
+function localPort({ bytes, transport, end }: Packet): number {
+  return transport + 2 <= end ? (bytes[transport]! << 8) | bytes[transport + 1]! : 0;
 }
 
 function tupleOf(packet: Packet, fromServer: boolean): FlowTuple {

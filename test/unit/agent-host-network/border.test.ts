@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { type Admission, HOST, HostBorder, hostAnswer } from "../../../src/agent/host-network/border.ts";
+import { PortKeeper } from "../../../src/agent/host-network/port-keeper.ts";
 import type { FlowEvent } from "../../../src/flow/event.ts";
 import { HOST_SLOTS, hostKey, isHostKey } from "../../../src/model/host-pod.ts";
 import { ANSWER } from "../../../src/model/verdict.ts";
@@ -34,7 +35,7 @@ const udp = ({ from = "192.0.2.11", to = "10.96.0.10", port = 5_000, server = 53
   });
 
 function border(...pods: readonly (typeof A)[]): HostBorder {
-  const made = new HostBorder();
+  const made = new HostBorder({ take: () => true, isStill: () => true, close: () => undefined });
   made.set(pods.length === 0 ? [A, B] : pods);
   return made;
 }
@@ -50,6 +51,100 @@ function ends(bytes: Uint8Array): [string, string] {
   if (packet.protocol === 6) expect(tcpChecksumOk(packet)).toBe(true);
   return [formatAddress(sourceAddress(packet)), formatAddress(destinationAddress(packet))];
 }
+
+describe("ports", () => {
+  /** What is asked of the kernel; `refuses`: it does not answer well. */
+  const keeper = () => {
+    const asked: string[] = [];
+    const kernel = { refuses: false };
+    const say = (words: string) => {
+      asked.push(words);
+      return kernel.refuses ? 1 : 0;
+    };
+    const owners = {
+      forget: (protocol: number, port: number, priority: number) => say(`${protocol} ${port} ${priority}`),
+      forgetAll: () => say("all"),
+      close: () => undefined,
+    };
+    const made = new PortKeeper(
+      () => asked.push("flush"),
+      (problem) => asked.push(problem),
+      () => owners,
+    );
+    return { made, asked, kernel };
+  };
+
+  test("what the kernel knows from before is forgotten first, then a port is taken from whoever had it", () => {
+    const { made, asked } = keeper();
+    const takes: [number, number, number][] = [
+      [17, 5_000, 1],
+      [17, 5_000, 1],
+      [17, 5_001, 2],
+      [1, 0x800, 2],
+      [17, 5_000, 2],
+      [1, 0x800, 1],
+    ];
+    expect(takes.map((one) => made.take(...one))).toEqual(Array(takes.length).fill(true));
+    expect(asked).toEqual(["all", "flush", "17 5000 1", "flush", "1 2048 2"]);
+  });
+
+  test("nothing goes while whose a port was is still believed", () => {
+    const { made, asked, kernel } = keeper();
+    kernel.refuses = true;
+    expect(made.take(17, 5_000, 1)).toBe(false);
+    kernel.refuses = false;
+    expect(made.take(17, 5_000, 1)).toBe(true);
+    kernel.refuses = true;
+    expect(made.take(17, 5_000, 2)).toBe(false);
+    expect(made.take(17, 5_000, 2)).toBe(false);
+    kernel.refuses = false;
+    expect(made.take(17, 5_000, 2)).toBe(true);
+    expect(asked.filter((words) => words === "all")).toHaveLength(4);
+    expect(asked.some((words) => words.includes("EPERM"))).toBe(true);
+  });
+
+  test("who takes and takes is stopped for a while, and the port stays whose it was", () => {
+    const { made, asked } = keeper();
+    const both = Array.from({ length: 1_000 }, (_, i) => made.take(17, 5_000, 1 + (i % 2)));
+    const taken = asked.filter((words) => words.startsWith("17")).length;
+    expect(taken).toBeGreaterThan(50);
+    expect(taken).toBeLessThan(900);
+    expect(both.filter((may) => !may).length).toBeGreaterThan(0);
+    expect(made.take(17, 5_001, 3)).toBe(true);
+  });
+
+  test("of protocols with thousands of ports of their own, all is forgotten now and then", () => {
+    const { made, asked } = keeper();
+    for (let port = 0; port < 4_097; port++) expect(made.take(132, port, 1)).toBe(true);
+    expect(asked).toEqual(["all", "flush", "all"]);
+  });
+
+  test("of a pod whose packet waits may be another's when it is answered: then it does not go", () => {
+    const made = new HostBorder(keeper().made);
+    made.set([A, B]);
+    const hold = (ticket: number, bytes: Uint8Array, tag: number) => {
+      expect(sent(made, bytes, tag)).toBe("host");
+      made.hold(ticket);
+    };
+    hold(1, udp({}), A.tag);
+    hold(2, udp({ port: 5_001 }), A.tag);
+    hold(3, tcp({ port: 5_000 }), A.tag);
+    expect(sent(made, udp({ server: 54 }), B.tag)).toBe("host");
+    expect([1, 2, 3, 4].map((ticket) => made.mayGo(ticket))).toEqual([false, true, true, true]);
+    hold(5, udp({}), A.tag);
+    expect(made.mayGo(5)).toBe(true);
+  });
+
+  test("are the lane's to take before a packet is admitted, but for TCP", () => {
+    const taken: number[][] = [];
+    const refused = { take: (...one: number[]) => taken.push(one) === 0, isStill: () => true, close: () => undefined };
+    const made = new HostBorder(refused);
+    made.set([A]);
+    expect(sent(made, udp({}), A.tag)).toBe("drop");
+    expect(sent(made, tcp({}), A.tag)).toBe("host");
+    expect(taken).toEqual([[17, 5_000, TAG + A.tag]]);
+  });
+});
 
 describe("what such a pod sends", () => {
   test("bears the address that stands for it, with right checksums", () => {
