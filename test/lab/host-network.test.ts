@@ -253,6 +253,16 @@ describe("changes", () => {
     expect(await arrived(HELD)).toBe(3);
     expect(await arrived(OTHER)).toBe(0);
     expect(await arrived(HELD)).toBe(3);
+    // The kernel carries what is allowed: it is asked about once, not for each packet.
+    const asked = async () => {
+      const queues = await world.lab.exec("node1", ["cat", "/proc/net/netfilter/nfnetlink_queue"]);
+      return queues.stdout.split("\n").reduce((sum, line) => sum + Number(line.trim().split(/\s+/)[7] ?? 0), 0);
+    };
+    const before = await asked();
+    const many = `for i in $(seq 200); do echo x; done | socat -u -b 2 - UDP4-SENDTO:${OUTSIDE.partner.ipv4}:9998,sourceport=5555`;
+    await inPod(HELD, ["sh", "-c", many]);
+    expect((await asked()) - before).toBeLessThan(20);
+    expect((await world.leaked(OUTSIDE.partner.ipv4)).packets).toBeGreaterThanOrEqual(203);
     world.write("app.yaml", POLICY);
     world.write("b.yaml", null);
     await expect.poll(() => arrived(OTHER), SOON).toBe(3);
