@@ -265,7 +265,8 @@ describe("changes", () => {
     expect((await world.leaked(OUTSIDE.partner.ipv4)).packets).toBeGreaterThanOrEqual(203);
     world.write("app.yaml", POLICY);
     world.write("b.yaml", null);
-    await expect.poll(() => arrived(OTHER), SOON).toBe(3);
+    await expect.poll(() => get(OTHER, PARTNER, "-k"), SOON).toBe("200");
+    expect(await arrived(OTHER)).toBe(3);
   });
 
   test("an open flow ends when the policy no longer allows it", async () => {
