@@ -43,6 +43,9 @@ const PROBE = `table inet sallyport_probe {
 }
 `;
 
+/** No generation of the kernel's, which are unsigned. */
+const UNSEEN = -1;
+
 interface CountedElement {
   readonly elem: { readonly val: string; readonly counter: { readonly packets: number } };
 }
@@ -58,7 +61,8 @@ export class Ruleset {
   private readonly elements = new SetElements(TABLE_NAME);
   private installed: RulesetSpec | null = null;
   private fingerprint = "";
-  private generation = -1;
+  /** At which the rules were as installed; UNSEEN: at none. */
+  private generation = UNSEEN;
 
   constructor(run: RunProgram = runProgram) {
     this.run = run;
@@ -187,8 +191,10 @@ export class Ruleset {
   private async remember(): Promise<void> {
     // Read before the listing: a change in between shows as a newer generation and is compared.
     const generation = this.generations.current();
-    this.fingerprint = (await this.look()).fingerprint;
-    this.generation = generation;
+    const { fingerprint, podSetsHold } = await this.look();
+    this.fingerprint = fingerprint;
+    // Somebody may have flushed all of it by now: what is not ours any more must not be taken for it.
+    this.generation = podSetsHold ? generation : UNSEEN;
   }
 
   private async look(): Promise<{ readonly fingerprint: string; readonly podSetsHold: boolean }> {

@@ -4,15 +4,22 @@ import { runProgram } from "../../src/kernel/program.ts";
 import { address, cleanUp, lowerStage, NODE, raiseStage, ruleset, sh, spec, within } from "../support/kernel-stage.ts";
 
 let programs: string[];
+/** Somebody else's command, when our rules have just been put in place. */
+let meanwhile: string | null = null;
 let own: Ruleset;
 
 beforeAll(async () => {
   await raiseStage();
   ruleset.close();
   own = await within(NODE, () => {
-    return new Ruleset((command, input, timeout) => {
+    return new Ruleset(async (command, input, timeout) => {
       programs.push(command.join(" "));
-      return runProgram(["ip", "netns", "exec", NODE, ...command], input, timeout);
+      const result = await runProgram(["ip", "netns", "exec", NODE, ...command], input, timeout);
+      if (meanwhile !== null && command[0] === "nft" && command[1] === "-f") {
+        sh(NODE, meanwhile);
+        meanwhile = null;
+      }
+      return result;
     });
   });
 });
@@ -64,6 +71,25 @@ test("a change by somebody else before or after ours does not hide behind it", a
   await own.updateSets(spec.sets);
   expect(await own.restore()).toBe(true);
   expect(listed("observed4")).not.toContain("10.244.1.1");
+});
+
+test.each([
+  "nft flush ruleset",
+  "nft delete element inet sallyport workloads4 { 10.244.0.2 }",
+  "nft add element inet sallyport observed4 { 10.244.0.2 }",
+])("`%s` right after ours is found, and mended", async (command) => {
+  programs = [];
+  meanwhile = command;
+  await own.install(spec);
+  expect(await own.verify()).toBe(false);
+  expect(await own.restore()).toBe(true);
+  expect(await own.verify()).toBe(true);
+  meanwhile = command;
+  await own.updateSets({ ...spec.sets, internalEndpoints: [], resolvers: [] });
+  expect(await own.restore()).toBe(true);
+  expect(await own.restore()).toBe(false);
+  expect(listed("observed4")).toEqual(["10.244.0.3"]);
+  expect(listed("workloads4")).toContain("10.244.0.2");
 });
 
 test("where something is missing all of it is installed again", async () => {
