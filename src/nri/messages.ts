@@ -12,7 +12,8 @@ export const EVENTS = Object.values(EVENT).reduce((mask, event) => mask | (1 << 
 const LONGEST_NAME = 256;
 const LONGEST_ADDRESS = 64;
 const MOST_ADDRESSES = 16;
-const MOST_SANDBOXES = 4_096;
+/** That a runtime may list, those that are gone included; a node has some hundred. */
+export const MOST_SANDBOXES = 8_192;
 /** Which kubelet itself sets, whatever the pod says: `api`, or `file` or `http` of a static pod, whose UID here is not that of its object. */
 const SOURCE_ANNOTATION = "kubernetes.io/config.source";
 
@@ -97,12 +98,12 @@ function readEvent(bytes: Uint8Array, podField: number): { event: number; pod: P
   return whole ? { event, pod } : null;
 }
 
-/** One that cannot be read is left out of the list. @returns null: the list cannot be read */
+/** One that cannot be read is left out of the list. It ends at one more than there may be. @returns null: the list cannot be read */
 export function readSynchronize(bytes: Uint8Array): Synchronize | null {
   const sandboxes: PodSandbox[] = [];
   let more = false;
   const whole = readFields(bytes, (field, value) => {
-    if (field === 1 && typeof value !== "number" && sandboxes.length < MOST_SANDBOXES) {
+    if (field === 1 && typeof value !== "number" && sandboxes.length <= MOST_SANDBOXES) {
       const sandbox = readPodSandbox(value);
       if (sandbox !== null) sandboxes.push(sandbox);
     } else if (field === 3) more = value !== 0;

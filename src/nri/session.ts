@@ -3,6 +3,7 @@ import {
   type Configure,
   EVENT,
   EVENTS,
+  MOST_SANDBOXES,
   PLUGIN_SERVICE,
   type PodSandbox,
   RUNTIME_SERVICE,
@@ -35,7 +36,8 @@ const INDEX = "90";
 const READY_MS = 20_000;
 /** A runtime asks one thing at a time. */
 const MOST_ASKED = 64;
-const MOST_SANDBOXES = 8_192;
+/** Bytes of answers that wait for the runtime to read them. */
+const MOST_UNREAD = MOST_ASKED * MOST_WRITTEN;
 const NOTHING = new Uint8Array();
 
 /** What a runtime tells. */
@@ -60,6 +62,8 @@ export class NriSession {
   readonly #deadline: NodeJS.Timeout;
   #runtime: Configure = { runtime: "", version: "", requestTimeout: 0 };
   #sandboxes: PodSandbox[] = [];
+  /** All sandboxes were told. What is told of one before that, the list would make forgotten: it is not passed on. */
+  #listed = false;
   #asked = 0;
   #closed = false;
 
@@ -164,9 +168,13 @@ export class NriSession {
   #synchronize(payload: Uint8Array): Response {
     const part = readSynchronize(payload);
     if (part === null) return refusal(CODE.invalidArgument, "not a list of sandboxes");
-    this.#sandboxes.push(...part.sandboxes.slice(0, MOST_SANDBOXES - this.#sandboxes.length));
-    if (!part.more) {
+    this.#sandboxes.push(...part.sandboxes);
+    // Of a part of them nobody could say whether two have one address.
+    if (this.#sandboxes.length > MOST_SANDBOXES)
+      this.close(`the runtime tells of more than ${MOST_SANDBOXES} sandboxes`);
+    else if (!part.more) {
       clearTimeout(this.#deadline);
+      this.#listed = true;
       const all = this.#sandboxes;
       this.#sandboxes = [];
       this.#listener.onSandboxes(all, this.#runtime);
@@ -176,10 +184,9 @@ export class NriSession {
 
   /** What cannot be read is agreed to: an error would keep the pod from starting. */
   #event(event: number, sandbox: PodSandbox | null): Response | Promise<void> {
-    if (sandbox !== null && event === EVENT.runPodSandbox) return this.#listener.onRun(sandbox);
-    if (sandbox !== null && (event === EVENT.stopPodSandbox || event === EVENT.removePodSandbox)) {
-      this.#listener.onStop(sandbox);
-    }
+    if (sandbox === null || !this.#listed) return agreement();
+    if (event === EVENT.runPodSandbox) return this.#listener.onRun(sandbox);
+    if (event === EVENT.stopPodSandbox || event === EVENT.removePodSandbox) this.#listener.onStop(sandbox);
     return agreement();
   }
 
@@ -191,6 +198,7 @@ export class NriSession {
     const bytes = writeMessage(message);
     if (this.#closed || bytes.length > MOST_WRITTEN) return;
     this.#socket.write(muxPiece(connection, bytes));
+    if (this.#socket.writableLength > MOST_UNREAD) this.close("the runtime does not read answers");
   }
 }
 

@@ -22,13 +22,18 @@ export class FakeRuntime {
   requestTimeout = 2_000;
   /** Messages of Synchronize, all but the last with `more`. */
   parts = 1;
+  /** What is asked as RunPodSandbox and StopPodSandbox before Synchronize. */
+  early: Buffer | null = null;
 
   private constructor(path: string) {
     this.path = path;
     this.#server = createServer((socket) => this.#accept(socket));
   }
 
-  static async listen(path: string, settings: Partial<Pick<FakeRuntime, "pods" | "requestTimeout" | "parts">> = {}) {
+  static async listen(
+    path: string,
+    settings: Partial<Pick<FakeRuntime, "pods" | "requestTimeout" | "parts" | "early">> = {},
+  ) {
     rmSync(path, { force: true });
     const runtime = Object.assign(new FakeRuntime(path), settings);
     runtime.#server.listen(path);
@@ -57,6 +62,11 @@ export class FakeRuntime {
   /** Bytes as they are. */
   raw(bytes: Buffer): void {
     this.#socket?.write(bytes);
+  }
+
+  /** Reads nothing any more. */
+  deaf(): void {
+    this.#socket?.pause();
   }
 
   /** Ends the connection, not the runtime. */
@@ -107,6 +117,8 @@ export class FakeRuntime {
     const configure = [field(2, text("containerd")), field(3, text("v2.4.2")), number(5, this.requestTimeout)];
     const configured = await this.ask("Configure", Buffer.concat(configure));
     this.events = fieldsOf(configured).get(2)!.readUInt8();
+    for (const method of this.early === null ? [] : ["RunPodSandbox", "StopPodSandbox"])
+      await this.ask(method, this.early!);
     const size = Math.ceil(this.pods.length / this.parts);
     for (let part = 0; part < this.parts; part++) {
       const some = this.pods.slice(part * size, (part + 1) * size).map((pod) => field(1, pod));

@@ -128,6 +128,42 @@ describe("a session", () => {
     expect(told.filter((line) => line.startsWith("run")).length).toBe(64);
   });
 
+  test("who reads no answers is left", async () => {
+    await open();
+    runtime.deaf();
+    const refused = message(9, 1, Buffer.from([0xff]));
+    const many = Buffer.concat(Array.from({ length: 1_000 }, () => piece(1, refused)));
+    const until = performance.now() + SOON.timeout;
+    while (told.length === 1 && performance.now() < until) {
+      runtime.raw(many);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    expect(told.at(-1)).toBe("closed: the runtime does not read answers");
+  });
+
+  test("what is told before the list is agreed to, and not passed on", async () => {
+    await open();
+    session.close("another");
+    await runtime.close();
+    told = [];
+    runtime = await FakeRuntime.listen(join(folder, "early.sock"), { early: podRequest(WEB) });
+    session = new NriSession(connect({ path: runtime.path }), {
+      onSandboxes: () => told.push("sync"),
+      onRun: async ({ uid }) => void told.push(`run ${uid}`),
+      onStop: ({ uid }) => void told.push(`stop ${uid}`),
+      onClose: (why) => void told.push(`closed: ${why}`),
+    });
+    await expect.poll(() => told, SOON).toEqual(["sync"]);
+    await runtime.ask("RunPodSandbox", podRequest(WEB));
+    expect(told).toEqual(["sync", "run u1"]);
+  });
+
+  test("a list with more sandboxes than a node has is not taken in part", async () => {
+    const pods = Array.from({ length: 8_193 }, (_, n) => podMessage({ id: `s${n}`, uid: `u${n}`, ips: [] }));
+    await open({ pods, parts: 3 });
+    expect(told).toEqual(["closed: the runtime tells of more than 8192 sandboxes"]);
+  });
+
   test("property: whatever is asked, however wrong, is answered, or ends the session", async () => {
     await open();
     release();
