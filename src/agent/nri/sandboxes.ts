@@ -31,8 +31,6 @@ export class Sandboxes {
   readonly #onDisagreement: (pod: Pod, told: readonly Address[]) => void;
   /** By UID. */
   readonly #pods = new Map<string, Known>();
-  /** Which sandbox has an address, as text. */
-  readonly #owners = new Map<string, Pick<PodSandbox, "uid" | "id">>();
   /** Pods whose address the runtime and the API server did not agree about. */
   disagreements = 0;
 
@@ -45,20 +43,19 @@ export class Sandboxes {
     return [...this.#pods.values()].reduce((sum, { running }) => sum + running.size, 0);
   }
 
-  /** One has its network. An address that another one had is free by that: the runtime does not give it out twice. */
+  /**
+   * One has its network. Another one of the same pod that had one of its addresses is gone by that; one of another pod is not: that pod may still
+   * send, and its identity is not to be had by being given its address.
+   */
   run({ uid, id, addresses }: PodSandbox): void {
     this.#end(uid, id);
-    for (const address of addresses) {
-      const owner = this.#owners.get(formatAddress(address));
-      if (owner !== undefined) this.#end(owner.uid, owner.id);
-    }
     const known = this.#pods.get(uid) ?? this.#add(uid);
     if (known === null) return;
+    const words = addresses.map(formatAddress);
+    for (const [other, had] of known.running)
+      if (had.some((address) => words.includes(formatAddress(address)))) this.#end(uid, other);
     known.running.set(id, addresses);
-    for (const address of addresses.map(formatAddress)) {
-      this.#owners.set(address, { uid, id });
-      known.gone.delete(address);
-    }
+    for (const address of words) known.gone.delete(address);
     known.settled = null;
     known.disagreed = false;
   }
@@ -89,7 +86,6 @@ export class Sandboxes {
   /** Nobody tells any more what becomes of them. */
   clear(): void {
     this.#pods.clear();
-    this.#owners.clear();
   }
 
   /** What policies are to be compiled with. `pods`: all of this node that the API server has told. */
@@ -136,10 +132,7 @@ export class Sandboxes {
     const had = known?.running.get(id);
     if (known === undefined || had === undefined) return;
     known.running.delete(id);
-    for (const address of had.map(formatAddress)) {
-      this.#owners.delete(address);
-      leave(known, address);
-    }
+    for (const address of had.map(formatAddress)) leave(known, address);
   }
 
   #add(uid: string): Known | null {

@@ -166,11 +166,26 @@ describe("two pods that claim one address", () => {
     expect(owners(object("p", { ips: [A], leaving: true }), object("q"))).toEqual({ [A]: "q" });
   });
 
-  test("of the runtime: the last has it", () => {
+  test("of the runtime: neither has it, until the sandbox of one is gone, or that pod is", () => {
     sandboxes.run(sandbox("p", "s", A));
     sandboxes.run(sandbox("q", "t", A));
-    expect(owners(object("p"), object("q"))).toEqual({ [A]: "q" });
+    expect(owners(object("p"), object("q"))).toEqual({});
+    expect(owners(object("p", { ips: [A] }), object("q"))).toEqual({});
+    expect(owners(object("p", { ips: [A], leaving: true }), object("q"))).toEqual({ [A]: "q" });
+    sandboxes.stop(sandbox("q", "t"));
+    expect(owners(object("p", { ips: [A] }), object("q", { ips: [A] }))).toEqual({ [A]: "p" });
+    sandboxes.run(sandbox("q", "u", A));
+    sandboxes.stop(sandbox("p", "s"));
     expect(owners(object("p", { ips: [A] }), object("q"))).toEqual({ [A]: "q" });
+  });
+
+  test("of one pod: the last sandbox has it", () => {
+    sandboxes.run(sandbox("p", "s", A, B6));
+    sandboxes.run(sandbox("p", "t", A, B));
+    expect(sandboxes.running).toBe(1);
+    sandboxes.stop(sandbox("p", "s"));
+    expect(owners(object("p", { ips: [A, B6] }))).toEqual({ [A]: "p" });
+    expect(owners(object("p"))).toEqual({ [A]: "p", [B]: "p" });
   });
 });
 
