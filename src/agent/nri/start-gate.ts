@@ -30,12 +30,14 @@ interface Waiter {
 
 /**
  * Holds the start of a pod until who it is is in force, or a bound is over. Each pod that is late halves the bound for the next, until one
- * comes in force again: where the API server does not tell of pods, waiting would only make every start of the node slower.
+ * comes in force within the whole of it again: where the API server does not tell of pods, or they take longer, waiting would only make every start of the
+ * node slower.
  */
 export class StartGate {
   readonly #settledOf: (uid: string) => Settled | null;
   readonly #waiting = new Set<Waiter>();
-  readonly #late = new Set<string>();
+  /** Since when those that started before they were in force could have been waited for, by UID, longest ago first. */
+  readonly #late = new Map<string, number>();
   readonly counts: StartCounts = { inForce: 0, late: 0, notWaited: 0, waitSeconds: 0 };
   #inForce: readonly Workload[] = [];
   #lateInARow = 0;
@@ -68,12 +70,12 @@ export class StartGate {
   /** Resolves when who the pod is is in force, or the bound is over. @returns whether it is in force, or needs not be */
   async hold(uid: string): Promise<boolean> {
     const { limit } = this;
+    const since = performance.now();
     if (limit === 0) {
-      this.#remember(uid);
+      this.#remember(uid, since);
       this.counts.notWaited++;
       return false;
     }
-    const since = performance.now();
     const result = await new Promise<"inForce" | "late" | "notWaited">((resolve) => {
       const timer = setTimeout(() => waiter.release("late"), limit);
       const waiter: Waiter = {
@@ -92,7 +94,7 @@ export class StartGate {
     this.counts[result]++;
     if (result === "late") {
       this.#lateInARow++;
-      this.#remember(uid);
+      this.#remember(uid, since);
     } else if (result === "inForce") this.#lateInARow = 0;
     return result !== "late";
   }
@@ -101,10 +103,11 @@ export class StartGate {
   inForce(workloads: readonly Workload[]): void {
     this.#inForce = workloads;
     for (const waiter of this.#waiting) this.#look(waiter);
-    for (const uid of this.#late) {
+    const now = performance.now();
+    for (const [uid, since] of this.#late) {
       if (!this.#isInForce(uid)) continue;
       this.#late.delete(uid);
-      this.#lateInARow = 0;
+      if (now - since < this.#most) this.#lateInARow = 0;
     }
   }
 
@@ -126,10 +129,10 @@ export class StartGate {
     return settled.addresses.every((address) => known.has(formatAddress(address)));
   }
 
-  #remember(uid: string): void {
+  #remember(uid: string, since: number): void {
     this.#late.delete(uid);
-    this.#late.add(uid);
-    for (const oldest of this.#late) {
+    this.#late.set(uid, since);
+    for (const oldest of this.#late.keys()) {
       if (this.#late.size <= MOST_LATE) break;
       this.#late.delete(oldest);
     }

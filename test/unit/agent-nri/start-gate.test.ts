@@ -79,6 +79,21 @@ test("pods that are late make the next ones wait shorter, then not at all, until
   expect(gate.limit).toBe(120);
 });
 
+test("one that comes in force later than anybody would wait is no reason to wait again", async () => {
+  gate.allow(100);
+  expect(await gate.hold("slow")).toBe(false);
+  expect(await gate.hold("slow too")).toBe(false);
+  expect(gate.limit).toBe(0);
+  settled.set("slow", { byAddress: true, addresses: addresses("10.1.0.1") });
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  gate.inForce([workload("slow", "10.1.0.1")]);
+  expect(gate.limit).toBe(0);
+  void gate.hold("quick");
+  settled.set("quick", { byAddress: true, addresses: addresses("10.1.0.2") });
+  gate.inForce([workload("slow", "10.1.0.1"), workload("quick", "10.1.0.2")]);
+  expect(gate.limit).toBe(50);
+});
+
 test("when the runtime is gone nobody waits", async () => {
   const holds = [gate.hold("a"), gate.hold("b")];
   gate.open();
