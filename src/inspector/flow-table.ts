@@ -1,7 +1,10 @@
 import type { FlowTuple } from "../flow/event.ts";
 import type { Packet } from "../packet/ip.ts";
 
-/** The key of a flow: protocol as on the wire, addresses as words, ports (ICMP echo: identifier and 0). */
+/**
+ * The key of a flow: protocol as on the wire, addresses as words, ports (ICMP echo: identifier and 0). Words are signed, as is the hash: V8
+ * keeps 32 bits with a sign inside an object, and what does not fit in a box elsewhere, another line of memory for each.
+ */
 export interface FlowKey {
   protocol: number;
   c0: number;
@@ -75,14 +78,14 @@ function setWords(
   s2: number,
   s3: number,
 ): void {
-  key.c0 = c0;
-  key.c1 = c1;
-  key.c2 = c2;
-  key.c3 = c3;
-  key.s0 = s0;
-  key.s1 = s1;
-  key.s2 = s2;
-  key.s3 = s3;
+  key.c0 = c0 | 0;
+  key.c1 = c1 | 0;
+  key.c2 = c2 | 0;
+  key.c3 = c3 | 0;
+  key.s0 = s0 | 0;
+  key.s1 = s1 | 0;
+  key.s2 = s2 | 0;
+  key.s3 = s3 | 0;
 }
 
 /**
@@ -167,7 +170,7 @@ export class FlowTable<E extends FlowEntry> {
   }
 }
 
-/** 32 bits; `clientPort` in place of the key's own: 0 is the same for all flows of a client with a server's port. */
+/** 32 bits, signed; `clientPort` in place of the key's own: 0 is the same for all flows of a client with a server's port. */
 export function hashKey(key: FlowKey, clientPort: number, seed: number): number {
   let h = mix(seed, key.c3);
   h = mix(h, key.c2);
@@ -180,7 +183,7 @@ export function hashKey(key: FlowKey, clientPort: number, seed: number): number 
   h = mix(h, key.protocol ^ seed);
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return (h ^ (h >>> 16)) >>> 0;
+  return h ^ (h >>> 16);
 }
 
 function mix(h: number, value: number): number {

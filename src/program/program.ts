@@ -92,9 +92,9 @@ export class Program {
     return this.data.clusterDomain;
   }
 
-  /** The row of the workload that owns an address (unsigned words), or -1. */
+  /** The row of the workload that owns an address (words of either sign), or -1. */
   workloadAt(w0: number, w1: number, w2: number, w3: number): number {
-    return findWords(this.data.addresses, w0, w1, w2, w3, 0);
+    return findWords(this.data.addresses, w0 >>> 0, w1 >>> 0, w2 >>> 0, w3 >>> 0, 0);
   }
 
   workloadId(row: number): number {
