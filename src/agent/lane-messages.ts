@@ -107,6 +107,7 @@ export const PULSE = {
   carriedRead: 20,
   synsRead: 21,
   synsLost: 22,
+  ballast: 23,
   /** LATENCY_SLOTS of them (metrics/latency.ts). */
   verdictTimes: 24,
 } as const;

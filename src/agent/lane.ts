@@ -1,5 +1,4 @@
-import type { MessagePort } from "node:worker_threads";
-import { receiveMessageOnPort } from "node:worker_threads";
+import { type MessagePort, receiveMessageOnPort } from "node:worker_threads";
 import type { FlowEvent, FlowTuple } from "../flow/event.ts";
 import { RingWriter } from "../flow/ring.ts";
 import { type Commands, DROP, type QueuedPacket, type ResolveRequest, UNASKED } from "../inspector/contract.ts";
@@ -9,13 +8,14 @@ import type { HandedFlow } from "../inspector/recall.ts";
 import { takesLooseSegments } from "../kernel/conntrack.ts";
 import { type MarkLayout, markLayout, withWord, wordOf } from "../kernel/marks.ts";
 import { EventFd, Poller } from "../kernel/poller.ts";
-import { openQueue, type Queue } from "../kernel/queue.ts";
+import type { Queue } from "../kernel/queue.ts";
 import { logGroupOf, otherGeneration, queuesOf } from "../kernel/ruleset.ts";
 import { toldGroupOf } from "../kernel/ruleset-told.ts";
 import type { Generation } from "../model/verdict.ts";
 import { type Binding, NameTable } from "../names/table.ts";
 import { openProgram, type Program } from "../program/program.ts";
 import { answerWord } from "./answer-word.ts";
+import { Ballast } from "./ballast.ts";
 import { openBoundaries } from "./boundaries.ts";
 import { type CarriedFlows, openCarriedFlows } from "./carried-flows.ts";
 import { FloodPolice } from "./flood-police.ts";
@@ -23,6 +23,7 @@ import { HOST, type HostBorder, hostAnswer, openBorder } from "./host-network/bo
 import { Injector } from "./injector.ts";
 import { BEAT_MS, LaneBeat } from "./lane-beat.ts";
 import { type FromLane, type LaneStart, PULSE, type ToLane } from "./lane-messages.ts";
+import { openQueues } from "./lane-queues.ts";
 import { RateLimit, textOf } from "./log.ts";
 import { type LaneParts, publishLane } from "./metrics/lane-pulse.ts";
 import { LATENCY_SLOTS, LatencyHistogram } from "./metrics/latency.ts";
@@ -63,6 +64,7 @@ export class Lane implements Commands {
   readonly #troubles = new RateLimit(TROUBLE_INTERVAL_MS);
   readonly #marks: MarkLayout;
   readonly #waiting = new WaitingPackets();
+  readonly #ballast: Ballast;
   readonly #border: HostBorder;
   /** Lent to the inspector for one call, one packet after the other. */
   readonly #packet: QueuedPacket = { id: 0, question: 0, bytes: NO_BYTES, start: 0, end: 0, observed: false };
@@ -94,18 +96,15 @@ export class Lane implements Commands {
       onLearned: (binding) => this.#learned.push(binding),
     });
     this.#restore(start.bindings);
-    const dns = new DnsGuard({
-      names: this.#names,
-      dnsDenial: config.dnsDenial,
-      clusterDomain: config.clusterDomain,
-      limits: config.limits,
-    });
+    const { dnsDenial, clusterDomain, limits } = config;
+    const dns = new DnsGuard({ names: this.#names, dnsDenial, clusterDomain, limits });
     const failOpen = config.failMode === "Open";
-    const queues = queuesOf(config.queueNumber, start.generation);
+    const queues = openQueues(queuesOf(config.queueNumber, start.generation), failOpen);
+    this.#strict = queues.strict;
+    this.#observed = queues.observed;
     this.#former = start.former ? queuesOf(config.queueNumber, otherGeneration(start.generation)).strict : -1;
     this.#generation = start.generation;
-    this.#strict = openQueue({ number: queues.strict, maxLength: 8192, failOpen });
-    this.#observed = openQueue({ number: queues.observed, maxLength: 8192, failOpen: true });
+    this.#ballast = new Ballast(this.#strict, this.#marks);
     this.#border = openBorder(start.hostPods, this.#strict, (message) => this.#trouble(message));
     const flowGroup = logGroupOf(config.queueNumber, start.generation);
     const synGroup = toldGroupOf(config.queueNumber, start.generation);
@@ -132,7 +131,7 @@ export class Lane implements Commands {
     this.#police = new FloodPolice({
       queue: this.#strict,
       marks: this.#marks,
-      held: () => this.#waiting.size,
+      held: () => this.#waiting.size + this.#ballast.size,
       onPoliced: (address, perSecond) => this.#post({ kind: "policed", address, perSecond }),
       onTrouble: (message) => this.#trouble(message),
     });
@@ -143,6 +142,7 @@ export class Lane implements Commands {
       strict: this.#strict,
       observed: this.#observed,
       waiting: this.#waiting,
+      ballast: this.#ballast,
       carried: this.#carried,
     };
     const log = this.#carried?.fds ?? [];
@@ -180,8 +180,10 @@ export class Lane implements Commands {
       this.#verdictTimes.add(answered - observedAt, observed);
       this.#beat();
     }
-    this.#stopCarrying();
-    for (const part of [this.#strict, this.#observed, this.#police, this.#border]) part.close();
+    this.#takeBackCarried();
+    this.#carried?.finish(this.#opened);
+    this.#carried?.close();
+    for (const part of [this.#strict, this.#observed, this.#police, this.#border, this.#ballast]) part.close();
     this.#post({ kind: "stopped" });
   }
 
@@ -244,6 +246,7 @@ export class Lane implements Commands {
     this.#inspector.waited = time - emptyAt;
     for (let i = 0; i < count; i++) {
       const mark = batch.mark[i]!;
+      if (!observed && this.#ballast.takes(i)) continue;
       const word = wordOf(this.#marks, mark);
       const from = observed ? OBSERVED : this.#border.place(batch, i, word);
       if (from < 0) {
@@ -265,7 +268,6 @@ export class Lane implements Commands {
         this.#trouble(textOf(error));
       }
     }
-    this.#pulse[PULSE.packets]! += count;
     return count;
   }
 
@@ -295,12 +297,6 @@ export class Lane implements Commands {
   #takeBackCarried(): void {
     const problem = this.#carried?.takeBack(now()) ?? null;
     if (problem !== null) this.#trouble(problem);
-  }
-
-  #stopCarrying(): void {
-    this.#takeBackCarried();
-    this.#carried?.finish(this.#opened);
-    this.#carried?.close();
   }
 
   #messages(): void {
@@ -377,6 +373,7 @@ export class Lane implements Commands {
     if (time >= this.#nextSetting) {
       this.#nextSetting = time + SETTING_INTERVAL_MS;
       this.#lookUpSetting(time);
+      this.#ballast.tick();
     }
     this.#pulse[PULSE.loops]!++;
     publishLane(this.#pulse, this.#published);

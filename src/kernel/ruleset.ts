@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { ANSWER, type Generation, STATE } from "../model/verdict.ts";
 import { ASKED, inPlace, type MarkLayout, markLayout, STATE_BITS } from "./marks.ts";
 import { answerChains } from "./ruleset-answer.ts";
+import { ballastChain, ballastRule } from "./ruleset-ballast.ts";
 import { CROWDING_COUNTERS, crowdingChains, crowdingSets } from "./ruleset-crowding.ts";
 import { hostChains, hostQueryAnswer, hostQueryRule, hostReplyRule, hostSets } from "./ruleset-host.ts";
 import { judgeChains } from "./ruleset-judge.ts";
@@ -146,6 +147,7 @@ export function renderRuleset(spec: RulesetSpec, now = bypassClock()): string {
     crowdingChains(),
     hostChains(words),
     answerChains(words),
+    ballastChain(words),
   ];
   return `add table ${TABLE}\ndelete table ${TABLE}\ntable ${TABLE} {\n${layOut(body.join("\n"))}}\n`;
 }
@@ -243,7 +245,7 @@ function hookChains(w: Vocabulary): string {
   return `
 chain output_raw {
 type filter hook output priority -300; policy accept;
-${ours} == ${w.word(ANSWER.injectedUntracked)} notrack
+${ours} { ${w.word(ANSWER.injectedUntracked)}, ${w.word(ANSWER.ballast)} } notrack
 }
 chain prerouting_question {
 type filter hook prerouting priority -160; policy accept;
@@ -278,6 +280,7 @@ goto judge_arrival
 chain output_question {
 type filter hook output priority -160; policy accept;
 ${injected} accept
+${ballastRule(w)}
 ${ours} != 0 ${w.clear}
 oif lo accept
 ${w.standAside}

@@ -54,6 +54,8 @@ export const ANSWER = {
    * (docs/adr/0017-told-syns.md). The other generation's word is taken as `look`.
    */
   tell: 14,
+  /** On packets that the agent sends to the node itself, to lie in its strict queue (agent/ballast.ts): not tracked. */
+  ballast: 15,
 } as const;
 
 /** Answers after which the flow's packets are for the agent that gave them. */

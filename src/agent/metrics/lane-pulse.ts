@@ -17,6 +17,8 @@ export interface LaneParts {
   } | null;
   /** Packets that were received and have no verdict yet. */
   readonly waiting: { readonly size: number };
+  /** Packets of our own in the strict queue. */
+  readonly ballast: { readonly size: number; readonly taken: number };
 }
 
 /** Plain stores, no look-up by name and no garbage: this runs at every turn of the lane. */
@@ -24,6 +26,7 @@ export function publishLane(pulse: Float64Array, parts: LaneParts): void {
   const { counters, flows } = parts.inspector;
   const strict = parts.strict.counters;
   const observed = parts.observed.counters;
+  pulse[PULSE.packets] = strict.received + observed.received - parts.ballast.taken;
   pulse[PULSE.lostVerdicts] = strict.lostVerdicts + observed.lostVerdicts;
   pulse[PULSE.refusedVerdicts] = strict.refusedVerdicts + observed.refusedVerdicts;
   pulse[PULSE.injectErrors] = parts.injector.errors;
@@ -31,6 +34,7 @@ export function publishLane(pulse: Float64Array, parts: LaneParts): void {
   pulse[PULSE.evicted] = parts.names.evicted;
   pulse[PULSE.flows] = flows;
   pulse[PULSE.waiting] = parts.waiting.size;
+  pulse[PULSE.ballast] = parts.ballast.size;
   pulse[PULSE.malformed] = counters.malformed;
   pulse[PULSE.held] = counters.held;
   pulse[PULSE.ambiguousCopies] = counters.ambiguousCopies;
@@ -48,7 +52,7 @@ export function publishLane(pulse: Float64Array, parts: LaneParts): void {
 }
 
 /** What is true of the running lane only; the rest of the pulse counts up. */
-const STATES: ReadonlySet<number> = new Set([PULSE.epoch, PULSE.bindings, PULSE.flows, PULSE.waiting]);
+const STATES: ReadonlySet<number> = new Set([PULSE.epoch, PULSE.bindings, PULSE.flows, PULSE.waiting, PULSE.ballast]);
 
 /** The numbers of all lanes of this agent: one that replaces another begins at zero, what is counted here goes on. */
 export class LaneNumbers {

@@ -129,7 +129,10 @@ export class Gatherer {
       this.#rulesUntil = performance.now() + RULE_COUNTERS_FOR_MS;
     }
     const parts = this.#parts();
-    const queues = readQueues(queuesOf(parts.epoch.inputs.config.queueNumber, parts.generation).strict);
+    const queues = readQueues(
+      queuesOf(parts.epoch.inputs.config.queueNumber, parts.generation).strict,
+      laneNumber(parts, "ballast"),
+    );
     return {
       ...parts,
       kernel: {
@@ -174,17 +177,17 @@ async function within<T>(limitMs: number, work: Promise<T>): Promise<T | null> {
   }
 }
 
-/** Of the namespace that this thread is in. */
-function readQueues(first: number): QueueReading[] {
+/** Of the namespace that this thread is in. `ballast`: packets of the strict queue that wait for no verdict. */
+function readQueues(first: number, ballast: number): QueueReading[] {
   let text = "";
   try {
     text = readFileSync("/proc/thread-self/net/netfilter/nfnetlink_queue", "latin1");
   } catch {}
-  return QUEUES.map((queue, i) => ({
-    queue,
-    number: first + i,
-    statistics: parseQueueStatistics(text, first + i),
-  }));
+  return QUEUES.map((queue, i) => {
+    const read = parseQueueStatistics(text, first + i);
+    const waiting = Math.max(0, (read?.waiting ?? 0) - (queue === "strict" ? ballast : 0));
+    return { queue, number: first + i, statistics: read === null ? null : { ...read, waiting } };
+  });
 }
 
 /** Of the namespace that this thread is in. */
