@@ -165,6 +165,7 @@ export class Lane implements Commands {
       if ((ready & READY.carried) !== 0) this.#readCarried();
       else this.#carried?.noneWaited(asked);
       if ((ready & READY.told) !== 0) this.#heard(this.#carried?.takeSyns(this.#inspector, now()));
+      const own = this.#ballast.taken;
       const strict = (ready & READY.strict) === 0 ? 0 : this.#drain(this.#strict, false);
       const strictAt = this.#receivedAt;
       if (strict > 0) this.#police.batch(strict, this.#program, strictAt);
@@ -176,7 +177,7 @@ export class Lane implements Commands {
       this.#observed.flush();
       const answered = now();
       this.#tellLearned();
-      this.#verdictTimes.add(answered - strictAt, strict);
+      this.#verdictTimes.add(answered - strictAt, strict - (this.#ballast.taken - own));
       this.#verdictTimes.add(answered - observedAt, observed);
       this.#beat();
     }
