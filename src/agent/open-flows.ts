@@ -17,6 +17,7 @@ import type { FlowLog } from "./flow-log.ts";
 import type { Journal } from "./journal/journal.ts";
 import { KernelClock } from "./kernel-clock.ts";
 import { type Logger, RateLimit } from "./log.ts";
+import { RefusedFlows } from "./refused-flows.ts";
 import { REMEMBERED, redecide } from "./state.ts";
 import { originalOf } from "./translation.ts";
 import { Turns } from "./turns.ts";
@@ -48,10 +49,12 @@ export class OpenFlows {
   #surplus = false;
   readonly #packer = new EventPacker();
   readonly #clock = new KernelClock();
+  readonly #refused: RefusedFlows;
   #handedOver = false;
 
   constructor(options: OpenFlowsOptions) {
     this.#options = options;
+    this.#refused = new RefusedFlows(options.conntrack, options.marks, options.log);
     this.#live = new LiveFlows(options.limits ?? LIMITS, randomInt(0x7fffffff));
   }
 
@@ -143,6 +146,7 @@ export class OpenFlows {
   /** Another agent follows all that is open by now. What is decided here from now on is told here, but for what that one ends. */
   handOver(): void {
     this.#handedOver = true;
+    this.#refused.close();
     for (const handle of this.#live.handles()) this.#live.remove(handle);
   }
 
@@ -152,6 +156,7 @@ export class OpenFlows {
    */
   async redecide(program: Program): Promise<number> {
     const { ender, flowLog, journal, conntrack, marks } = this.#options;
+    if (!this.#handedOver) this.#refused.reconsider(program);
     const turns = new Turns();
     let count = 0;
     for (const ended of this.#live.redecide((flow) => redecide(program, flow))) {
