@@ -18,8 +18,8 @@ const HEADER = 20;
 
 /**
  * Packets of our own that wait in the strict queue for ever. Without them its table in the kernel (kernel/queue-table.ts) is rebuilt by
- * a worker thread for every clump of packets that comes and goes, thousands of times a second: 6 % of new TLS connections and a tenth
- * of HTTP requests. They end with the queue. Not where the kernel walks a list, at whose head they would lie.
+ * a worker thread for every clump of packets that comes and goes, thousands of times a second (docs/adr/0031-ballast.md has figures).
+ * They end with the queue. Not where the kernel walks a list, at whose head they would lie.
  */
 export class Ballast {
   readonly #queue: Queue;

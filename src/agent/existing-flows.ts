@@ -154,7 +154,7 @@ function isOfNode(program: Program, { original }: ConntrackEntry): boolean {
 /** Of a pod on the node's network, and nobody remembers of which. */
 function forgotten(entry: ConntrackEntry): ExistingFlow {
   const flow = flowOf(entry);
-  const facts = unboundFacts(flow.server, flow.serverPort, flow.protocol === ICMPV6 ? ICMP : flow.protocol);
+  const facts = factsOf(flow);
   const decision = { action: "Deny", policy: null, rule: null, reason: "NoRememberedDecision" } as const;
   return { flow, workloadId: NOBODY, facts, decision, memory: null };
 }
@@ -172,7 +172,7 @@ function settle(
   if (isConversation(program, entry, flow)) return null;
   if (program.isInside(flow.server, protocol, flow.serverPort) && flow.serverPort !== DNS_PORT) return null;
   const cls = program.classOfRow(row);
-  const facts = { ...unboundFacts(flow.server, flow.serverPort, protocol), ended: !allowedBefore };
+  const facts = { ...factsOf(flow), ended: !allowedBefore };
   const known = decide(program, cls, facts, "enforce");
   let decision = known ?? REMEMBERED;
   if (!allowedBefore && undecided === "End" && program.selected(cls)) {
@@ -194,6 +194,12 @@ function isConversation(program: Program, entry: ConntrackEntry, flow: FlowTuple
   );
 }
 
-function rowOf(program: Program, address: Address): number {
+/** What conntrack tells of a flow: ICMPv6 as rules name it. */
+export function factsOf({ server, serverPort, protocol }: FlowTuple): Facts {
+  return unboundFacts(server, serverPort, protocol === ICMPV6 ? ICMP : protocol);
+}
+
+/** The row of the pod that has this address; -1: none of this node's. */
+export function rowOf(program: Program, address: Address): number {
   return program.workloadAt(address.w0, address.w1, address.w2, address.w3);
 }

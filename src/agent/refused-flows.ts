@@ -2,10 +2,10 @@ import { decide } from "../decide/decide.ts";
 import type { Conntrack } from "../kernel/conntrack.ts";
 import type { ConntrackEntry } from "../kernel/conntrack-entry.ts";
 import { inPlace, type MarkLayout, stateOf } from "../kernel/marks.ts";
-import { unboundFacts } from "../model/unbound-facts.ts";
 import { STATE } from "../model/verdict.ts";
-import { ICMP, ICMPV6, TCP } from "../net/ports.ts";
+import { TCP } from "../net/ports.ts";
 import type { Program } from "../program/program.ts";
+import { factsOf, rowOf } from "./existing-flows.ts";
 import type { Logger } from "./log.ts";
 import { flowOf } from "./translation.ts";
 import { Turns } from "./turns.ts";
@@ -73,11 +73,7 @@ export class RefusedFlows {
     const program = this.#program;
     if (program === null || entry.original.protocol === TCP || stateOf(this.#marks, entry.mark) !== STATE.rejected)
       return false;
-    const { w0, w1, w2, w3 } = entry.original.source;
-    const row = program.workloadAt(w0, w1, w2, w3);
-    if (row < 0) return false;
-    const { server, serverPort, protocol } = flowOf(entry);
-    const facts = unboundFacts(server, serverPort, protocol === ICMPV6 ? ICMP : protocol);
-    return decide(program, program.classOfRow(row), facts, "enforce")?.action !== "Deny";
+    const row = rowOf(program, entry.original.source);
+    return row >= 0 && decide(program, program.classOfRow(row), factsOf(flowOf(entry)), "enforce")?.action !== "Deny";
   }
 }
